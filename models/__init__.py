@@ -1,0 +1,1 @@
+"""Networks: one encoder per modality, a fusion head with one slice per modality. No federation in here."""

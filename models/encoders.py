@@ -1,0 +1,135 @@
+"""Encoders: from one modality's input to a feature vector.
+
+Shapes: B batch, C channels, H x W image, T frames, D features.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Norm = Literal["group", "batch"]
+
+_RESNET_FEATURES = 512
+_CHANNELS_PER_GROUP = 16
+
+
+def _norm(kind: Norm, num_channels: int) -> nn.Module:
+    """Return a normalisation with no running state, so that nothing but parameters travels."""
+    if kind == "batch":
+        return nn.BatchNorm2d(num_channels, track_running_stats=False)
+    return nn.GroupNorm(max(1, num_channels // _CHANNELS_PER_GROUP), num_channels)
+
+
+class MLP(nn.Module):
+    """Two fully connected layers with ReLU: [B, *shape] -> [B, D]."""
+
+    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:  # noqa: ARG002
+        super().__init__()
+        num_inputs = int(torch.Size(input_shape).numel())
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(num_inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+class FourConv(nn.Module):
+    """The four-convolution network of CG-MNIST in BMSFed's experiments: [B, C, H, W] -> [B, D]."""
+
+    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:
+        super().__init__()
+        channels = input_shape[0]
+        self.layers = nn.Sequential(
+            _norm(norm, channels),
+            nn.Conv2d(channels, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+class _BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut (He et al., "Deep Residual Learning", CVPR 2016)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False),
+            _norm(norm, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            _norm(norm, channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False), _norm(norm, channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 without its classifier: [B, C, H, W] -> [B, D]; [B, C, T, H, W] is averaged over its T frames.
+
+    Its features are 512-d; another width adds one linear layer.
+    """
+
+    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(input_shape[0], 64, 7, stride=2, padding=3, bias=False),
+            _norm(norm, 64),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+        self.stages = nn.Sequential(
+            *(
+                block
+                for channels_in, channels, stride in stages
+                for block in (
+                    _BasicBlock(channels_in, channels, stride, norm),
+                    _BasicBlock(channels, channels, 1, norm),
+                )
+            )
+        )
+        narrow = nn.Identity() if width == _RESNET_FEATURES else nn.Linear(_RESNET_FEATURES, width)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), narrow)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        if x.dim() == 4:
+            features: Tensor = self.pool(self.stages(self.stem(x)))
+            return features
+        num_frames = x.shape[2]
+        frames = x.transpose(1, 2).flatten(0, 1)  # [B, C, T, H, W] -> [B T, C, H, W]
+        return self.forward(frames).unflatten(0, (-1, num_frames)).mean(dim=1)
+
+
+ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18]] = {
+    "mlp": MLP,
+    "conv4": FourConv,
+    "resnet18": ResNet18,
+}
+
+IMAGE_ENCODERS = frozenset({"conv4", "resnet18"})

@@ -1,0 +1,44 @@
+"""Fusion heads: from the features of the modalities at hand to class logits.
+
+A modality that is not there counts as zero features, so it adds nothing to the sum and gets no gradient. Shapes: B batch,
+D features, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ConcatHead(nn.Module):
+    """One linear layer on the concatenated features, W [z_1; ...; z_M] + b, stored as one slice W_m per modality."""
+
+    def __init__(self, modalities: Sequence[str], width: int, num_classes: int) -> None:
+        super().__init__()
+        for modality in modalities:
+            self.add_module(modality, nn.Linear(width, num_classes, bias=False))
+        self.bias = nn.Parameter(torch.empty(num_classes))
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits [B, K] of the features [B, D] at hand."""
+        logits: Tensor = self.bias
+        for modality, z in features.items():
+            logits = logits + self.get_submodule(modality)(z)
+        return logits
+
+
+class LateSumHead(nn.Module):
+    """A classifier per modality, summed: f_1(z_1) + ... + f_M(z_M), each with its own bias."""
+
+    def __init__(self, modalities: Sequence[str], width: int, num_classes: int) -> None:
+        super().__init__()
+        for modality in modalities:
+            self.add_module(modality, nn.Linear(width, num_classes))
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits [B, K] of the features [B, D] at hand."""
+        slices = [self.get_submodule(modality)(z) for modality, z in features.items()]
+        return torch.stack(slices).sum(dim=0)
+
+
+HEADS: dict[str, type[ConcatHead] | type[LateSumHead]] = {"concat": ConcatHead, "late_sum": LateSumHead}

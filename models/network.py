@@ -1,0 +1,137 @@
+"""The network of a run: stateless code; its parameters are passed in, in named groups.
+
+Groups are the unit of payloads, merges and staleness: ``encoder.<modality>``, ``head.<modality>`` and, for a
+concatenation head, ``head.bias``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from models.encoders import ENCODERS, Norm
+from models.fusion import HEADS
+
+Parameters = dict[str, Tensor]
+"""Tensors by name; the first two components of a name are its group."""
+
+EncoderName = Literal["mlp", "conv4", "resnet18"]
+
+
+class ModelSpec(BaseModel):
+    """The ``model`` section of a scenario."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: EncoderName | dict[str, EncoderName] = Field(description="one for all modalities, or one for each")
+    width: PositiveInt = Field(512, description="feature dimension of every encoder")
+    fusion: Literal["concat", "late_sum"] = Field("concat", description="how the head joins the modalities")
+    norm: Norm = Field("group", description="group normalisation, or the statistics of each batch")
+
+    def encoder_of(self, modality: str) -> EncoderName:
+        """Return the encoder's name of a modality."""
+        return self.encoder[modality] if isinstance(self.encoder, dict) else self.encoder
+
+
+class Output(NamedTuple):
+    """What a forward pass returns."""
+
+    logits: Tensor
+    """[B, K]."""
+    features: dict[str, Tensor]
+    """[B, D] of each modality that was given."""
+
+
+class Network:
+    """Encoders and a fusion head over named modalities.
+
+    Args:
+        spec: which networks.
+        input_shapes: shape of one sample of each modality, in the order of modalities.
+        num_classes: classes.
+    """
+
+    def __init__(self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int) -> None:
+        self.modalities = tuple(input_shapes)
+        self.input_shapes = {modality: tuple(shape) for modality, shape in input_shapes.items()}
+        self.num_classes = num_classes
+        with torch.device("meta"):
+            encoders = {
+                modality: ENCODERS[spec.encoder_of(modality)](shape, spec.width, spec.norm)
+                for modality, shape in input_shapes.items()
+            }
+            head = HEADS[spec.fusion](self.modalities, spec.width, num_classes)
+        # The modules stay on the meta device: they hold code and shapes, never values.
+        self._modules: dict[str, nn.Module] = {f"encoder.{m}": encoder for m, encoder in encoders.items()}
+        self._modules["head"] = head
+        self.shapes: Parameters = {
+            f"{prefix}.{name}": parameter.detach()
+            for prefix, module in self._modules.items()
+            for name, parameter in module.named_parameters()
+        }
+        """The parameters on the meta device: names, shapes and types without values."""
+        self.groups: dict[str, tuple[str, ...]] = {}
+        """Parameter names of each group, in order."""
+        for name in self.shapes:
+            group = group_of(name)
+            self.groups[group] = (*self.groups.get(group, ()), name)
+        self.group_bytes = {
+            group: sum(self.shapes[name].numel() * self.shapes[name].itemsize for name in names)
+            for group, names in self.groups.items()
+        }
+        """Dense payload of each group: sum of numel x itemsize."""
+
+    def initial_parameters(self, generator: torch.Generator, device: torch.device) -> Parameters:
+        """Return fresh parameters: Kaiming (fan-out) for convolutions, Xavier for linear layers, norms 1, biases 0.
+
+        They are drawn on the CPU, so that every device starts from the same numbers.
+        """
+        parameters = {}
+        for name, shape in self.shapes.items():
+            value = torch.zeros(shape.shape)
+            if value.dim() >= 3:
+                nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
+            elif value.dim() == 2:
+                nn.init.xavier_normal_(value, generator=generator)
+            elif name.endswith("weight"):
+                nn.init.ones_(value)
+            parameters[name] = value.to(device)
+        return parameters
+
+    def __call__(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Output:
+        """Return logits and features from the modalities in `inputs` ([B, *shape] each), the others zero-filled."""
+        features = self.features(parameters, inputs)
+        return Output(self.classify(parameters, features), features)
+
+    def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the features [B, D] of the modalities in `inputs`."""
+        return {modality: self._run(f"encoder.{modality}", parameters, x) for modality, x in inputs.items()}
+
+    def classify(self, parameters: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits [B, K] from the features [B, D] at hand, the others zero-filled."""
+        return self._run("head", parameters, features)
+
+    def _run(self, prefix: str, parameters: Mapping[str, Tensor], given: object) -> Tensor:
+        module = self._modules[prefix]
+        own = {name: parameters[f"{prefix}.{name}"] for name, _ in module.named_parameters()}
+        output: Tensor = functional_call(module, own, (given,))
+        return output
+
+    def groups_of(self, modalities: Iterable[str]) -> tuple[str, ...]:
+        """Return the groups that the given modalities train: their encoders, their head slices and the shared bias."""
+        held = set(modalities)
+        return tuple(g for g in self.groups if g == "head.bias" or g.partition(".")[2] in held)
+
+
+def group_of(name: str) -> str:
+    """Return the group of a parameter, e.g. ``encoder.gray`` of ``encoder.gray.layers.1.weight``."""
+    return ".".join(name.split(".")[:2])
+
+
+def select_groups(parameters: Mapping[str, Tensor], groups: Iterable[str]) -> Parameters:
+    """Return the parameters that belong to `groups`."""
+    wanted = set(groups)
+    return {name: value for name, value in parameters.items() if group_of(name) in wanted}

@@ -1,0 +1,27 @@
+"""The errors a user can cause or meet, each one clear sentence."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InterludeError(Exception):
+    """Base of all errors that are reported as one sentence, without a traceback."""
+
+
+class BadInputError(InterludeError):
+    """A scenario, file or flag that cannot be used; the command line exits with code 2."""
+
+
+class TrainingError(InterludeError):
+    """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the valid name closest to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def one_line(error: object) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split())

@@ -1,0 +1,71 @@
+"""Checks at the end of every run; a run that breaks one is not to be trusted and says so."""
+
+import numpy as np
+import pandas as pd
+
+from simulator.errors import InterludeError
+
+_TRANSFERS = ("download", "upload", "upload_lost")
+_TRAINING = ("train", "train_unimodal")
+
+
+class BrokenInvariantError(InterludeError):
+    """The simulator contradicted itself: a defect of Interlude or of a method, not of the scenario."""
+
+
+def check(timeline: pd.DataFrame, num_clients: int, end_s: float) -> None:
+    """Check conservation of time, causality and the presence of costs.
+
+    Args:
+        timeline: all rows of a run.
+        num_clients: clients in the world.
+        end_s: when the run ended.
+
+    Raises:
+        BrokenInvariantError: naming the first row that breaks an invariant.
+    """
+    merges = timeline[timeline["kind"] == "merge"]
+    spans = timeline[timeline["kind"] != "merge"]
+    if end_s > 0.0:
+        _check_time_is_conserved(spans, num_clients, end_s)
+    _check_causality(spans, merges)
+    transfers = spans[spans["kind"].isin(_TRANSFERS) & (spans["end_s"] < end_s)]
+    _none(transfers[(transfers["bytes"] <= 0) & (transfers["kind"] != "upload_lost")], "a transfer of no bytes")
+    training = spans[spans["kind"].isin(_TRAINING) & (spans["end_s"] < end_s)]
+    _none(training[training["flops"] <= 0], "training that costs nothing")
+
+
+def _check_time_is_conserved(spans: pd.DataFrame, num_clients: int, end_s: float) -> None:
+    ordered = spans.sort_values(["client", "start_s"], kind="stable")
+    client = ordered["client"].to_numpy()
+    start_s, stop_s = ordered["start_s"].to_numpy(), ordered["end_s"].to_numpy()
+    if len(np.unique(client)) != num_clients:
+        raise BrokenInvariantError(f"{num_clients} clients exist, {len(np.unique(client))} have a timeline")
+    is_first = np.append(True, client[1:] != client[:-1])
+    is_last = np.append(is_first[1:], True)
+    expected_start_s = np.where(is_first, 0.0, np.append(0.0, stop_s[:-1]))
+    _none(ordered[start_s != expected_start_s], "a span that overlaps the one before it or leaves a hole")
+    _none(ordered[is_last & (stop_s != end_s)], "a client whose time does not end with the run")
+
+
+def _check_causality(spans: pd.DataFrame, merges: pd.DataFrame) -> None:
+    _none(merges[merges["staleness"] < 0], "an update merged before the version it started from")
+    _none(merges[merges["end_s"].diff() < 0], "a merge that goes back in time")
+    made_s = merges.groupby("version")["start_s"].min()
+    used = spans[spans["version"].fillna(0) > 0]
+    made_at_use_s = made_s.reindex(used["version"]).to_numpy(dtype=float)
+    _none(used[~(made_at_use_s <= used["start_s"].to_numpy())], "a span on a version that did not exist yet")
+    uploads = spans[spans["kind"] == "upload"].groupby("client").size()
+    surplus = merges.groupby("client").size().sub(uploads, fill_value=0)
+    if (surplus > 0).any():
+        client = surplus.idxmax()
+        raise BrokenInvariantError(f"client {client}: more updates were merged than uploaded, by {surplus[client]:.0f}")
+
+
+def _none(broken: pd.DataFrame, what: str) -> None:
+    if len(broken) > 0:
+        row = broken.iloc[0]
+        raise BrokenInvariantError(
+            f"the timeline has {what}: client {row['client']}, {row['kind']}, "
+            f"{row['start_s']} s to {row['end_s']} s ({len(broken)} such rows)"
+        )

@@ -1,0 +1,106 @@
+"""Server rules: when the server merges, and whom it sends out.
+
+* ``barrier``: rounds. Dispatch some clients, wait for them, merge, start again.
+* ``on_arrival``: merge every update as it arrives, dispatch somebody else at once.
+* ``buffered``: the same, but merge once `size` updates are there.
+"""
+
+import math
+from collections.abc import Generator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from simpy import Event
+
+from simulator.federation.local_round import Update
+from simulator.federation.server import Server
+from simulator.federation.staleness import PolynomialStaleness, StalenessSpec
+
+Serving = Generator[Event, Any, None]
+
+
+class Barrier(BaseModel):
+    """Synchronous rounds.
+
+    With `over_selection` above 1 more clients are dispatched than are needed, and the first to come back close the
+    round. With `deadline_s` the round closes then with whoever is back, but never with nobody. Who comes back after
+    the round closed has worked for nothing and can be dispatched again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rule: Literal["barrier"] = "barrier"
+    clients_per_round: PositiveInt | None = Field(None, description="updates a round waits for; unset: all clients")
+    over_selection: float = Field(1.0, ge=1, description="clients dispatched per update needed")
+    deadline_s: PositiveFloat | None = Field(None, description="a round closes so long after its start")
+
+    def serve(self, server: Server) -> Serving:
+        """Run rounds for ever."""
+        needed = min(self.clients_per_round or server.num_clients, server.num_clients)
+        while True:
+            while server.num_idle == 0:
+                yield from server.receive()  # everybody is late from earlier rounds
+            open_clients = set(server.dispatch(math.ceil(needed * self.over_selection)))
+            updates: list[Update] = []
+            deadline = None if self.deadline_s is None else server.clock.timeout(self.deadline_s)
+            while open_clients and len(updates) < needed:
+                arrival = server.inbox.get()
+                if deadline is not None:
+                    yield arrival | deadline
+                    if deadline.processed and updates and not arrival.triggered:
+                        arrival.cancel()
+                        break
+                returned = yield arrival
+                if returned.client in open_clients:
+                    open_clients.remove(returned.client)
+                    if returned.update is not None:
+                        updates.append(returned.update)
+            if updates:
+                server.merge(updates)
+
+
+class OnArrival(BaseModel):
+    """Asynchronous: every update is merged when it arrives (Xie et al., FedAsync, 2019)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rule: Literal["on_arrival"] = "on_arrival"
+    concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
+    mixing: float = Field(0.6, gt=0, le=1, description="alpha, the weight of a fresh update")
+    staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
+
+    def serve(self, server: Server) -> Serving:
+        """Merge for ever."""
+        yield from _keep_in_flight(server, self.concurrency, merge_size=1)
+
+
+class Buffered(BaseModel):
+    """Semi-asynchronous: updates are merged when `size` of them are there (Nguyen et al., FedBuff, 2022)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rule: Literal["buffered"] = "buffered"
+    concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
+    size: PositiveInt = Field(10, description="updates in a full buffer")
+    learning_rate: PositiveFloat = Field(1.0, description="eta_g, the server's step size")
+    staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
+
+    def serve(self, server: Server) -> Serving:
+        """Merge for ever."""
+        yield from _keep_in_flight(server, self.concurrency, self.size)
+
+
+def _keep_in_flight(server: Server, concurrency: int | None, merge_size: int) -> Serving:
+    limit = min(concurrency or server.num_clients, server.num_clients)
+    updates: list[Update] = []
+    while True:
+        server.dispatch(limit - server.num_in_flight)
+        returned = yield from server.receive()
+        if returned.update is not None:
+            updates.append(returned.update)
+        if len(updates) >= merge_size:
+            server.merge(updates)
+            updates = []
+
+
+ServerRule = Annotated[Barrier | OnArrival | Buffered, Field(discriminator="rule")]

@@ -1,0 +1,235 @@
+"""The server: dispatches clients, takes their updates in, merges, and counts versions."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import simpy
+from simpy import Event
+from torch import Tensor
+
+from models.network import Network, Parameters
+from simulator.arrays import Indices
+from simulator.federation.clock import Clock
+from simulator.federation.local_round import LocalRound, Steps, Update
+from simulator.federation.selection import IdleClients
+from simulator.federation.timeline import Row, Timeline
+from simulator.training.cost import CostModel
+from simulator.training.executor import Executor
+from simulator.training.merge import Arrived
+from simulator.training.objective import Values
+from simulator.training.task import TrainingSpec, num_reported_bytes
+from simulator.world.world import World
+
+State = tuple[Parameters, Any]
+"""The global model and the method's memory."""
+
+
+class Decisions(Protocol):
+    """What the federation asks of a method."""
+
+    def client_round(self, client: LocalRound) -> Steps:
+        """Spend a client's local round."""
+        ...
+
+    def serve(self, server: "Server") -> Generator[Event, Any, None]:
+        """Run the server for ever."""
+        ...
+
+    def initial_memory(self, network: Network) -> Any:
+        """Return what the server remembers besides the model, as it is before the first merge."""
+        ...
+
+    def broadcast(self, memory: Any) -> Values:
+        """Return what is sent along with the model; its shapes never change."""
+        ...
+
+    def merge(self, model: Parameters, memory: Any, updates: Sequence[Arrived]) -> State:
+        """Return the next model and memory."""
+        ...
+
+    def observe(self, memory: Any) -> Values:
+        """Return what should be recorded of the memory: metric -> modality -> 0-d tensor."""
+        ...
+
+
+@dataclass(frozen=True)
+class Population:
+    """Who holds what."""
+
+    shards: Sequence[Indices]
+    """[n_k] sample indices of each client."""
+    modalities: Sequence[tuple[str, ...]]
+    """Modalities of each client, in the data set's order."""
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients."""
+        return len(self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A client that came back, with an update or, where its upload broke off, without."""
+
+    client: int
+    update: Update | None
+
+
+class Server:
+    """The server of one run and the state of the federation.
+
+    Args:
+        clock: the simulated clock.
+        world: how long things take.
+        method: what is decided.
+        network: the network trained.
+        model: version 0 of the global model.
+        executor: computes results.
+        training: what all local training shares.
+        population: who holds what.
+        timeline: receives spans and merges.
+        seed: the run's seed.
+        max_versions: stop after so many merges; None for no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        world: World,
+        method: Decisions,
+        network: Network,
+        model: Parameters,
+        executor: Executor,
+        training: TrainingSpec,
+        population: Population,
+        timeline: Timeline,
+        seed: int,
+        max_versions: int | None = None,
+    ) -> None:
+        self.clock = clock
+        self.world = world
+        self.network = network
+        self.executor = executor
+        self.training = training
+        self.population = population
+        self.timeline = timeline
+        self.model = model
+        self.memory = method.initial_memory(network)
+        self.version = 0
+        self.num_returned = 0
+        self.inbox = simpy.Store(clock)
+        self._method = method
+        self._max_versions = max_versions
+        self._idle = IdleClients(population.num_clients, seed)
+        self._idle_since_s = [0.0] * population.num_clients
+        self._next_window = [0] * population.num_clients
+        self._in_flight: dict[int, LocalRound] = {}
+        self._download_bytes: dict[tuple[str, ...], int] = {}
+        self.broadcast = method.broadcast(self.memory)
+        self.costs = CostModel(network, training.batch_size, self.broadcast)
+        clock.process(method.serve(self))
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients."""
+        return self.population.num_clients
+
+    @property
+    def num_idle(self) -> int:
+        """Clients that could be dispatched."""
+        return len(self._idle)
+
+    @property
+    def num_in_flight(self) -> int:
+        """Clients at work."""
+        return len(self._in_flight)
+
+    def is_done(self) -> bool:
+        """Return whether the limit on versions is reached."""
+        return self._max_versions is not None and self.version >= self._max_versions
+
+    def download_bytes(self, client: int) -> int:
+        """Return the payload a client downloads: its modalities' groups and what the method sends along."""
+        held = self.population.modalities[client]
+        if held not in self._download_bytes:
+            groups = self.network.groups_of(held)
+            dense = sum(self.network.group_bytes[group] for group in groups)
+            self._download_bytes[held] = dense + num_reported_bytes(self.broadcast)
+        return self._download_bytes[held]
+
+    def dispatch(self, num_clients: int) -> list[int]:
+        """Send up to `num_clients` idle clients, uniformly drawn, into a local round; returns who."""
+        chosen = [self._idle.draw() for _ in range(min(num_clients, len(self._idle)))]
+        now_s = self.clock.now
+        for client in chosen:
+            self.timeline.add(Row(client, "idle", self._idle_since_s[client], now_s))
+            window = self._take_window(client)
+            local_round = self._in_flight[client] = LocalRound(self, client, window)
+            self.clock.process(self._local_round(local_round))
+        return chosen
+
+    def receive(self) -> Generator[Event, Any, Returned]:
+        """Wait for the next client to come back."""
+        returned: Returned = yield self.inbox.get()
+        return returned
+
+    def merge(self, updates: Sequence[Update]) -> None:
+        """Merge updates into the next version of the global model; staleness is counted now."""
+        model, memory = self.model, self.memory
+
+        def rule() -> State:
+            arrived = [self._arrived(update) for update in updates]
+            return self._method.merge(model, memory, arrived)
+
+        staleness = [self.version - update.version for update in updates]
+        self.model, self.memory = self.executor.merge(rule, (model, memory))
+        self.broadcast = self._method.broadcast(self.memory)
+        self.version += 1
+        now_s = self.clock.now
+        for update, age in zip(updates, staleness, strict=True):
+            self.timeline.add(Row(update.client, "merge", now_s, now_s, self.version, staleness=age))
+
+    def finish(self, end_s: float) -> None:
+        """Close every client's time at the end of the run."""
+        for client in self._idle:
+            self.timeline.add(Row(client, "idle", self._idle_since_s[client], end_s))
+        for local_round in self._in_flight.values():
+            row = local_round.unfinished(end_s)
+            if row is not None:
+                self.timeline.add(row)
+
+    def observe(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Return what the method wants recorded of its memory."""
+        return self._method.observe(self.memory)
+
+    def _take_window(self, client: int) -> int:
+        num_samples = self.training.window_samples or len(self.population.shards[client])
+        oldest = self.world.oldest_window(
+            client, self.clock.now, num_samples, self.population.modalities[client]
+        )
+        window = max(self._next_window[client], oldest)
+        self._next_window[client] = window + 1
+        return window
+
+    def _local_round(self, local_round: LocalRound) -> Steps:
+        yield from self._method.client_round(local_round)
+        client = local_round.client
+        del self._in_flight[client]
+        self._idle.put_back(client)
+        self._idle_since_s[client] = self.clock.now
+        self.num_returned += 1
+        self.inbox.put(Returned(client, local_round.update))
+
+    def _arrived(self, update: Update) -> Arrived:
+        trained = update.trained.result()
+        return Arrived(
+            client=update.client,
+            groups=update.groups,
+            num_samples=update.num_samples,
+            staleness=self.version - update.version,
+            parameters=trained.parameters,
+            start=update.received,
+            report=trained.report,
+        )

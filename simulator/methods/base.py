@@ -1,0 +1,114 @@
+"""What every method is made of: a client's day, an objective, a server rule and a merge.
+
+A method is one file with options (pydantic), a formula card and a class that overrides what differs. The axes are
+orthogonal: any method takes another ``waiting`` policy or ``server`` rule by a line of YAML.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+from models.network import Network, Parameters
+from simulator.federation.local_round import LocalRound, Steps
+from simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, Serving
+from simulator.federation.server import Server, State
+from simulator.methods.card import FormulaCard
+from simulator.methods.waiting import WAITING, Ready, WaitingName
+from simulator.training.merge import Arrived, add_deltas, mix, num_holders, weighted_mean
+from simulator.training.objective import CrossEntropy, Objective, Values, proximal
+from simulator.training.task import Stint
+
+
+class MethodOptions(BaseModel):
+    """Options that every method shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str
+    label: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="name in tables and run directories; unset: the method's name",
+    )
+    waiting: WaitingName = Field("all", description="what a client does until its modalities are there")
+    server: ServerRule = Field(description="when the server merges")
+    proximal: NonNegativeFloat = Field(0.0, description="mu of (mu/2) ||w - w_received||^2 in joint training")
+    unimodal_epochs: PositiveInt = Field(
+        1, description="most passes over the window that gap training makes per modality"
+    )
+
+
+    @property
+    def run_label(self) -> str:
+        """What the run is called."""
+        return self.label or self.name
+
+
+class Method:
+    """Base of all methods: download, wait, train, upload; merged as the server rule's paper says.
+
+    Args:
+        options: the method's entry in the scenario.
+    """
+
+    Options: ClassVar[type[MethodOptions]]
+    card: ClassVar[FormulaCard]
+
+    def __init__(self, options: MethodOptions) -> None:
+        self.options = options
+
+    def client_round(self, client: LocalRound) -> Steps:
+        """Spend a client's local round."""
+        model = yield from client.download()
+        if not client.modalities:
+            return
+        ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
+        joint = Stint(self.objective(ready), client.num_steps(), "joint")
+        trained = yield from client.train(joint, start=ready.start)
+        yield from client.upload(trained)
+
+    def objective(self, ready: Ready) -> Objective:
+        """Return what joint training minimises."""
+        return proximal(CrossEntropy(ready.modalities), self.options.proximal)
+
+    def serve(self, server: Server) -> Serving:
+        """Run the server for ever."""
+        return self.options.server.serve(server)
+
+    def initial_memory(self, network: Network) -> Any:
+        """Return what the server remembers besides the model; nothing here."""
+        del network
+
+    def broadcast(self, memory: Any) -> Values:
+        """Return what is sent along with the model; nothing here."""
+        del memory
+        return {}
+
+    def observe(self, memory: Any) -> Values:
+        """Return what should be recorded of the memory; nothing here."""
+        del memory
+        return {}
+
+    def merge(self, model: Parameters, memory: Any, updates: Sequence[Arrived]) -> State:
+        """Return the next model as the server rule's paper merges, and the memory."""
+        return merge_by_rule(self.options.server, model, updates), memory
+
+
+def merge_by_rule(
+    rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[Arrived]
+) -> Parameters:
+    """Return the next model: FedAvg's mean at a barrier, FedAsync's mixing on arrival, FedBuff's deltas from a buffer."""
+    match rule:
+        case Barrier():
+            return weighted_mean(model, updates)
+        case OnArrival():
+            (update,) = updates
+            alpha = rule.mixing * rule.staleness.weight(update.staleness)
+            return mix(model, update, dict.fromkeys(update.groups, alpha))
+        case Buffered():
+
+            def weight(position: int, group: str) -> float:
+                return rule.staleness.weight(updates[position].staleness) / num_holders(updates, group)
+
+            return add_deltas(model, updates, weight, rule.learning_rate)

@@ -1,0 +1,232 @@
+"""What a scenario YAML may say, and the sentences about what it may not."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+
+from models.encoders import IMAGE_ENCODERS
+from models.network import ModelSpec
+from simulator.data import DATASETS
+from simulator.data.spec import DataSpec
+from simulator.errors import BadInputError, nearest, one_line
+from simulator.methods import METHODS
+from simulator.methods.base import Method, MethodOptions
+from simulator.sentences import sentence
+from simulator.strict_yaml import apply_override, read_yaml
+from simulator.training.task import TrainingSpec
+from simulator.world.world import WorldSpec
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ClientsSpec(_Section):
+    """The ``clients`` section."""
+
+    count: PositiveInt = Field(description="clients in the federation")
+
+
+class UntilSpec(_Section):
+    """The ``until`` section: what ends a run, whichever comes first."""
+
+    simulated_s: PositiveFloat | None = Field(None, description="simulated seconds")
+    versions: PositiveInt | None = Field(None, description="merges; rounds where there is a barrier")
+
+    @model_validator(mode="after")
+    def _ends(self) -> "UntilSpec":
+        if self.simulated_s is None and self.versions is None:
+            raise ValueError("needs 'simulated_s' or 'versions', or both")
+        return self
+
+
+class EvaluateSpec(_Section):
+    """The ``evaluate`` section. Evaluating takes no simulated time and changes no event."""
+
+    every_s: PositiveFloat = Field(description="simulated seconds between two evaluations")
+    target_accuracy: float | None = Field(
+        None, gt=0, le=1, description="fused accuracy whose first time is reported as time to accuracy"
+    )
+
+
+class Scenario(_Section):
+    """A whole scenario."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: NonNegativeInt = 0
+    data: SerializeAsAny[DataSpec]
+    model: ModelSpec
+    clients: ClientsSpec
+    world: WorldSpec
+    training: TrainingSpec
+    methods: Annotated[tuple[SerializeAsAny[MethodOptions], ...], Field(min_length=1)]
+    until: UntilSpec
+    evaluate: EvaluateSpec
+
+    def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
+        """Return the scenario of one run: one method, one seed."""
+        return self.model_copy(update={"methods": (method,), "seed": seed})
+
+    def resolved(self) -> dict[str, Any]:
+        """Return everything the scenario says, defaults included, as plain data."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """Return a hash of everything the scenario says."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Read a scenario YAML.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` pairs applied on top; dots lead into sections and lists, e.g. ``methods.0.beta=2``.
+
+    Raises:
+        BadInputError: one sentence that names the file, the field, what was given and what is allowed.
+    """
+    given = read_yaml(Path(path))
+    if given is None:
+        raise BadInputError(f"{path}: is empty; a scenario needs {', '.join(Scenario.model_fields)}")
+    if not isinstance(given, dict):
+        raise BadInputError(f"{path}: must be a mapping of sections, not a {type(given).__name__}")
+    for override in overrides:
+        apply_override(override, given)
+    return parse_scenario(given, source=str(path))
+
+
+def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenario:
+    """Return the scenario that a mapping describes.
+
+    Args:
+        given: what a scenario YAML holds.
+        source: what messages call it.
+
+    Raises:
+        BadInputError: one sentence about the first thing that is wrong.
+    """
+    filled: dict[str, Any] = dict(given)
+    if isinstance(given.get("data"), dict):
+        filled["data"] = _parse_data(given["data"], source)
+    if isinstance(given.get("methods"), list):
+        filled["methods"] = [
+            _parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])
+        ]
+    scenario = _validated(Scenario, filled, (), source)
+    _check_modalities(scenario, source)
+    _check_labels(scenario, source)
+    return scenario
+
+
+def method_class(name: str) -> type[Method]:
+    """Return a method by its name in the table or as ``package.module:Class``.
+
+    Raises:
+        BadInputError: if there is none.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        raise BadInputError(
+            f"unknown method '{name}'; methods are {', '.join(METHODS)}, or your own as 'package.module:Class'"
+            + nearest(name, METHODS)
+        )
+    try:
+        found = getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInputError(f"method '{name}' cannot be imported: {one_line(error)}") from error
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise BadInputError(f"'{name}' is not a method: it must be a subclass of simulator.methods.base.Method")
+    return found
+
+
+def _parse_data(given: Mapping[str, Any], source: str) -> DataSpec:
+    name = given.get("dataset")
+    if name not in DATASETS:
+        said = "data.dataset is missing" if name is None else f"data.dataset: unknown data set '{name}'"
+        raise BadInputError(f"{source}: {said}; data sets are {', '.join(DATASETS)}{nearest(str(name), DATASETS)}")
+    return _validated(DATASETS[name].options, given, ("data",), source)
+
+
+def _parse_method(given: Any, where: str, source: str) -> MethodOptions:
+    if isinstance(given, MethodOptions):
+        return given
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        raise BadInputError(f"{source}: {where}: must be a mapping with a 'name'; methods are {', '.join(METHODS)}")
+    try:
+        method = method_class(given["name"])
+    except BadInputError as error:
+        raise BadInputError(f"{source}: {where}.name: {error}") from error
+    return _validated(method.Options, _with_default_server(given, method), (where,), source)
+
+
+def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapping[str, Any]:
+    """Let a method's entry change options of its default server rule without naming the rule."""
+    server = given.get("server")
+    default = method.Options.model_fields["server"].default
+    if isinstance(server, dict) and "rule" not in server and isinstance(default, BaseModel):
+        return {**given, "server": {**default.model_dump(), **server}}
+    return given
+
+
+def _check_modalities(scenario: Scenario, source: str) -> None:
+    dataset = DATASETS[scenario.data.dataset].load(scenario.data)
+    _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
+    if isinstance(scenario.model.encoder, dict):
+        _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)
+    for modality, shape in dataset.input_shapes.items():
+        encoder = scenario.model.encoder_of(modality)
+        if encoder in IMAGE_ENCODERS and len(shape) < 3:
+            raise BadInputError(
+                f"{source}: model.encoder: '{encoder}' wants images, but modality '{modality}' has shape {shape}; use 'mlp'"
+            )
+
+
+def _same_names(modalities: Sequence[str], given: Mapping[str, Any], field: str, what: str, source: str) -> None:
+    names = ", ".join(modalities)
+    for name in given:
+        if name not in modalities:
+            raise BadInputError(
+                f"{source}: {field}: unknown modality '{name}'; the data set's modalities are {names}"
+                + nearest(str(name), modalities)
+            )
+    for modality in modalities:
+        if modality not in given:
+            raise BadInputError(f"{source}: {field}: modality '{modality}' has no entry; each of {names} needs {what}")
+
+
+def _check_labels(scenario: Scenario, source: str) -> None:
+    seen: set[str] = set()
+    for method in scenario.methods:
+        if method.run_label in seen:
+            raise BadInputError(
+                f"{source}: methods: '{method.run_label}' appears twice; give one of them a 'label' of its own"
+            )
+        seen.add(method.run_label)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validated(model: type[_Model], given: Any, where: tuple[str, ...], source: str) -> _Model:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise BadInputError(f"{source}: {sentence(error, model, given, where)}") from error

@@ -1,0 +1,91 @@
+"""Reading YAML strictly and safely: no tags that build objects, no key given twice, and ``key=value`` overrides."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.errors import BadInputError, one_line
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds, or None if it is empty.
+
+    Raises:
+        BadInputError: if it cannot be read or parsed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    try:
+        return _load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise BadInputError(f"{path}{where}: not valid YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadInputError(f"{path}: not valid YAML: {one_line(error)}") from error
+
+
+def apply_override(override: str, document: dict[str, Any]) -> None:
+    """Apply ``key=value`` to a document in place; dots lead into mappings and lists, the value is YAML.
+
+    Raises:
+        BadInputError: if the pair is malformed or the key leads nowhere.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise BadInputError(f"--set '{override}': must look like key=value, e.g. clients.count=32")
+    try:
+        parsed = _load(value)
+    except (yaml.YAMLError, ValueError) as error:
+        raise BadInputError(f"--set '{override}': the value is not valid YAML") from error
+    *path, last = key.split(".")
+    node: Any = document
+    for i, step in enumerate(path):
+        if isinstance(node, dict):
+            node.setdefault(step, {})
+        node = _child(node, step, ".".join(path[: i + 1]), override)
+    if isinstance(node, list):
+        _child(node, last, key, override)
+        node[int(last)] = parsed
+    elif isinstance(node, dict):
+        node[last] = parsed
+    else:
+        raise BadInputError(f"--set '{override}': '{'.'.join(path)}' is a value, not a section")
+
+
+def _child(node: Any, step: str, where: str, override: str) -> Any:
+    if isinstance(node, dict):
+        return node[step]
+    if not isinstance(node, list):
+        raise BadInputError(f"--set '{override}': '{where}' leads into a value, not a section")
+    if not step.isdecimal() or int(step) >= len(node):
+        raise BadInputError(f"--set '{override}': '{where}' must be one of the list's positions 0 to {len(node) - 1}")
+    return node[int(step)]
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, Loader=_StrictLoader)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice."""
+
+
+def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if isinstance(key, list | dict):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)

@@ -1,0 +1,152 @@
+"""Executors turn tasks into results. The simulated clock never waits for them and never looks at host time.
+
+`SequentialExecutor` trains one client after the other and is the reference: obviously right. `TimingOnlyExecutor` trains
+nothing, so that the same clock runs without values. A faster executor has the same three doors: `submit`, `merge`, `evaluate`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from models.network import Network, Parameters
+from simulator.arrays import Samples
+from simulator.errors import TrainingError
+from simulator.training.evaluation import Evaluation, evaluate
+from simulator.training.objective import Batch, Context, Objective
+from simulator.training.optimizer import Sgd
+from simulator.training.task import Deferred, Task, Trained, TrainingSpec, batch_positions, resolve
+
+State = TypeVar("State")
+
+
+class Executor(Protocol):
+    """What the federation needs of an executor."""
+
+    def submit(self, task: Task) -> Deferred:
+        """Return the promise of a task's result; computes nothing yet."""
+        ...
+
+    def merge(self, rule: Callable[[], State], unchanged: State) -> State:
+        """Return the server's state after a merge: what `rule` computes."""
+        ...
+
+    def evaluate(self, parameters: Parameters) -> Evaluation | None:
+        """Return the test metrics of a model, or None where nothing is trained."""
+        ...
+
+
+class TimingOnlyExecutor:
+    """Runs the clock without values: results are never computed, merges leave the server's state as it is."""
+
+    def submit(self, task: Task) -> Deferred:
+        """Return a promise that nobody may ask for."""
+        del task
+        return _Untrained()
+
+    def merge(self, rule: Callable[[], State], unchanged: State) -> State:
+        """Return the state as it was."""
+        del rule
+        return unchanged
+
+    def evaluate(self, parameters: Parameters) -> Evaluation | None:
+        """Return nothing: there is no model."""
+        del parameters
+        return None
+
+
+class _Untrained:
+    def result(self) -> Trained:
+        raise TrainingError("a timing-only run has no training results")
+
+
+class SequentialExecutor:
+    """Trains tasks one after the other, each when its result is first asked for.
+
+    Args:
+        network: the network.
+        spec: batch size and optimiser.
+        seed: the run's seed, for the order of batches.
+        train: the training set.
+        test: the test set.
+    """
+
+    def __init__(self, network: Network, spec: TrainingSpec, seed: int, train: Samples, test: Samples) -> None:
+        self._network = network
+        self._spec = spec
+        self._seed = seed
+        self._inputs, self._labels = train
+        self._test = test
+
+    def submit(self, task: Task) -> Deferred:
+        """Return the promise of a task's result."""
+        return _Pending(self, task)
+
+    def merge(self, rule: Callable[[], State], unchanged: State) -> State:
+        """Return what `rule` computes."""
+        del unchanged
+        return rule()
+
+    def evaluate(self, parameters: Parameters) -> Evaluation:
+        """Return the test metrics of a model."""
+        return evaluate(self._network, parameters, *self._test)
+
+    def train(self, task: Task) -> Trained:
+        """Carry out a task.
+
+        Raises:
+            TrainingError: if a loss is not finite.
+        """
+        parameters = dict(resolve(task.start))
+        window = self._batch(task, torch.arange(len(task.samples)))
+        objectives = list(dict.fromkeys(stint.objective for stint in task.stints))
+        contexts: dict[Objective, Context] = {}
+        with torch.no_grad():
+            for objective in objectives:
+                context = Context(task.received, task.broadcast)
+                prepared = objective.prepare(self._network, parameters, window, context)
+                contexts[objective] = Context(task.received, task.broadcast, prepared)
+        optimizer = Sgd(self._spec.optimizer)
+        losses: list[Tensor] = []
+        for stint in task.stints:
+            objective, context = stint.objective, contexts[stint.objective]
+            names = [n for group in objective.groups(self._network) for n in self._network.groups[group]]
+            for positions in batch_positions(self._seed, task, stint, self._spec.batch_size):
+                batch = self._batch(task, torch.from_numpy(positions))
+                leaves = {name: parameters[name].detach().requires_grad_() for name in names}
+                loss = objective.loss(self._network, {**parameters, **leaves}, batch, context)
+                gradients = torch.autograd.grad(loss, list(leaves.values()))
+                parameters |= optimizer.step(leaves, dict(zip(names, gradients, strict=True)))
+                losses.append(loss.detach())
+        mean_loss = float(torch.stack(losses).mean())
+        if not math.isfinite(mean_loss):
+            raise TrainingError(f"the training loss of {task.label} is {mean_loss}; a smaller learning rate may help")
+        report: dict[str, Mapping[str, Tensor]] = {}
+        with torch.no_grad():
+            for objective in objectives:
+                report |= objective.report(self._network, parameters, window, contexts[objective])
+        return Trained(parameters, report, mean_loss)
+
+    def _batch(self, task: Task, positions: Tensor) -> Batch:
+        device = self._labels.device
+        index = torch.from_numpy(task.samples)[positions].to(device)
+        modalities = {m for stint in task.stints for m in stint.objective.modalities}
+        inputs = {m: self._inputs[m][index] for m in self._network.modalities if m in modalities}
+        return Batch(inputs, self._labels[index], positions.to(device))
+
+
+class _Pending:
+    """A task until its result is asked for; the result after."""
+
+    __slots__ = ("_executor", "_outcome")
+
+    def __init__(self, executor: SequentialExecutor, task: Task) -> None:
+        self._executor = executor
+        self._outcome: Task | Trained = task
+
+    def result(self) -> Trained:
+        if isinstance(self._outcome, Task):
+            self._outcome = self._executor.train(self._outcome)
+        return self._outcome

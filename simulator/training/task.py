@@ -1,0 +1,133 @@
+"""Tasks: one piece of training dispatched at one client, and the promise of its result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor
+
+from models.network import Parameters
+from simulator.arrays import Indices
+from simulator.randomness import Stream
+from simulator.training.objective import Objective, Values
+from simulator.training.optimizer import OptimizerSpec
+
+
+class TrainingSpec(BaseModel):
+    """The ``training`` section of a scenario: what every method's local training shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    local_epochs: PositiveInt = Field(1, description="passes over the window in joint training")
+    batch_size: PositiveInt = 32
+    window_samples: PositiveInt | None = Field(
+        None, description="samples of one local round, taken in turn from the client's shard; unset: the whole shard"
+    )
+    optimizer: OptimizerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Stint:
+    """Consecutive optimiser steps on one objective."""
+
+    objective: Objective
+    num_steps: int
+    phase: str
+    """Names the stream that orders the batches, e.g. ``joint`` or ``unimodal-gray``."""
+    first_step: int = 0
+    """Steps of this phase that the local round has already done; they go on in the same batch order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The result of a task."""
+
+    parameters: Parameters
+    """All parameters: the trained groups changed, the others as they were at the start."""
+    report: Values = field(default_factory=dict)
+    """What the objective reports for upload."""
+    loss: float = 0.0
+    """Mean loss over the task's steps."""
+
+
+class Deferred(Protocol):
+    """The result of a task, computed when somebody first asks for it."""
+
+    def result(self) -> Trained:
+        """Return the result, computing it if nobody has yet."""
+        ...
+
+
+Start = Parameters | Deferred
+"""Where training starts: a model that exists, or another task's result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of training; everything that decides its result is in here."""
+
+    client: int
+    window: int
+    version: int
+    """Version of the global model that the client downloaded."""
+    stints: tuple[Stint, ...]
+    samples: Indices
+    """[W] indices of the window's samples in the training set."""
+    start: Start
+    received: Parameters
+    """The global model that the client downloaded."""
+    broadcast: Values = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Who trains what, for messages."""
+        phases = ", ".join(dict.fromkeys(stint.phase for stint in self.stints))
+        return f"client {self.client}, local round {self.window}, task '{phases}' from model version {self.version}"
+
+
+def resolve(start: Start) -> Parameters:
+    """Return the parameters behind a start, computing them if need be."""
+    return start if isinstance(start, Mapping) else start.result().parameters
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    """Return the number of mini-batches in one pass; the last one may be smaller."""
+    return -(-num_samples // batch_size)
+
+
+def window_samples(shard: Indices, window: int, num_samples: int | None) -> Indices:
+    """Return the samples of a client's `window`-th local round, taken in turn from its shard.
+
+    Args:
+        shard: [n_k] indices of the client's samples.
+        window: index of the window.
+        num_samples: samples in a window; None: the whole shard.
+    """
+    if num_samples is None or num_samples >= len(shard):
+        return shard
+    return shard[(window * num_samples + np.arange(num_samples)) % len(shard)]
+
+
+def batch_positions(seed: int, task: Task, stint: Stint, batch_size: int) -> list[Indices]:
+    """Return the positions in the window of each step's mini-batch.
+
+    The order belongs to (client, phase, window, epoch), so that the joint phase sees the same batches whatever
+    happened before it, and under every method.
+    """
+    num_samples = len(task.samples)
+    per_epoch = steps_per_epoch(num_samples, batch_size)
+    stream = Stream(seed, "batches", task.client, stint.phase)
+    batches: list[Indices] = []
+    last_step = stint.first_step + stint.num_steps
+    for epoch in range(stint.first_step // per_epoch, -(-last_step // per_epoch)):
+        order = stream.generator(task.window, epoch).permutation(num_samples)
+        batches += [order[i : i + batch_size] for i in range(0, num_samples, batch_size)]
+    skipped = stint.first_step % per_epoch
+    return batches[skipped : skipped + stint.num_steps]
+
+
+def num_reported_bytes(report: Mapping[str, Mapping[str, Tensor]]) -> int:
+    """Return the payload of a report: sum of numel x itemsize."""
+    return sum(value.numel() * value.itemsize for values in report.values() for value in values.values())

@@ -1,0 +1,1 @@
+"""How long things take: arrivals, computing, transfers and faults. Knows nothing of models or methods."""

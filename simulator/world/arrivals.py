@@ -1,0 +1,123 @@
+"""When the data of each modality are there.
+
+A *window* is the samples of one local round; its modalities arrive separately. Two kinds of arrival:
+
+* ``per_round``: the client starts collecting when its local round starts; the modality is there a delay later. The
+  delay is drawn once per client (``per_client``) and jittered every round.
+* ``stream``: sensors never stop. Window w is complete at ``(w + 1) * window size * sample_period_s`` plus a transfer
+  delay, whether the client is busy or not; finished windows queue until a local round takes the oldest.
+
+A modality can miss (`miss_probability`). With ``on_miss: wait`` the collection is repeated until it succeeds; with
+``on_miss: absent`` the round goes on without that modality.
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveInt, Tag
+
+from simulator.arrays import Floats
+from simulator.randomness import ClientDraws, Stream
+from simulator.world.distributions import MeanOneJitter, NonNegativeDistribution, Rate, Seconds
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Arrival(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one log-normal factor of each round")
+    miss_probability: Probability = Field(0.0, description="chance that a window's modality does not arrive")
+    on_miss: Literal["wait", "absent"] = Field("wait", description="repeat the collection, or go on without it")
+
+
+class PerRound(_Arrival):
+    """A delay from the start of each local round."""
+
+    kind: Literal["per_round"] = "per_round"
+    per_client: Seconds = Field(description="each client's mean delay")
+
+
+class StreamOfWindows(_Arrival):
+    """Windows that fill up continuously and queue while the client is busy."""
+
+    kind: Literal["stream"]
+    sample_period_s: Rate = Field(description="each client's time between two samples")
+    transfer_s: NonNegativeDistribution = Field(description="delay from the sensor to the client, drawn per window")
+    queue_windows: PositiveInt | None = Field(None, description="finished windows kept; older ones are dropped")
+
+
+def _arrival_kind(given: Any) -> str:
+    kind = given.get("kind", "per_round") if isinstance(given, dict) else getattr(given, "kind", "per_round")
+    return str(kind)
+
+
+AnyArrival = Annotated[
+    Annotated[PerRound, Tag("per_round")] | Annotated[StreamOfWindows, Tag("stream")],
+    Discriminator(_arrival_kind),
+]
+
+
+class _Misses:
+    """How often a window misses before it arrives: geometric."""
+
+    def __init__(self, probability: float) -> None:
+        self._probability = probability
+
+    def ppf(self, uniform: Floats) -> Floats:
+        return np.floor(np.log(uniform) / np.log(self._probability))
+
+
+class ModalityArrivals:
+    """Arrival times of one modality at every client.
+
+    Args:
+        spec: what the scenario says.
+        seed: the run's seed.
+        modality: the modality's name (part of the random streams' addresses).
+        num_clients: clients in the world.
+    """
+
+    def __init__(self, spec: PerRound | StreamOfWindows, seed: int, modality: str, num_clients: int) -> None:
+        self.spec = spec
+        base = spec.per_client if isinstance(spec, PerRound) else spec.sample_period_s
+        self._base_s = base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)).tolist()
+        self._jitter = ClientDraws(seed, "arrival", MeanOneJitter(spec.jitter_sigma), modality)
+        self._misses = ClientDraws(seed, "miss", _Misses(spec.miss_probability), modality)
+        if isinstance(spec, StreamOfWindows):
+            self._transfer = ClientDraws(seed, "arrival-transfer", spec.transfer_s, modality)
+
+    def arrival_s(self, client: int, window: int, round_start_s: float, num_samples: int) -> float | None:
+        """Return when the modality's data of a window are there, in absolute simulated seconds.
+
+        Args:
+            client: the client.
+            window: index of the client's window, 0, 1, ...
+            round_start_s: when the local round started.
+            num_samples: samples in the window.
+
+        Returns:
+            The arrival time, which can lie before `round_start_s` for a stream; None if the modality misses and
+            the scenario says that the round goes on without it.
+        """
+        spec = self.spec
+        attempts = 1.0
+        if spec.miss_probability > 0.0:
+            misses = self._misses.at(client, window)
+            if misses > 0 and spec.on_miss == "absent":
+                return None
+            attempts += misses
+        jitter = self._jitter.at(client, window) if spec.jitter_sigma > 0.0 else 1.0
+        if isinstance(spec, PerRound):
+            return round_start_s + self._base_s[client] * jitter * attempts
+        transfer_s = self._transfer.at(client, window)
+        period_s = self._base_s[client] * num_samples
+        return period_s * (window + attempts) + transfer_s * jitter
+
+    def oldest_kept(self, client: int, at_s: float, num_samples: int) -> int:
+        """Return the oldest window still queued at `at_s`; 0 where nothing is ever dropped."""
+        spec = self.spec
+        if isinstance(spec, PerRound) or spec.queue_windows is None:
+            return 0
+        finished = int(at_s / (self._base_s[client] * num_samples))
+        return max(0, finished - spec.queue_windows)

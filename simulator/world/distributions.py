@@ -1,0 +1,244 @@
+"""Named distributions a scenario can draw from, each defined by its quantile function.
+
+In a scenario a distribution is a number (a constant) or a mapping ``{distribution: lognormal, median: 5, sigma: 1}``.
+Where the field that holds it names a unit (``uplink_mbps``), the parameters are in that unit. Where it does not
+(``per_client`` arrival delays), parameters that are times say so: ``median_s: 4``.
+"""
+
+import csv
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from scipy import stats
+
+from simulator.arrays import Floats
+
+
+class Distribution(BaseModel):
+    """A non-negative random quantity; `ppf` maps probabilities in (0, 1) to values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def ppf(self, probability: Floats) -> Floats:
+        """Return the quantile of each probability, same shape."""
+        return np.asarray(self._frozen.ppf(probability), dtype=np.float64)
+
+    @property
+    def mean_value(self) -> float:
+        """The expected value."""
+        return float(self._frozen.mean())
+
+    @property
+    def _frozen(self) -> Any:
+        raise NotImplementedError
+
+
+class Constant(Distribution):
+    """Always the same value."""
+
+    distribution: Literal["constant"] = "constant"
+    value: NonNegativeFloat
+
+    def ppf(self, probability: Floats) -> Floats:
+        """Return the value at every probability."""
+        return np.full_like(probability, self.value)
+
+    @property
+    def mean_value(self) -> float:
+        """The value."""
+        return self.value
+
+
+class Uniform(Distribution):
+    """Uniform between `low` and `high`."""
+
+    distribution: Literal["uniform"]
+    low: NonNegativeFloat
+    high: NonNegativeFloat
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse an empty interval."""
+        if self.high < self.low:
+            raise ValueError(f"high ({self.high}) is below low ({self.low})")
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.uniform(self.low, self.high - self.low)
+
+
+class Normal(Distribution):
+    """Normal, cut at zero (the truncated distribution, not a clipped one)."""
+
+    distribution: Literal["normal"]
+    mean: NonNegativeFloat
+    std: PositiveFloat
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.truncnorm(-self.mean / self.std, np.inf, loc=self.mean, scale=self.std)
+
+
+class LogNormal(Distribution):
+    """Log-normal by its median; `sigma` is the standard deviation of the logarithm."""
+
+    distribution: Literal["lognormal"]
+    median: PositiveFloat
+    sigma: PositiveFloat
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.lognorm(s=self.sigma, scale=self.median)
+
+
+class Exponential(Distribution):
+    """Exponential by its mean."""
+
+    distribution: Literal["exponential"]
+    mean: PositiveFloat
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.expon(scale=self.mean)
+
+
+class Gamma(Distribution):
+    """Gamma by its shape (dimensionless) and mean."""
+
+    distribution: Literal["gamma"]
+    shape: PositiveFloat
+    mean: PositiveFloat
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.gamma(self.shape, scale=self.mean / self.shape)
+
+
+class Weibull(Distribution):
+    """Weibull by its shape (dimensionless) and scale (the 63.2 % quantile)."""
+
+    distribution: Literal["weibull"]
+    shape: PositiveFloat
+    scale: PositiveFloat
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.weibull_min(self.shape, scale=self.scale)
+
+
+class Pareto(Distribution):
+    """Pareto by its shape (above 1, so that a mean exists) and its minimum."""
+
+    distribution: Literal["pareto"]
+    shape: Annotated[float, Field(gt=1)]
+    minimum: PositiveFloat
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return stats.pareto(self.shape, scale=self.minimum)
+
+
+class Empirical(Distribution):
+    """The values of one column of a CSV file with a header line, interpolated between order statistics."""
+
+    distribution: Literal["empirical"]
+    file: Path
+    column: str
+
+    def model_post_init(self, _context: object) -> None:
+        """Read the column now, so that a bad file is an error before anything runs."""
+        if self._values.size == 0:
+            raise ValueError(f"column '{self.column}' of '{self.file}' has no values")
+
+    @cached_property
+    def _values(self) -> Floats:
+        try:
+            with self.file.open(newline="", encoding="utf-8") as handle:
+                reader = csv.DictReader(handle)
+                if self.column not in (reader.fieldnames or ()):
+                    columns = ", ".join(reader.fieldnames or ()) or "none"
+                    raise ValueError(f"'{self.file}' has no column '{self.column}'; its columns are: {columns}")
+                values = np.array([float(row[self.column]) for row in reader], dtype=np.float64)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(f"cannot read '{self.file}': {reason}") from error
+        if not np.isfinite(values).all() or (values < 0).any():
+            raise ValueError(f"column '{self.column}' of '{self.file}' has a negative or non-finite value")
+        return np.sort(values)
+
+    def ppf(self, probability: Floats) -> Floats:
+        """Return the interpolated sample quantiles."""
+        return np.quantile(self._values, probability)
+
+    @property
+    def mean_value(self) -> float:
+        """The sample mean."""
+        return float(self._values.mean())
+
+
+class MeanOneJitter:
+    """Log-normal factor with mean 1, so that jitter spreads a quantity and does not inflate it."""
+
+    def __init__(self, sigma: float) -> None:
+        self._location = -0.5 * sigma**2
+        self._sigma = sigma
+
+    def ppf(self, probability: Floats) -> Floats:
+        """Return exp(sigma z - sigma^2 / 2) at the normal quantile z of each probability."""
+        if self._sigma == 0.0:
+            return np.ones_like(probability)
+        return np.exp(self._location + self._sigma * stats.norm.ppf(probability))
+
+
+DISTRIBUTIONS: dict[str, type[Distribution]] = {
+    "constant": Constant,
+    "uniform": Uniform,
+    "normal": Normal,
+    "lognormal": LogNormal,
+    "exponential": Exponential,
+    "gamma": Gamma,
+    "weibull": Weibull,
+    "pareto": Pareto,
+    "empirical": Empirical,
+}
+
+_DIMENSIONAL = frozenset({"value", "low", "high", "mean", "std", "median", "scale", "minimum"})
+
+
+def _number_is_constant(given: Any) -> Any:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return {"distribution": "constant", "value": given}
+    return given
+
+
+def _times_name_their_unit(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    for name in given:
+        if name in _DIMENSIONAL:
+            raise ValueError(f"'{name}' is a time and must name its unit: write '{name}_s'")
+    names = {f"{name}_s": name for name in _DIMENSIONAL}
+    return {names.get(name, name): value for name, value in given.items()}
+
+
+def _is_positive(distribution: Distribution) -> Distribution:
+    if not math.isfinite(distribution.mean_value) or distribution.ppf(np.array([1e-9]))[0] <= 0.0:
+        raise ValueError("must be positive")
+    return distribution
+
+
+NonNegativeDistribution = Annotated[
+    Constant | Uniform | Normal | LogNormal | Exponential | Gamma | Weibull | Pareto | Empirical,
+    Field(discriminator="distribution"),
+    BeforeValidator(_number_is_constant),
+]
+"""A quantity in the unit that the name of its field gives."""
+
+Rate = Annotated[NonNegativeDistribution, AfterValidator(_is_positive)]
+"""A speed or bandwidth: zero would take forever, so it must be positive."""
+
+Seconds = Annotated[NonNegativeDistribution, BeforeValidator(_times_name_their_unit)]
+"""A time whose field does not name the unit, so its parameters do (``median_s``)."""

@@ -1,0 +1,51 @@
+"""How long transfers take: latency plus payload over bandwidth, uplink and downlink apart."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+
+from simulator.randomness import ClientDraws, Stream
+from simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution, Rate
+
+Direction = Literal["up", "down"]
+
+_BITS_PER_BYTE = 8.0
+_BITS_PER_MEGABIT = 1e6
+
+
+class NetworkSpec(BaseModel):
+    """What a scenario says of links. One mbps is 10^6 bit/s."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    uplink_mbps: Rate = Field(description="bandwidth from each client to the server")
+    downlink_mbps: Rate = Field(description="bandwidth from the server to each client")
+    latency_ms: NonNegativeDistribution = Field(description="one-way delay of each client's link")
+    jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each transfer's time")
+
+
+class Links:
+    """The links of every client.
+
+    Args:
+        spec: what the scenario says.
+        seed: the run's seed.
+        num_clients: clients in the world.
+    """
+
+    def __init__(self, spec: NetworkSpec, seed: int, num_clients: int) -> None:
+        self._jitter_sigma = spec.jitter_sigma
+        self._latency_s = (spec.latency_ms.ppf(Stream(seed, "latency").uniforms(num_clients)) / 1e3).tolist()
+        bandwidths: dict[Direction, Distribution] = {"up": spec.uplink_mbps, "down": spec.downlink_mbps}
+        self._s_per_byte: dict[Direction, list[float]] = {}
+        self._jitter: dict[Direction, ClientDraws] = {}
+        for direction, bandwidth in bandwidths.items():
+            mbps = bandwidth.ppf(Stream(seed, "bandwidth", direction).uniforms(num_clients))
+            self._s_per_byte[direction] = (_BITS_PER_BYTE / (mbps * _BITS_PER_MEGABIT)).tolist()
+            self._jitter[direction] = ClientDraws(seed, "transfer", MeanOneJitter(spec.jitter_sigma), direction)
+
+    def transfer_s(self, client: int, direction: Direction, payload_bytes: int, window: int) -> float:
+        """Return the seconds a payload takes in a client's local round on the given window."""
+        jitter = self._jitter[direction].at(client, window) if self._jitter_sigma > 0.0 else 1.0
+        seconds: float = (self._latency_s[client] + payload_bytes * self._s_per_byte[direction][client]) * jitter
+        return seconds

@@ -1,0 +1,53 @@
+"""The world of a run: every duration in it, drawn from named streams, the same for every method."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from simulator.world.arrivals import AnyArrival, ModalityArrivals
+from simulator.world.compute import ComputeSpec, Devices
+from simulator.world.faults import Faults, FaultSpec
+from simulator.world.network import Links, NetworkSpec
+
+
+class WorldSpec(BaseModel):
+    """The ``world`` section of a scenario."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arrival: dict[str, AnyArrival] = Field(description="per modality, when its data are there")
+    compute: ComputeSpec
+    network: NetworkSpec
+    faults: FaultSpec = FaultSpec()
+
+
+class World:
+    """Durations for every client, as functions of (client, window), never of the order of asking.
+
+    Args:
+        spec: what the scenario says.
+        seed: the run's seed.
+        num_clients: clients in the world.
+        modalities: the data set's modalities, in order; each has an arrival model in `spec`.
+    """
+
+    def __init__(self, spec: WorldSpec, seed: int, num_clients: int, modalities: Sequence[str]) -> None:
+        self._arrivals = {m: ModalityArrivals(spec.arrival[m], seed, m, num_clients) for m in modalities}
+        self.devices = Devices(spec.compute, seed, num_clients)
+        self.links = Links(spec.network, seed, num_clients)
+        self.faults = Faults(spec.faults, seed)
+
+    def arrivals_s(
+        self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]
+    ) -> dict[str, float]:
+        """Return when each modality of a client's window is there; a modality that misses the round is left out."""
+        arrivals_s = {}
+        for modality in modalities:
+            arrival_s = self._arrivals[modality].arrival_s(client, window, round_start_s, num_samples)
+            if arrival_s is not None:
+                arrivals_s[modality] = arrival_s
+        return arrivals_s
+
+    def oldest_window(self, client: int, at_s: float, num_samples: int, modalities: Sequence[str]) -> int:
+        """Return the oldest window that no modality has dropped from its queue at `at_s`."""
+        return max(self._arrivals[m].oldest_kept(client, at_s, num_samples) for m in modalities)
