@@ -33,12 +33,14 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
             return f"{field}: unknown key '{key}'{listed}{nearest(key, known)}"
         case "union_tag_invalid":
             tag, known = str(context["tag"]), _names(context["expected_tags"])
-            return f"{field}: unknown {_bare(context['discriminator'])} '{tag}'; known are {', '.join(known)}{nearest(tag, known)}"
+            return f"{field}: unknown {_key(context)} '{tag}'; known are {', '.join(known)}{nearest(tag, known)}"
         case "union_tag_not_found":
-            return f"{field}: must be a mapping with the key '{_bare(context['discriminator'])}'; given {shown}"
+            return f"{field}: must be a mapping with the key '{_key(context)}'; given {shown}"
         case "literal_error":
             known = _names(str(context["expected"]).replace(" or ", ","))
             return f"{field}: must be one of {', '.join(known)}; given {shown}{nearest(str(details['input']), known)}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"{field}: must be a mapping of keys to values; given {shown}"
         case "value_error":
             return f"{field}: {one_line(context['error'])}; given {shown}"
         case _:
@@ -92,6 +94,11 @@ def _tags(member: Any) -> set[Any]:
         member = get_args(member)[0]
     fields = getattr(member, "model_fields", {}).values()
     return {tag for field in fields if get_origin(field.annotation) is Literal for tag in get_args(field.annotation)}
+
+
+def _key(context: Mapping[str, Any]) -> str:
+    """Return the key that tells union members apart; a function that finds it is named after it."""
+    return _bare(str(context["discriminator"]).removesuffix("_of()"))
 
 
 def _names(listed: str) -> list[str]:

@@ -47,14 +47,15 @@ class StreamOfWindows(_Arrival):
     queue_windows: PositiveInt | None = Field(None, description="finished windows kept; older ones are dropped")
 
 
-def _arrival_kind(given: Any) -> str:
+def kind_of(given: Any) -> str:
+    """Return the kind of an arrival model, given or parsed."""
     kind = given.get("kind", "per_round") if isinstance(given, dict) else getattr(given, "kind", "per_round")
     return str(kind)
 
 
 AnyArrival = Annotated[
     Annotated[PerRound, Tag("per_round")] | Annotated[StreamOfWindows, Tag("stream")],
-    Discriminator(_arrival_kind),
+    Discriminator(kind_of),
 ]
 
 

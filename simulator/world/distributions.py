@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+)
 from scipy import stats
 
 from simulator.arrays import Floats
@@ -216,12 +226,19 @@ def _number_is_constant(given: Any) -> Any:
 
 def _times_name_their_unit(given: Any) -> Any:
     if not isinstance(given, dict):
+        if isinstance(given, int | float):
+            raise ValueError(f"a time must name its unit: write {{distribution: constant, value_s: {given}}}")
         return given
     for name in given:
         if name in _DIMENSIONAL:
             raise ValueError(f"'{name}' is a time and must name its unit: write '{name}_s'")
     names = {f"{name}_s": name for name in _DIMENSIONAL}
     return {names.get(name, name): value for name, value in given.items()}
+
+
+def _name_the_unit(distribution: Distribution, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    names = {name: f"{name}_s" for name in _DIMENSIONAL}
+    return {names.get(name, name): value for name, value in dump(distribution).items()}
 
 
 def _is_positive(distribution: Distribution) -> Distribution:
@@ -240,5 +257,7 @@ NonNegativeDistribution = Annotated[
 Rate = Annotated[NonNegativeDistribution, AfterValidator(_is_positive)]
 """A speed or bandwidth: zero would take forever, so it must be positive."""
 
-Seconds = Annotated[NonNegativeDistribution, BeforeValidator(_times_name_their_unit)]
+Seconds = Annotated[
+    NonNegativeDistribution, BeforeValidator(_times_name_their_unit), WrapSerializer(_name_the_unit)
+]
 """A time whose field does not name the unit, so its parameters do (``median_s``)."""

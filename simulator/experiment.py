@@ -1,0 +1,276 @@
+"""One run: a scenario with one method and one seed becomes a run directory."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.network import Network
+from simulator.data import DATASETS
+from simulator.data.dataset import Dataset, to_device
+from simulator.data.partition import partition
+from simulator.errors import BadInputError, InterludeError
+from simulator.federation import invariants
+from simulator.federation.clock import Clock
+from simulator.federation.server import Population, Server
+from simulator.federation.timeline import Timeline
+from simulator.methods.base import MethodOptions
+from simulator.randomness import Stream, torch_seed
+from simulator.record import RunRecord, RunWriter, finished_run
+from simulator.scenario import Scenario, method_class
+from simulator.training.evaluation import FUSED, Evaluation
+from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
+from simulator.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a run tells those who watch it."""
+
+    label: str
+    time_s: float
+    """Simulated seconds so far."""
+    version: int
+    done: float
+    """Share of the run that is over, in [0, 1]."""
+    accuracy: float | None
+    """Fused test accuracy of the global model; None in a timing-only run."""
+
+
+Watcher = Callable[[Moment], None]
+
+
+def run_scenario(
+    scenario: Scenario,
+    *,
+    runs: str | Path = "runs",
+    device: str = "auto",
+    timing_only: bool = False,
+    overwrite: bool = False,
+    watch: Watcher | None = None,
+) -> list[RunRecord]:
+    """Run every method of a scenario, one after the other, on the same world.
+
+    Args:
+        scenario: what to run.
+        runs: where run directories go, as ``runs/<scenario>/<method>-s<seed>``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        timing_only: run the clock without any training.
+        overwrite: replace runs that are there; without it a finished identical run is reused.
+        watch: told of every evaluation.
+
+    Returns:
+        The records, in the order of methods.
+
+    Raises:
+        BadInputError: if the scenario, the device or a run directory cannot be used.
+        TrainingError: if training breaks down; the record up to there is kept.
+    """
+    return [
+        run_method(
+            scenario.for_run(method, scenario.seed),
+            runs=runs,
+            device=device,
+            timing_only=timing_only,
+            overwrite=overwrite,
+            watch=watch,
+        )
+        for method in scenario.methods
+    ]
+
+
+def run_method(
+    scenario: Scenario,
+    *,
+    runs: str | Path = "runs",
+    device: str = "auto",
+    timing_only: bool = False,
+    overwrite: bool = False,
+    watch: Watcher | None = None,
+) -> RunRecord:
+    """Run a scenario of exactly one method; see `run_scenario`."""
+    (options,) = scenario.methods
+    chosen = choose_device(device)
+    identity = {
+        "label": options.run_label,
+        "seed": scenario.seed,
+        "device": str(chosen),
+        "timing_only": timing_only,
+        "digest": scenario.digest(),
+        "scenario": scenario.resolved(),
+    }
+    path = Path(runs) / scenario.name / f"{options.run_label}-s{scenario.seed}"
+    if not overwrite and (record := finished_run(path, identity)) is not None:
+        return record
+    dataset = DATASETS[scenario.data.dataset].load(scenario.data)
+    population = populate(scenario, dataset)
+    writer = RunWriter(path, identity, overwrite)
+    started_host_s = time.perf_counter()
+    with _one_thread():
+        run = Run(scenario, options, dataset, population, chosen, timing_only, writer)
+        try:
+            run.play(watch)
+        except BaseException as error:
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            message = str(error) if isinstance(error, InterludeError) else repr(error)
+            run.timeline.flush()
+            writer.close(status, run.totals(time.perf_counter() - started_host_s), message)
+            raise
+    record = writer.close("complete", run.totals(time.perf_counter() - started_host_s))
+    invariants.check(record.timeline, population.num_clients, run.end_s)
+    return record
+
+
+class Run:
+    """Everything that makes up one run.
+
+    Args:
+        scenario: a scenario of one method.
+        options: that method's options.
+        dataset: what is learned from.
+        population: who holds what.
+        device: where training happens.
+        timing_only: whether there is any training.
+        writer: receives the record.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        options: MethodOptions,
+        dataset: Dataset,
+        population: Population,
+        device: torch.device,
+        timing_only: bool,
+        writer: RunWriter,
+    ) -> None:
+        self._scenario = scenario
+        self._writer = writer
+        self._label = options.run_label
+        self._evaluated: tuple[int, Evaluation | None] | None = None
+        self.end_s = 0.0
+        self.clock = Clock()
+        self.timeline = Timeline(writer.add_timeline)
+        network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        executor: Executor
+        if timing_only:
+            executor, model = TimingOnlyExecutor(), network.shapes
+        else:
+            train, test = to_device(dataset.train, device), to_device(dataset.test, device)
+            executor = SequentialExecutor(network, scenario.training, scenario.seed, train, test)
+            generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
+            model = network.initial_parameters(generator, device)
+        self.server = Server(
+            clock=self.clock,
+            world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
+            method=method_class(options.name)(options),
+            network=network,
+            model=model,
+            executor=executor,
+            training=scenario.training,
+            population=population,
+            timeline=self.timeline,
+            seed=scenario.seed,
+            max_versions=scenario.until.versions,
+        )
+
+    def play(self, watch: Watcher | None) -> None:
+        """Let simulated time pass until the scenario's end, evaluating on the way."""
+        until = self._scenario.until
+        limit_s = float("inf") if until.simulated_s is None else until.simulated_s
+        for moment_s in _moments(self._scenario.evaluate.every_s, limit_s):
+            self.clock.advance(moment_s, self.server.is_done)
+            if self.server.is_done():
+                break
+            self._observe(moment_s, watch)
+        self.end_s = self.clock.now if self.server.is_done() else limit_s
+        self.server.finish(self.end_s)
+        self.timeline.flush()
+        if self.server.is_done():
+            self._observe(self.end_s, watch)
+
+    def totals(self, host_s: float) -> dict[str, Any]:
+        """Return what the run came to."""
+        return {
+            "simulated_s": self.end_s or self.clock.now,
+            "host_s": host_s,
+            "events": self.clock.num_events,
+            "versions": self.server.version,
+            "local_rounds": self.server.num_returned,
+            "order_sha256": self.timeline.order_digest(),
+        }
+
+    def _observe(self, time_s: float, watch: Watcher | None) -> None:
+        version = self.server.version
+        if self._evaluated is None or self._evaluated[0] != version:
+            self._evaluated = (version, self.server.executor.evaluate(self.server.model))
+        evaluation = self._evaluated[1]
+        if evaluation is not None:
+            rows = [("accuracy", modality, value) for modality, value in evaluation.accuracy.items()]
+            rows.append(("loss", FUSED, evaluation.loss))
+            rows += [
+                (metric, modality, float(value))
+                for metric, values in self.server.observe().items()
+                for modality, value in values.items()
+            ]
+            self._writer.add_metrics(time_s, version, rows)
+        if watch is not None:
+            accuracy = None if evaluation is None else evaluation.accuracy[FUSED]
+            watch(Moment(self._label, time_s, version, self._done(time_s), accuracy))
+
+    def _done(self, time_s: float) -> float:
+        until = self._scenario.until
+        shares = [0.0]
+        if until.simulated_s is not None:
+            shares.append(time_s / until.simulated_s)
+        if until.versions is not None:
+            shares.append(self.server.version / until.versions)
+        return max(shares)
+
+
+def populate(scenario: Scenario, dataset: Dataset) -> Population:
+    """Return who holds what."""
+    labels = dataset.train[1].numpy()
+    shards = partition(scenario.data.partition, labels, scenario.clients.count, scenario.seed)
+    return Population(shards, [dataset.modalities] * len(shards))
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the training device.
+
+    Raises:
+        BadInputError: if it is not one, or not here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if name != "cuda" and not name.startswith("cuda:"):
+        raise BadInputError(f"--device: must be one of auto, cpu, cuda, cuda:N; given '{name}'")
+    if not torch.cuda.is_available():
+        raise BadInputError(f"--device: '{name}' asked for, but PyTorch finds no CUDA device here; use auto or cpu")
+    return torch.device(name)
+
+
+def _moments(every_s: float, limit_s: float) -> Iterator[float]:
+    """Yield 0, every_s, 2 every_s, ... and the limit itself."""
+    index = 0
+    while (moment_s := index * every_s) < limit_s:
+        yield moment_s
+        index += 1
+    yield limit_s
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread while training: small products gain nothing from two, and sums must not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,166 @@
+"""The run directory: written during a run, read by analysis, readable by pandas without us.
+
+    run.json        resolved scenario, package versions, status, totals
+    metrics.csv     tidy: time_s, version, metric, modality, value
+    timeline/       part-*.parquet, the columns of `simulator.federation.timeline`
+
+`status` in run.json is ``running``, ``complete``, ``failed`` (with the error's sentence) or ``interrupted``. Files are written to
+a temporary name and renamed; metrics.csv grows by whole lines.
+"""
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simulator.errors import BadInputError
+
+METRIC_COLUMNS = ("time_s", "version", "metric", "modality", "value")
+
+_PACKAGES = ("interlude", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "simpy", "torch")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what computes a run."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+class RunRecord:
+    """A run directory, for reading.
+
+    Args:
+        path: the directory.
+
+    Raises:
+        BadInputError: if it is not a run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self.info: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"{path}: is not a run directory (no readable run.json)") from error
+
+    @property
+    def label(self) -> str:
+        """The method's label."""
+        return str(self.info["label"])
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.info["seed"])
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """The resolved scenario."""
+        return dict(self.info["scenario"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.info["status"] == "complete")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Columns time_s, version, metric, modality, value."""
+        return pd.read_csv(self.path / "metrics.csv")
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """One row per span or merge."""
+        parts = sorted((self.path / "timeline").glob("part-*.parquet"))
+        return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+
+
+class RunWriter:
+    """Writes a run directory.
+
+    Args:
+        path: the directory.
+        identity: what the run is: scenario, digest, label, seed, device, whether it is timing-only.
+        overwrite: replace a run that is there.
+
+    Raises:
+        BadInputError: if a run is there and may not be replaced, or the directory cannot be written.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.path = path
+        self._info: dict[str, Any] = {"status": "running", **identity, "packages": package_versions()}
+        self._num_parts = 0
+        try:
+            if path.exists() and any(path.iterdir()):
+                if not overwrite or not (path / "run.json").exists():
+                    raise BadInputError(
+                        f"{path}: already holds {_describe(path)}; pass --overwrite to replace a run, or --runs DIR to "
+                        "write elsewhere"
+                    )
+                shutil.rmtree(path)
+            (path / "timeline").mkdir(parents=True, exist_ok=True)
+            self._write_info()
+            (path / "metrics.csv").write_text(",".join(METRIC_COLUMNS) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def add_metrics(self, time_s: float, version: int, rows: Iterable[tuple[str, str, float]]) -> None:
+        """Append (metric, modality, value) rows of one moment to metrics.csv."""
+        lines = [f"{time_s!r},{version},{metric},{modality},{value!r}\n" for metric, modality, value in rows]
+        with (self.path / "metrics.csv").open("a", encoding="utf-8") as handle:
+            handle.write("".join(lines))
+
+    def add_timeline(self, table: pa.Table) -> None:
+        """Write a part of the timeline."""
+        name = f"part-{self._num_parts:05d}.parquet"
+        self._num_parts += 1
+        temporary = self.path / "timeline" / f".{name}"
+        pq.write_table(table, temporary)
+        temporary.rename(self.path / "timeline" / name)
+
+    def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:
+        """Write how the run ended and what it came to; returns the record."""
+        self._info |= {"status": status, "totals": dict(totals)}
+        if error is not None:
+            self._info["error"] = error
+        self._write_info()
+        return RunRecord(self.path)
+
+    def _write_info(self) -> None:
+        temporary = self.path / ".run.json"
+        temporary.write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
+        temporary.rename(self.path / "run.json")
+
+
+def finished_run(path: Path, identity: Mapping[str, Any]) -> RunRecord | None:
+    """Return the complete run at `path` if it is the very run that `identity` describes, by the same packages."""
+    if not (path / "run.json").exists():
+        return None
+    record = RunRecord(path)
+    wanted = {**identity, "packages": package_versions()}
+    same = all(record.info.get(key) == value for key, value in wanted.items())
+    return record if record.is_complete and same else None
+
+
+def _describe(path: Path) -> str:
+    try:
+        info = RunRecord(path).info
+    except BadInputError:
+        return "files that are not a run's"
+    return f"a run ({info['status']}) of another scenario, version or device" if info["status"] == "complete" else (
+        f"an unfinished run ({info['status']})"
+    )
