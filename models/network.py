@@ -5,12 +5,11 @@ concatenation head, ``head.bias``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from models.encoders import ENCODERS, Norm
 from models.fusion import HEADS
@@ -67,6 +66,7 @@ class Network:
         # The modules stay on the meta device: they hold code and shapes, never values.
         self._modules: dict[str, nn.Module] = {f"encoder.{m}": encoder for m, encoder in encoders.items()}
         self._modules["head"] = head
+        self._slots = {prefix: _parameter_slots(prefix, module) for prefix, module in self._modules.items()}
         self.shapes: Parameters = {
             f"{prefix}.{name}": parameter.detach()
             for prefix, module in self._modules.items()
@@ -115,15 +115,30 @@ class Network:
         return self._run("head", parameters, features)
 
     def _run(self, prefix: str, parameters: Mapping[str, Tensor], given: object) -> Tensor:
-        module = self._modules[prefix]
-        own = {name: parameters[f"{prefix}.{name}"] for name, _ in module.named_parameters()}
-        output: Tensor = functional_call(module, own, (given,))
+        """Run a module with the given parameters in place of its own.
+
+        As `torch.func.functional_call`, which checks names and restores the module at every call; ours never has
+        values of its own to restore, and small networks feel the difference.
+        """
+        for slots, own_name, name in self._slots[prefix]:
+            slots[own_name] = parameters[name]
+        output: Tensor = self._modules[prefix](given)
         return output
 
     def groups_of(self, modalities: Iterable[str]) -> tuple[str, ...]:
         """Return the groups that the given modalities train: their encoders, their head slices and the shared bias."""
         held = set(modalities)
         return tuple(g for g in self.groups if g == "head.bias" or g.partition(".")[2] in held)
+
+
+def _parameter_slots(prefix: str, module: nn.Module) -> list[tuple[dict[str, Any], str, str]]:
+    """Return where a module keeps each parameter: (dictionary, key in it, full name)."""
+    return [
+        (owner._parameters, own_name, f"{prefix}.{path}.{own_name}" if path else f"{prefix}.{own_name}")
+        for path, owner in module.named_modules()
+        for own_name, parameter in owner._parameters.items()
+        if parameter is not None
+    ]
 
 
 def group_of(name: str) -> str:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -115,8 +116,8 @@ class Proximal(Objective):
         """Return the inner loss plus the proximal term."""
         loss = self.inner.loss(network, parameters, batch, context)
         trained = [name for group in self.groups(network) for name in network.groups[group]]
-        distance = sum((parameters[name] - context.received[name]).square().sum() for name in trained)
-        return loss + 0.5 * self.mu * distance
+        drift = torch.cat([(parameters[name] - context.received[name]).flatten() for name in trained])
+        return loss + 0.5 * self.mu * drift.square().sum()
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return what the inner objective prepares."""

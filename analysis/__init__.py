@@ -1,0 +1,1 @@
+"""Reads run directories, tabulates and draws. Knows records, never methods or training."""

@@ -1,0 +1,92 @@
+"""The summary table: one row per run, and one row per method over its seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from simulator.record import RunRecord
+
+_TRAINING = ("train", "train_unimodal")
+_TRANSFER = ("download", "upload", "upload_lost")
+_UP = ("upload", "upload_lost")
+_CONFIDENCE = 0.95
+
+
+def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return one row per run.
+
+    Columns: method, seed, simulated_s, versions, final_accuracy and best_accuracy (fused), accuracy_<modality> (final, that
+    modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up, bytes_down,
+    train_s, transfer_s, wait_s, idle_s (device-seconds summed over clients), mean_staleness. Accuracies are missing for
+    timing-only runs.
+    """
+    return pd.DataFrame([_summarise_run(record) for record in records])
+
+
+def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per method: the mean of every column over seeds and, from two seeds on, a 95 % interval.
+
+    Times to the target are means over the runs that reached it; `reached` counts them.
+    """
+    rows = []
+    for method, group in runs.groupby("method", sort=False):
+        row: dict[str, object] = {"method": method, "seeds": len(group)}
+        for column in group.columns.drop(["method", "seed"]):
+            values = group[column].astype(float)
+            if column == "time_to_target_s":
+                row["reached"] = f"{int(np.isfinite(values).sum())}/{len(values)}" if values.notna().any() else ""
+                values = values[np.isfinite(values)]
+            row[column] = values.mean() if len(values) else float("nan")
+            if len(group) > 1:
+                row[f"{column}_ci95"] = _half_width(values)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _summarise_run(record: RunRecord) -> dict[str, object]:
+    timeline = record.timeline
+    spent_s = (timeline["end_s"] - timeline["start_s"]).groupby(timeline["kind"]).sum()
+    sent_bytes = timeline["bytes"].groupby(timeline["kind"]).sum()
+    row: dict[str, object] = {
+        "method": record.label,
+        "seed": record.seed,
+        "simulated_s": record.info["totals"]["simulated_s"],
+        "versions": record.info["totals"]["versions"],
+    }
+    row |= _accuracies(record)
+    row |= {
+        "bytes_up": int(sent_bytes.reindex(_UP).sum()),
+        "bytes_down": int(sent_bytes.get("download", 0)),
+        "train_s": spent_s.reindex(_TRAINING).sum(),
+        "transfer_s": spent_s.reindex(_TRANSFER).sum(),
+        "wait_s": spent_s.get("wait", 0.0),
+        "idle_s": spent_s.get("idle", 0.0),
+        "mean_staleness": timeline["staleness"].mean(),
+    }
+    return row
+
+
+def _accuracies(record: RunRecord) -> dict[str, object]:
+    metrics = record.metrics
+    accuracy = metrics[metrics["metric"] == "accuracy"]
+    if accuracy.empty:
+        return {}
+    curves = accuracy.pivot(index="time_s", columns="modality", values="value")
+    fused = curves["fused"]
+    row: dict[str, object] = {"final_accuracy": fused.iloc[-1], "best_accuracy": fused.max()}
+    row |= {f"accuracy_{modality}": curves[modality].iloc[-1] for modality in curves.columns.drop("fused")}
+    target = record.scenario["evaluate"]["target_accuracy"]
+    if target is not None:
+        reached = fused.index[fused >= target]
+        row["time_to_target_s"] = reached[0] if len(reached) else float("inf")
+    return row
+
+
+def _half_width(values: "pd.Series[float]") -> float:
+    """Return the half width of the 95 % t interval of a mean."""
+    if len(values) < 2:
+        return float("nan")
+    quantile = stats.t.ppf(0.5 + _CONFIDENCE / 2, len(values) - 1)
+    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))

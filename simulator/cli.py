@@ -1,0 +1,137 @@
+"""The commands, nothing else."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from simulator import describe
+from simulator.errors import BadInputError, InterludeError, nearest
+from simulator.experiment import choose_device, run_scenario
+from simulator.methods import METHODS
+from simulator.progress import ProgressDisplay
+from simulator.record import RunRecord
+from simulator.scenario import Scenario, load_scenario, method_class
+
+app = typer.Typer(
+    help="Simulates asynchronous multi-modal federated learning on a simulated wall clock.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_console = Console(highlight=False)
+_messages = Console(stderr=True, highlight=False)
+
+ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="the scenario")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change a field, e.g. clients.count=32; may be repeated"),
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
+
+
+@app.command()
+def run(
+    scenario: ScenarioFile,
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="where run directories go")] = Path("runs"),
+    overrides: Overrides = None,
+    seed: Seed = None,
+    device: Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or cuda:N")] = "auto",
+    timing_only: Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")] = False,
+) -> None:
+    """Run every method of a scenario on the same world, draw the curves and print a summary."""
+    loaded = _load(scenario, overrides, seed)
+    choose_device(device)
+    with ProgressDisplay(_console) as display:
+        records = run_scenario(
+            loaded, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
+        )
+    _conclude(loaded, records, runs / loaded.name)
+
+
+@app.command()
+def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None) -> None:
+    """Validate a scenario and say what would run, how many bytes travel and how long a local round takes."""
+    for title, rows in describe.plan(_load(scenario, overrides, seed)):
+        _console.print(_table(title, rows))
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[Literal["methods", "datasets", "distributions", "encoders"], typer.Argument(help="what to list")],
+) -> None:
+    """List what a scenario can name."""
+    _console.print(_table(what, describe.LISTS[what]()))
+
+
+@app.command()
+def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> None:
+    """Print a method's formula card: paper, update rule, payload, staleness, options, what is reconstructed."""
+    try:
+        found = method_class(method)
+    except BadInputError as error:
+        raise BadInputError(f"explain: {error}") from error
+    for title, rows in describe.card(found):
+        _console.print(_table(title, rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; bad input is one sentence and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    if debug:
+        given.remove("--debug")
+    try:
+        app(args=given)
+    except InterludeError as error:
+        if debug:
+            traceback.print_exc()
+        _messages.print(f"interlude: {escape(str(error))}", soft_wrap=True)
+        sys.exit(2 if isinstance(error, BadInputError) else 1)
+    except KeyboardInterrupt:
+        _messages.print("interlude: interrupted; the record up to here is kept")
+        sys.exit(130)
+
+
+def _load(path: Path, overrides: list[str] | None, seed: int | None) -> Scenario:
+    loaded = load_scenario(path, overrides or ())
+    return loaded if seed is None else loaded.model_copy(update={"seed": seed})
+
+
+def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:
+    # Drawing libraries take a second to import; commands that draw nothing should not wait for them.
+    from analysis.curves import plot_accuracy_vs_time  # noqa: PLC0415
+    from analysis.summary import summarise_methods, summarise_runs  # noqa: PLC0415
+
+    summary = summarise_methods(summarise_runs(records))
+    summary.to_csv(directory / "summary.csv", index=False)
+    _console.print(_table(f"{scenario.name}, seed {scenario.seed}", describe.summary_rows(summary, scenario)))
+    written = [directory / "summary.csv"]
+    if "final_accuracy" in summary:
+        written += plot_accuracy_vs_time(records, directory)
+    _console.print(f"Records in {directory}/: {', '.join(record.path.name for record in records)}", soft_wrap=True)
+    _console.print(f"Wrote {', '.join(str(path) for path in written)}", soft_wrap=True)
+
+
+def _table(title: str, rows: describe.Rows) -> Table:
+    table = Table(title=escape(title), title_justify="left", show_header=bool(rows.header), header_style="bold")
+    for i, name in enumerate(rows.header or rows.cells[0]):
+        table.add_column(
+            escape(name) if rows.header else "", overflow="fold", justify="right" if i in rows.numbers else "left"
+        )
+    for cells in rows.cells:
+        table.add_row(*map(escape, cells))
+    return table
+
+
+__all__ = ["METHODS", "app", "main", "nearest"]
+
+if __name__ == "__main__":
+    main()
