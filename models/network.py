@@ -5,6 +5,7 @@ concatenation head, ``head.bias``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -83,6 +84,8 @@ class Network:
             for group, names in self.groups.items()
         }
         """Dense payload of each group: sum of numel x itemsize."""
+        self.num_bytes = cache(self._num_bytes)
+        self.groups_of = cache(self._groups_of)
 
     def initial_parameters(self, generator: torch.Generator, device: torch.device) -> Parameters:
         """Return fresh parameters: Kaiming (fan-out) for convolutions, Xavier for linear layers, norms 1, biases 0.
@@ -125,10 +128,13 @@ class Network:
         output: Tensor = self._modules[prefix](given)
         return output
 
-    def groups_of(self, modalities: Iterable[str]) -> tuple[str, ...]:
+    def _num_bytes(self, groups: tuple[str, ...]) -> int:
+        """Return the dense payload of some groups."""
+        return sum(self.group_bytes[group] for group in groups)
+
+    def _groups_of(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
         """Return the groups that the given modalities train: their encoders, their head slices and the shared bias."""
-        held = set(modalities)
-        return tuple(g for g in self.groups if g == "head.bias" or g.partition(".")[2] in held)
+        return tuple(g for g in self.groups if g == "head.bias" or g.partition(".")[2] in modalities)
 
 
 def _parameter_slots(prefix: str, module: nn.Module) -> list[tuple[dict[str, Any], str, str]]:

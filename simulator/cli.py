@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from simulator import describe
-from simulator.errors import BadInputError, InterludeError, nearest
+from simulator.errors import BadInputError, InterludeError
 from simulator.experiment import choose_device, run_scenario
-from simulator.methods import METHODS
+from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord
 from simulator.scenario import Scenario, load_scenario, method_class
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_console = Console(highlight=False)
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 _messages = Console(stderr=True, highlight=False)
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="the scenario")]
@@ -59,7 +60,7 @@ def run(
 @app.command()
 def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None) -> None:
     """Validate a scenario and say what would run, how many bytes travel and how long a local round takes."""
-    for title, rows in describe.plan(_load(scenario, overrides, seed)):
+    for title, rows in plan(_load(scenario, overrides, seed)):
         _console.print(_table(title, rows))
 
 
@@ -74,11 +75,7 @@ def list_(
 @app.command()
 def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> None:
     """Print a method's formula card: paper, update rule, payload, staleness, options, what is reconstructed."""
-    try:
-        found = method_class(method)
-    except BadInputError as error:
-        raise BadInputError(f"explain: {error}") from error
-    for title, rows in describe.card(found):
+    for title, rows in describe.card(method_class(method)):
         _console.print(_table(title, rows))
 
 
@@ -112,7 +109,8 @@ def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path)
 
     summary = summarise_methods(summarise_runs(records))
     summary.to_csv(directory / "summary.csv", index=False)
-    _console.print(_table(f"{scenario.name}, seed {scenario.seed}", describe.summary_rows(summary, scenario)))
+    for title, rows in describe.summary_tables(summary, scenario):
+        _console.print(_table(title, rows))
     written = [directory / "summary.csv"]
     if "final_accuracy" in summary:
         written += plot_accuracy_vs_time(records, directory)
@@ -121,17 +119,21 @@ def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path)
 
 
 def _table(title: str, rows: describe.Rows) -> Table:
-    table = Table(title=escape(title), title_justify="left", show_header=bool(rows.header), header_style="bold")
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        show_header=bool(rows.header),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for i, name in enumerate(rows.header or rows.cells[0]):
-        table.add_column(
-            escape(name) if rows.header else "", overflow="fold", justify="right" if i in rows.numbers else "left"
-        )
+        heading = escape(name) if rows.header else ""
+        table.add_column(heading, justify="right" if i in rows.numbers else "left", no_wrap=i == 0, overflow="fold")
     for cells in rows.cells:
         table.add_row(*map(escape, cells))
     return table
 
-
-__all__ = ["METHODS", "app", "main", "nearest"]
 
 if __name__ == "__main__":
     main()

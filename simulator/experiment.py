@@ -183,14 +183,14 @@ class Run:
         until = self._scenario.until
         limit_s = float("inf") if until.simulated_s is None else until.simulated_s
         for moment_s in _moments(self._scenario.evaluate.every_s, limit_s):
-            self.clock.advance(moment_s, self.server.is_done)
-            if self.server.is_done():
+            self.clock.advance(moment_s)
+            if self.clock.is_stopped:
                 break
             self._observe(moment_s, watch)
-        self.end_s = self.clock.now if self.server.is_done() else limit_s
+        self.end_s = self.clock.now if self.clock.is_stopped else limit_s
         self.server.finish(self.end_s)
         self.timeline.flush()
-        if self.server.is_done():
+        if self.clock.is_stopped:
             self._observe(self.end_s, watch)
 
     def totals(self, host_s: float) -> dict[str, Any]:

@@ -161,6 +161,8 @@ def _describe(path: Path) -> str:
         info = RunRecord(path).info
     except BadInputError:
         return "files that are not a run's"
-    return f"a run ({info['status']}) of another scenario, version or device" if info["status"] == "complete" else (
-        f"an unfinished run ({info['status']})"
+    return (
+        f"a run ({info['status']}) of another scenario, version or device"
+        if info["status"] == "complete"
+        else (f"an unfinished run ({info['status']})")
     )

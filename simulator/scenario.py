@@ -125,9 +125,7 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
     if isinstance(given.get("data"), dict):
         filled["data"] = _parse_data(given["data"], source)
     if isinstance(given.get("methods"), list):
-        filled["methods"] = [
-            _parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])
-        ]
+        filled["methods"] = [_parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])]
     scenario = _validated(Scenario, filled, (), source)
     _check_modalities(scenario, source)
     _check_labels(scenario, source)

@@ -32,9 +32,7 @@ PALETTE = (
 """[10, 3] mean colours in [0, 1]."""
 
 
-def colour(
-    gray: Floats, colour_classes: Indices, variance: float, generator: np.random.Generator
-) -> Floats:
+def colour(gray: Floats, colour_classes: Indices, variance: float, generator: np.random.Generator) -> Floats:
     """Return coloured images, rounded to 8 bits.
 
     Args:

@@ -34,9 +34,7 @@ class DirichletPartition(BaseModel):
 PartitionSpec = Annotated[IidPartition | DirichletPartition, Field(discriminator="kind")]
 
 
-def partition(
-    spec: IidPartition | DirichletPartition, labels: Indices, num_clients: int, seed: int
-) -> list[Indices]:
+def partition(spec: IidPartition | DirichletPartition, labels: Indices, num_clients: int, seed: int) -> list[Indices]:
     """Return each client's sample indices: disjoint, together the whole set, sorted.
 
     Args:
@@ -69,9 +67,7 @@ def partition(
     )
 
 
-def _capped_dirichlet(
-    alpha: float, labels: Indices, num_clients: int, generator: np.random.Generator
-) -> list[Indices]:
+def _capped_dirichlet(alpha: float, labels: Indices, num_clients: int, generator: np.random.Generator) -> list[Indices]:
     """Share each class by p ~ Dir(alpha), p = 0 for clients that already hold 1.1 times the average."""
     shares: list[list[Indices]] = [[] for _ in range(num_clients)]
     held = np.zeros(num_clients)

@@ -1,7 +1,5 @@
 """The simulated clock: SimPy's environment, stepped by hand so that observers stay out of the event queue."""
 
-from collections.abc import Callable
-
 import simpy
 
 from simulator.errors import InterludeError
@@ -13,14 +11,20 @@ class Clock(simpy.Environment):
     def __init__(self) -> None:
         super().__init__()
         self.num_events = 0
+        self.is_stopped = False
+        """Whether somebody asked for the end."""
 
-    def advance(self, until_s: float, stop: Callable[[], bool]) -> None:
-        """Process every event up to and including `until_s`, or until `stop()` holds after an event.
+    def stop(self) -> None:
+        """Process no more events after this one."""
+        self.is_stopped = True
+
+    def advance(self, until_s: float) -> None:
+        """Process every event up to and including `until_s`, or until stopped.
 
         Raises:
             InterludeError: if nothing is left to happen, which means that a process waits for ever.
         """
-        while not stop():
+        while not self.is_stopped:
             next_s = self.peek()
             if next_s > until_s:
                 if next_s == float("inf"):

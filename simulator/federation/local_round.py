@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from simpy import Event
 
 from models.network import Parameters
-from simulator.federation.timeline import Row
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
 
@@ -49,6 +48,7 @@ class LocalRound:
     """
 
     __slots__ = (
+        "_clock",
         "_groups",
         "_open",
         "_report_bytes",
@@ -59,7 +59,6 @@ class LocalRound:
         "client",
         "num_samples",
         "received",
-        "samples",
         "update",
         "version",
         "window",
@@ -67,28 +66,28 @@ class LocalRound:
 
     def __init__(self, server: "Server", client: int, window: int) -> None:
         self._server = server
+        self._clock = server.clock
         self.client = client
         self.window = window
         self.version = server.version
         self.received = server.model
         self.broadcast: Values = server.broadcast
         world = server.world
-        self.samples = window_samples(server.population.shards[client], window, server.training.window_samples)
-        self.num_samples = len(self.samples)
+        self.num_samples = server.num_window_samples(client)
         self.arrivals_s: Mapping[str, float] = world.arrivals_s(
-            client, window, server.clock.now, self.num_samples, server.population.modalities[client]
+            client, window, self._clock.now, self.num_samples, server.population.modalities[client]
         )
         """When each modality of the window is there; one that misses this round is not in it."""
         self.update: Update | None = None
         self._s_per_flop = world.devices.s_per_flop(client, window)
-        self._groups: dict[str, None] = {}
+        self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
-        self._open: Row | None = None
+        self._open: tuple[str, float, float, str, int, int] | None = None
 
     @property
     def now_s(self) -> float:
         """The simulated time."""
-        now_s: float = self._server.clock.now
+        now_s: float = self._clock.now
         return now_s
 
     @property
@@ -118,11 +117,11 @@ class LocalRound:
 
     def wait_for(self, modality: str) -> Steps:
         """Wait until a modality is there; no time passes if it is."""
-        yield from self.wait_until(self.arrivals_s[modality], modality)
+        return self.wait_until(self.arrivals_s[modality], modality)
 
-    def wait_until(self, at_s: float, modality: str | None = None) -> Steps:
+    def wait_until(self, at_s: float, modality: str = "") -> Steps:
         """Wait until a moment; no time passes if it is over."""
-        now_s = self.now_s
+        now_s = self._clock.now
         if at_s <= now_s:
             return
         delay_s = at_s - now_s
@@ -148,61 +147,61 @@ class LocalRound:
             kind: the timeline's name for it, ``train`` or ``train_unimodal``.
         """
         server = self._server
-        objectives = dict.fromkeys(stint.objective for stint in stints)
-        flops = sum(server.costs.stint_flops(stint, self.num_samples) for stint in stints)
-        self._report_bytes = 0
-        for objective in objectives:
-            flops += server.costs.prepare_flops(objective, self.num_samples)
-            flops += server.costs.report_flops(objective, self.num_samples)
-            self._report_bytes += server.costs.report_bytes(objective)
-            self._groups |= dict.fromkeys(objective.groups(server.network))
+        cost = server.costs.of_task(stints, self.num_samples)
+        shard = server.population.shards[self.client]
         trained = server.executor.submit(
             Task(
                 client=self.client,
                 window=self.window,
                 version=self.version,
                 stints=stints,
-                samples=self.samples,
+                samples=window_samples(shard, self.window, server.training.window_samples),
                 start=start,
                 received=self.received,
                 broadcast=self.broadcast,
             )
         )
-        duration_s = self.overhead_s() + flops * self._s_per_flop
-        modality = "+".join(dict.fromkeys(m for objective in objectives for m in objective.modalities))
-        yield from self._spend(kind, duration_s, modality=modality, flops=flops)
+        self._report_bytes = cost.report_bytes
+        if cost.groups != self._groups:
+            self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
+        duration_s = self.overhead_s() + cost.flops * self._s_per_flop
+        yield from self._spend(kind, duration_s, modality=cost.modality, flops=cost.flops)
         return trained
 
     def upload(self, trained: Deferred) -> Steps:
         """Send the groups trained in this round and the last task's report; the upload may break off."""
         server = self._server
-        groups = tuple(self._groups)
-        num_bytes = sum(server.network.group_bytes[group] for group in groups)
-        num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
+        num_bytes = server.network.num_bytes(self._groups) + self._report_bytes + _SAMPLE_COUNT_BYTES
         duration_s = server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
             yield from self._spend("upload_lost", fraction * duration_s, num_bytes=int(fraction * num_bytes))
             return
         yield from self._spend("upload", duration_s, num_bytes=num_bytes)
-        self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
+        self.update = Update(self.client, self.version, self._groups, self.num_samples, trained, self.received)
 
-    def unfinished(self, end_s: float) -> Row | None:
-        """Return the span under way, cut at `end_s` with its share of bytes and FLOPs."""
+    def cut(self, end_s: float) -> None:
+        """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""
         if self._open is None:
-            return None
-        row = self._open
-        share = (end_s - row.start_s) / (row.end_s - row.start_s)
-        return row._replace(end_s=end_s, bytes=int(row.bytes * share), flops=int(row.flops * share))
+            return
+        kind, start_s, planned_end_s, modality, num_bytes, flops = self._open
+        share = (end_s - start_s) / (planned_end_s - start_s)
+        self._server.timeline.add(
+            self.client,
+            kind,
+            start_s,
+            end_s,
+            self.version,
+            modality,
+            int(num_bytes * share),
+            int(flops * share),
+        )
 
-    def _spend(
-        self, kind: str, duration_s: float, *, modality: str | None = None, num_bytes: int = 0, flops: int = 0
-    ) -> Steps:
+    def _spend(self, kind: str, duration_s: float, *, modality: str = "", num_bytes: int = 0, flops: int = 0) -> Steps:
         """Let simulated time pass and note what it was spent on."""
-        clock = self._server.clock
+        clock = self._clock
         start_s = clock.now
-        row = Row(self.client, kind, start_s, start_s + duration_s, self.version, modality, num_bytes, flops)
-        self._open = row
+        self._open = (kind, start_s, start_s + duration_s, modality, num_bytes, flops)
         yield clock.timeout(duration_s)
         self._open = None
-        self._server.timeline.add(row)
+        self._server.timeline.add(self.client, kind, start_s, clock.now, self.version, modality, num_bytes, flops)

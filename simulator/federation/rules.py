@@ -39,18 +39,14 @@ class Barrier(BaseModel):
         needed = min(self.clients_per_round or server.num_clients, server.num_clients)
         while True:
             while server.num_idle == 0:
-                yield from server.receive()  # everybody is late from earlier rounds
+                yield from server.inbox.get()  # everybody is late from earlier rounds
             open_clients = set(server.dispatch(math.ceil(needed * self.over_selection)))
             updates: list[Update] = []
             deadline = None if self.deadline_s is None else server.clock.timeout(self.deadline_s)
             while open_clients and len(updates) < needed:
-                arrival = server.inbox.get()
-                if deadline is not None:
-                    yield arrival | deadline
-                    if deadline.processed and updates and not arrival.triggered:
-                        arrival.cancel()
-                        break
-                returned = yield arrival
+                returned = yield from server.inbox.get(deadline if updates else None)
+                if returned is None:
+                    break
                 if returned.client in open_clients:
                     open_clients.remove(returned.client)
                     if returned.update is not None:
@@ -95,8 +91,8 @@ def _keep_in_flight(server: Server, concurrency: int | None, merge_size: int) ->
     updates: list[Update] = []
     while True:
         server.dispatch(limit - server.num_in_flight)
-        returned = yield from server.receive()
-        if returned.update is not None:
+        returned = yield from server.inbox.get()
+        if returned is not None and returned.update is not None:
             updates.append(returned.update)
         if len(updates) >= merge_size:
             server.merge(updates)

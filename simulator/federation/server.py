@@ -4,16 +4,16 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import simpy
 from simpy import Event
 from torch import Tensor
 
 from models.network import Network, Parameters
 from simulator.arrays import Indices
 from simulator.federation.clock import Clock
+from simulator.federation.inbox import Inbox
 from simulator.federation.local_round import LocalRound, Steps, Update
 from simulator.federation.selection import IdleClients
-from simulator.federation.timeline import Row, Timeline
+from simulator.federation.timeline import Timeline
 from simulator.training.cost import CostModel
 from simulator.training.executor import Executor
 from simulator.training.merge import Arrived
@@ -119,7 +119,7 @@ class Server:
         self.memory = method.initial_memory(network)
         self.version = 0
         self.num_returned = 0
-        self.inbox = simpy.Store(clock)
+        self.inbox: Inbox[Returned] = Inbox(clock)
         self._method = method
         self._max_versions = max_versions
         self._idle = IdleClients(population.num_clients, seed)
@@ -146,17 +146,17 @@ class Server:
         """Clients at work."""
         return len(self._in_flight)
 
-    def is_done(self) -> bool:
-        """Return whether the limit on versions is reached."""
-        return self._max_versions is not None and self.version >= self._max_versions
+    def num_window_samples(self, client: int) -> int:
+        """Return the samples of one local round of a client."""
+        num_held = len(self.population.shards[client])
+        return min(num_held, self.training.window_samples or num_held)
 
     def download_bytes(self, client: int) -> int:
         """Return the payload a client downloads: its modalities' groups and what the method sends along."""
         held = self.population.modalities[client]
         if held not in self._download_bytes:
-            groups = self.network.groups_of(held)
-            dense = sum(self.network.group_bytes[group] for group in groups)
-            self._download_bytes[held] = dense + num_reported_bytes(self.broadcast)
+            dense_bytes = self.network.num_bytes(self.network.groups_of(held))
+            self._download_bytes[held] = dense_bytes + num_reported_bytes(self.broadcast)
         return self._download_bytes[held]
 
     def dispatch(self, num_clients: int) -> list[int]:
@@ -164,16 +164,11 @@ class Server:
         chosen = [self._idle.draw() for _ in range(min(num_clients, len(self._idle)))]
         now_s = self.clock.now
         for client in chosen:
-            self.timeline.add(Row(client, "idle", self._idle_since_s[client], now_s))
+            self.timeline.add(client, "idle", self._idle_since_s[client], now_s)
             window = self._take_window(client)
             local_round = self._in_flight[client] = LocalRound(self, client, window)
             self.clock.process(self._local_round(local_round))
         return chosen
-
-    def receive(self) -> Generator[Event, Any, Returned]:
-        """Wait for the next client to come back."""
-        returned: Returned = yield self.inbox.get()
-        return returned
 
     def merge(self, updates: Sequence[Update]) -> None:
         """Merge updates into the next version of the global model; staleness is counted now."""
@@ -189,27 +184,26 @@ class Server:
         self.version += 1
         now_s = self.clock.now
         for update, age in zip(updates, staleness, strict=True):
-            self.timeline.add(Row(update.client, "merge", now_s, now_s, self.version, staleness=age))
+            self.timeline.add(update.client, "merge", now_s, now_s, self.version, staleness=age)
+        if self.version == self._max_versions:
+            self.clock.stop()
 
     def finish(self, end_s: float) -> None:
         """Close every client's time at the end of the run."""
         for client in self._idle:
-            self.timeline.add(Row(client, "idle", self._idle_since_s[client], end_s))
+            self.timeline.add(client, "idle", self._idle_since_s[client], end_s)
         for local_round in self._in_flight.values():
-            row = local_round.unfinished(end_s)
-            if row is not None:
-                self.timeline.add(row)
+            local_round.cut(end_s)
 
     def observe(self) -> Mapping[str, Mapping[str, Tensor]]:
         """Return what the method wants recorded of its memory."""
         return self._method.observe(self.memory)
 
     def _take_window(self, client: int) -> int:
-        num_samples = self.training.window_samples or len(self.population.shards[client])
-        oldest = self.world.oldest_window(
-            client, self.clock.now, num_samples, self.population.modalities[client]
-        )
-        window = max(self._next_window[client], oldest)
+        window = self._next_window[client]
+        if self.world.drops_windows:
+            num_samples, held = self.num_window_samples(client), self.population.modalities[client]
+            window = max(window, self.world.oldest_window(client, self.clock.now, num_samples, held))
         self._next_window[client] = window + 1
         return window
 

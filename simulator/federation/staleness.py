@@ -46,6 +46,4 @@ class HingeStaleness(BaseModel):
         return 1.0 if staleness <= self.b else 1.0 / (self.a * (staleness - self.b) + 1.0)
 
 
-StalenessSpec = Annotated[
-    ConstantStaleness | PolynomialStaleness | HingeStaleness, Field(discriminator="function")
-]
+StalenessSpec = Annotated[ConstantStaleness | PolynomialStaleness | HingeStaleness, Field(discriminator="function")]

@@ -38,7 +38,6 @@ class MethodOptions(BaseModel):
         1, description="most passes over the window that gap training makes per modality"
     )
 
-
     @property
     def run_label(self) -> str:
         """What the run is called."""
@@ -95,9 +94,7 @@ class Method:
         return merge_by_rule(self.options.server, model, updates), memory
 
 
-def merge_by_rule(
-    rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[Arrived]
-) -> Parameters:
+def merge_by_rule(rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[Arrived]) -> Parameters:
     """Return the next model: FedAvg's mean at a barrier, FedAsync's mixing on arrival, FedBuff's deltas from a buffer."""
     match rule:
         case Barrier():

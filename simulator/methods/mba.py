@@ -180,9 +180,7 @@ class MBA(Method):
         inner: Objective = CrossEntropy(ready.modalities)
         if ready.early and options.anchor != "none":
             weighted = options.anchor_weights == "imbalance"
-            inner = Anchored(
-                ready.modalities, ready.early, options.beta, options.anchor, options.distance, weighted
-            )
+            inner = Anchored(ready.modalities, ready.early, options.beta, options.anchor, options.distance, weighted)
         return proximal(inner, options.proximal)
 
     def initial_memory(self, network: Network) -> Imbalance:
@@ -199,9 +197,7 @@ class MBA(Method):
         """Return r_m and D_m."""
         return {"imbalance": memory.ratios(self.options.lazy_when), "anchor_distance": memory.distance}
 
-    def merge(
-        self, model: Parameters, memory: Imbalance, updates: Sequence[Arrived]
-    ) -> tuple[Parameters, Imbalance]:
+    def merge(self, model: Parameters, memory: Imbalance, updates: Sequence[Arrived]) -> tuple[Parameters, Imbalance]:
         """Return the next model, each modality merged by its own weight, and the updated imbalance."""
         options, rule = self.options, self.options.server
         for update in updates:
@@ -222,13 +218,13 @@ class MBA(Method):
             return base
         return (base * ratio**self.options.gamma).clamp(0.0, self.options.alpha_max)
 
-    def _buffer_weights(
-        self, updates: Sequence[Arrived], group: str, memory: Imbalance
-    ) -> dict[int, Weight]:
+    def _buffer_weights(self, updates: Sequence[Arrived], group: str, memory: Imbalance) -> dict[int, Weight]:
         """Return w_km ~ n_k s(tau_k) exp(-gamma d_km) by position of the updates that hold the group, summing to 1."""
         holders = {position: update for position, update in enumerate(updates) if group in update.groups}
         rule, modality = self.options.server, modality_of(group)
-        reported = [u.report["distance"][modality] for u in holders.values() if modality in u.report.get("distance", {})]
+        reported = [
+            u.report["distance"][modality] for u in holders.values() if modality in u.report.get("distance", {})
+        ]
         unknown = torch.stack(reported).mean() if reported else memory.distance.get(modality, torch.zeros(()))
         raw: dict[int, Tensor] = {}
         for position, update in holders.items():

@@ -6,6 +6,7 @@ element-wise work does not.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -15,6 +16,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.network import Network, Parameters
 from simulator.training.objective import Batch, Context, Objective, Values
 from simulator.training.task import Stint, num_reported_bytes, steps_per_epoch
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCost:
+    """What one task costs and leaves behind."""
+
+    flops: int
+    """Preparation, steps and report."""
+    report_bytes: int
+    """Payload of the report."""
+    groups: tuple[str, ...]
+    """Parameter groups trained."""
+    modality: str
+    """The modalities trained, joined by '+'."""
 
 
 class CostModel:
@@ -33,12 +48,9 @@ class CostModel:
             name: {modality: value.to("meta") for modality, value in values.items()}
             for name, values in broadcast.items()
         }
-        # Objectives are frozen dataclasses and clients few-valued in size, so every count is made once.
-        self.stint_flops = cache(self._count_stint_flops)
-        self.step_flops = cache(self._count_step_flops)
-        self.prepare_flops = cache(self._count_prepare_flops)
-        self.report_flops = cache(self._count_report_flops)
-        self.report_bytes = cache(self._count_report_bytes)
+        # Objectives are frozen dataclasses and windows few-valued in size, so every count is made once.
+        self.of_task = cache(self._of_task)
+        self.step_flops = cache(self._step_flops)
 
     def num_steps(self, num_samples: int, epochs: int) -> int:
         """Return the steps of some passes over a window."""
@@ -50,14 +62,32 @@ class CostModel:
         is_last = step % per_epoch == per_epoch - 1
         return num_samples - (per_epoch - 1) * self._batch_size if is_last else self._batch_size
 
-    def _count_stint_flops(self, stint: Stint, num_samples: int) -> int:
-        """Return the FLOPs of a stint's steps on a window of `num_samples`."""
-        steps = range(stint.first_step, stint.first_step + stint.num_steps)
-        return sum(self.step_flops(stint.objective, self.batch_samples(s, num_samples)) for s in steps)
+    def _of_task(self, stints: tuple[Stint, ...], num_samples: int) -> TaskCost:
+        """Return the cost of a task on a window of `num_samples`."""
+        objectives = list(dict.fromkeys(stint.objective for stint in stints))
+        flops = sum(
+            self.step_flops(stint.objective, self.batch_samples(step, num_samples))
+            for stint in stints
+            for step in range(stint.first_step, stint.first_step + stint.num_steps)
+        )
+        report_bytes = 0
+        for objective in objectives:
+            window, context = self._example(objective, num_samples)
+            flops += _flops(lambda o=objective, w=window, c=context: self._prepare(o, w, c))
+            context = self._prepare(objective, window, context)
+            flops += _flops(lambda o=objective, w=window, c=context: self._report(o, w, c))
+            report_bytes += num_reported_bytes(self._report(objective, window, context))
+        return TaskCost(
+            flops=flops,
+            report_bytes=report_bytes,
+            groups=tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network))),
+            modality="+".join(dict.fromkeys(modality for o in objectives for modality in o.modalities)),
+        )
 
-    def _count_step_flops(self, objective: Objective, num_samples: int) -> int:
+    def _step_flops(self, objective: Objective, num_samples: int) -> int:
         """Return the FLOPs of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""
-        batch, context = self._prepared(objective, num_samples)
+        batch, context = self._example(objective, num_samples)
+        context = self._prepare(objective, batch, context)
         parameters = self._trainable(objective)
 
         def step() -> None:
@@ -67,25 +97,12 @@ class CostModel:
 
         return _flops(step)
 
-    def _count_prepare_flops(self, objective: Objective, num_samples: int) -> int:
-        """Return the FLOPs of an objective's preparation on a window of `num_samples`."""
-        window, context = self._example(objective, num_samples)
-        return _flops(lambda: objective.prepare(self._network, self._network.shapes, window, context))
-
-    def _count_report_flops(self, objective: Objective, num_samples: int) -> int:
-        """Return the FLOPs of an objective's report on a window of `num_samples`."""
-        window, context = self._prepared(objective, num_samples)
-        return _flops(lambda: objective.report(self._network, self._network.shapes, window, context))
-
-    def _count_report_bytes(self, objective: Objective) -> int:
-        """Return the payload of an objective's report."""
-        window, context = self._prepared(objective, num_samples=1)
-        return num_reported_bytes(objective.report(self._network, self._network.shapes, window, context))
-
-    def _prepared(self, objective: Objective, num_samples: int) -> tuple[Batch, Context]:
-        window, context = self._example(objective, num_samples)
+    def _prepare(self, objective: Objective, window: Batch, context: Context) -> Context:
         prepared = objective.prepare(self._network, self._network.shapes, window, context)
-        return window, Context(context.received, context.broadcast, prepared)
+        return Context(context.received, context.broadcast, prepared)
+
+    def _report(self, objective: Objective, window: Batch, context: Context) -> Values:
+        return objective.report(self._network, self._network.shapes, window, context)
 
     def _example(self, objective: Objective, num_samples: int) -> tuple[Batch, Context]:
         inputs = {

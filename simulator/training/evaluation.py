@@ -26,9 +26,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(
-    network: Network, parameters: Parameters, inputs: Mapping[str, Tensor], labels: Tensor
-) -> Evaluation:
+def evaluate(network: Network, parameters: Parameters, inputs: Mapping[str, Tensor], labels: Tensor) -> Evaluation:
     """Return the metrics of a model.
 
     Args:

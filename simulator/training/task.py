@@ -23,7 +23,8 @@ class TrainingSpec(BaseModel):
     local_epochs: PositiveInt = Field(1, description="passes over the window in joint training")
     batch_size: PositiveInt = 32
     window_samples: PositiveInt | None = Field(
-        None, description="samples of one local round, taken in turn from the client's shard; unset: the whole shard"
+        None,
+        description="samples of one local round, taken in turn from the client's shard; unset: the whole shard",
     )
     optimizer: OptimizerSpec
 

@@ -88,6 +88,11 @@ class ModalityArrivals:
         if isinstance(spec, StreamOfWindows):
             self._transfer = ClientDraws(seed, "arrival-transfer", spec.transfer_s, modality)
 
+    @property
+    def drops_windows(self) -> bool:
+        """Whether windows that wait too long are dropped."""
+        return isinstance(self.spec, StreamOfWindows) and self.spec.queue_windows is not None
+
     def arrival_s(self, client: int, window: int, round_start_s: float, num_samples: int) -> float | None:
         """Return when the modality's data of a window are there, in absolute simulated seconds.
 

@@ -15,7 +15,8 @@ class ComputeSpec(BaseModel):
 
     throughput_gflops: Rate = Field(description="sustained GFLOP/s of each client's device")
     overhead_s: NonNegativeDistribution = Field(
-        Constant(value=0.0), description="fixed time each training task costs a client, e.g. loading the model"
+        Constant(value=0.0),
+        description="fixed time each training task costs a client, e.g. loading the model",
     )
     jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each round's speed")
 

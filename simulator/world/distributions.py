@@ -23,7 +23,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     WrapSerializer,
 )
-from scipy import stats
+from scipy import special, stats
 
 from simulator.arrays import Floats
 
@@ -200,7 +200,7 @@ class MeanOneJitter:
         """Return exp(sigma z - sigma^2 / 2) at the normal quantile z of each probability."""
         if self._sigma == 0.0:
             return np.ones_like(probability)
-        return np.exp(self._location + self._sigma * stats.norm.ppf(probability))
+        return np.exp(self._location + self._sigma * special.ndtri(probability))
 
 
 DISTRIBUTIONS: dict[str, type[Distribution]] = {
@@ -257,7 +257,5 @@ NonNegativeDistribution = Annotated[
 Rate = Annotated[NonNegativeDistribution, AfterValidator(_is_positive)]
 """A speed or bandwidth: zero would take forever, so it must be positive."""
 
-Seconds = Annotated[
-    NonNegativeDistribution, BeforeValidator(_times_name_their_unit), WrapSerializer(_name_the_unit)
-]
+Seconds = Annotated[NonNegativeDistribution, BeforeValidator(_times_name_their_unit), WrapSerializer(_name_the_unit)]
 """A time whose field does not name the unit, so its parameters do (``median_s``)."""

@@ -14,7 +14,8 @@ class FaultSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dropout_probability: Probability = Field(
-        0.0, description="chance that a local round's upload breaks off at a uniform fraction and the update is lost"
+        0.0,
+        description="chance that a local round's upload breaks off at a uniform fraction and the update is lost",
     )
 
 

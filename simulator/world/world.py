@@ -33,6 +33,8 @@ class World:
 
     def __init__(self, spec: WorldSpec, seed: int, num_clients: int, modalities: Sequence[str]) -> None:
         self._arrivals = {m: ModalityArrivals(spec.arrival[m], seed, m, num_clients) for m in modalities}
+        self.drops_windows = any(arrivals.drops_windows for arrivals in self._arrivals.values())
+        """Whether a modality's queue is bounded."""
         self.devices = Devices(spec.compute, seed, num_clients)
         self.links = Links(spec.network, seed, num_clients)
         self.faults = Faults(spec.faults, seed)
