@@ -29,7 +29,7 @@ def plot_accuracy_vs_time(records: Sequence[RunRecord], directory: Path) -> list
     labels = list(dict.fromkeys(record.label for record in records))
     panels = ["fused", *(m for m in accuracy["modality"].unique() if m != "fused")]
     target = records[0].scenario["evaluate"]["target_accuracy"]
-    with mpl.rc_context(RC):
+    with mpl.rc_context(rc=RC):
         figure = Figure(figsize=(4.2 * len(panels), 4.0), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):

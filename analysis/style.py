@@ -5,7 +5,7 @@ from typing import Any
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 LINES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.5, 1.5)), (0, (2, 1)))
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.labelsize": 10,

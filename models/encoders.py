@@ -25,7 +25,7 @@ def _norm(kind: Norm, num_channels: int) -> nn.Module:
 class MLP(nn.Module):
     """Two fully connected layers with ReLU: [B, *shape] -> [B, D]."""
 
-    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:  # noqa: ARG002
+    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:
         super().__init__()
         num_inputs = int(torch.Size(input_shape).numel())
         self.layers = nn.Sequential(
@@ -123,7 +123,8 @@ class ResNet18(nn.Module):
             return features
         num_frames = x.shape[2]
         frames = x.transpose(1, 2).flatten(0, 1)  # [B, C, T, H, W] -> [B T, C, H, W]
-        return self.forward(frames).unflatten(0, (-1, num_frames)).mean(dim=1)
+        features = self.forward(frames)
+        return features.reshape(-1, num_frames, features.shape[1]).mean(dim=1)
 
 
 ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18]] = {

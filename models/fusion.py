@@ -1,7 +1,7 @@
 """Fusion heads: from the features of the modalities at hand to class logits.
 
-A modality that is not there counts as zero features, so it adds nothing to the sum and gets no gradient. Shapes: B batch,
-D features, K classes.
+A modality that is not there counts as zero features, so it adds nothing to the sum and gets no gradient. Shapes:
+B batch, D features, K classes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -59,8 +59,8 @@ def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
 
 
 def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[str, Rows]]:
-    """Yield the printed form of a summary: what was reached, and what it cost; intervals where there are several seeds."""
-    alone = {c: (f"{c.removeprefix('accuracy_')} alone", "{:.3f}".format) for c in summary if _is_modality(c)}
+    """Yield the printed form of a summary: what was reached and what it cost, with intervals over several seeds."""
+    alone = {c: (f"{c.removeprefix('accuracy_')} alone", "{:.3f}".format) for c in map(str, summary) if _is_modality(c)}
     reached: Columns = {
         "final_accuracy": ("final accuracy", "{:.3f}".format),
         "best_accuracy": ("best", "{:.3f}".format),
@@ -95,8 +95,8 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
 Columns = dict[str, tuple[str, Callable[[float], str]]]
 
 
-def _is_modality(column: Any) -> bool:
-    return str(column).startswith("accuracy_") and not str(column).endswith("_ci95")
+def _is_modality(column: str) -> bool:
+    return column.startswith("accuracy_") and not column.endswith("_ci95")
 
 
 def _cell(row: "pd.Series[Any]", column: str, look: Callable[[float], str], scenario: Scenario) -> str:

@@ -267,7 +267,7 @@ def _moments(every_s: float, limit_s: float) -> Iterator[float]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread while training: small products gain nothing from two, and sums must not depend on how many there are."""
+    """One thread while training: small products gain nothing from two, and sums must not depend on their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -126,7 +126,8 @@ def _first_rounds(
                 world.links.transfer_s(client, "up", up_bytes, 0),
             )
         )
-    return FirstRounds(*np.array(rows).T, down_bytes=down_bytes, up_bytes=up_bytes)
+    download_s, first_s, last_s, train_s, upload_s = np.array(rows).T
+    return FirstRounds(download_s, first_s, last_s, train_s, upload_s, down_bytes, up_bytes)
 
 
 def _estimate(scenario: Scenario, options: MethodOptions, first: FirstRounds) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Shows a run on the terminal: a bar with simulated clock, accuracy and time left, or plain lines where there is none."""
+"""Shows a run: a bar with simulated clock, accuracy and time left, or plain lines where there is no terminal."""
 
 from types import TracebackType
 from typing import Self

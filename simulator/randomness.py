@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-
 from simulator.arrays import Floats
 
 _BLOCK_DRAWS = 64

@@ -4,8 +4,8 @@
     metrics.csv     tidy: time_s, version, metric, modality, value
     timeline/       part-*.parquet, the columns of `simulator.federation.timeline`
 
-`status` in run.json is ``running``, ``complete``, ``failed`` (with the error's sentence) or ``interrupted``. Files are written to
-a temporary name and renamed; metrics.csv grows by whole lines.
+`status` in run.json is ``running``, ``complete``, ``failed`` (with the error's sentence) or ``interrupted``. Files are
+written to a temporary name and renamed; metrics.csv grows by whole lines.
 """
 
 import importlib.metadata

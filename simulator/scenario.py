@@ -193,7 +193,7 @@ def _check_modalities(scenario: Scenario, source: str) -> None:
         encoder = scenario.model.encoder_of(modality)
         if encoder in IMAGE_ENCODERS and len(shape) < 3:
             raise BadInputError(
-                f"{source}: model.encoder: '{encoder}' wants images, but modality '{modality}' has shape {shape}; use 'mlp'"
+                f"{source}: model.encoder: '{encoder}' wants images, but '{modality}' has shape {shape}; use 'mlp'"
             )
 
 

@@ -1,7 +1,7 @@
 """cg-digits: scikit-learn's 1,797 handwritten digits (8 x 8) as a gray and a coloured modality.
 
-Real data without a download: the images come inside scikit-learn (UCI "Optical Recognition of Handwritten Digits", CC BY
-4.0). Colour follows the protocol of `simulator.data.colouring`: easy and misleading, so colour dominates training
+Real data without a download: the images come inside scikit-learn (UCI "Optical Recognition of Handwritten Digits",
+CC BY 4.0). Colour follows the protocol of `simulator.data.colouring`: easy and misleading, so colour dominates training
 and gray is the weak modality to be rescued.
 """
 

@@ -1,8 +1,8 @@
 """The colouring protocol of coloured MNIST: colour tells the label in training and nothing in the test.
 
-Kim et al., "Learning Not to Learn", CVPR 2019; paired with the untouched gray image as in CG-MNIST. In training the digit's
-class has a mean colour; in the test the mean colour is drawn independently of the class. Around the mean, normal
-noise of the given variance, clipped to [0, 1]; the background stays black.
+Kim et al., "Learning Not to Learn", CVPR 2019; paired with the untouched gray image as in CG-MNIST. In training the
+digit's class has a mean colour; in the test the mean colour is drawn independently of the class. Around the mean,
+normal noise of the given variance, clipped to [0, 1]; the background stays black.
 
 Reconstruction: the mean colours of the published files are not known; these are the ten colours of Biased-MNIST.
 Clipping and rounding are ours too.

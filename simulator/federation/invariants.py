@@ -58,8 +58,7 @@ def _check_causality(spans: pd.DataFrame, merges: pd.DataFrame) -> None:
     uploads = spans[spans["kind"] == "upload"].groupby("client").size()
     surplus = merges.groupby("client").size().sub(uploads, fill_value=0)
     if (surplus > 0).any():
-        client = surplus.idxmax()
-        raise BrokenInvariantError(f"client {client}: more updates were merged than uploaded, by {surplus[client]:.0f}")
+        raise BrokenInvariantError(f"client {surplus.idxmax()}: {surplus.max():.0f} more updates merged than uploaded")
 
 
 def _none(broken: pd.DataFrame, what: str) -> None:

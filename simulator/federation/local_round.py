@@ -1,7 +1,7 @@
 """A client's local round: the verbs in which a method writes a client's day.
 
-Every verb is a SimPy generator, used as ``yield from client.download()``. Simulated time passes by the world's model of what
-the verb does; training returns at once with the promise of a result.
+Every verb is a SimPy generator, used as ``yield from client.download()``. Simulated time passes by the world's model of
+what the verb does; what training learns is a promise, kept when somebody needs it.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Staleness functions: how much an update counts that started `staleness` versions ago.
 
-Xie, Koyejo, Gupta, "Asynchronous Federated Optimization" (2019). The hinge is the published form, 1 / (a (tau - b) + 1) beyond
-b, not the variants of some code bases that add b or lack the + 1.
+Xie, Koyejo, Gupta, "Asynchronous Federated Optimization" (2019). The hinge is the published form, 1 / (a (tau - b) + 1)
+beyond b, not the variants of some code bases that add b or lack the + 1.
 """
 
 from typing import Annotated, Literal

@@ -1,8 +1,8 @@
 """The timeline: what every client did when, as rows that tile each client's simulated time.
 
 A row is a span of one client, or a merge (a moment: start = end). Spans: ``download``, ``wait`` (for a modality),
-``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke off) and
-``idle``. Rows are in the order in which things ended, ties first in, first out.
+``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke
+off) and ``idle``. Rows are in the order in which things ended, ties first in, first out.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """What a method decides, one small file each, and the table of methods.
 
-To add one: write its file, and name its class here. A method of your own needs no change here: a scenario can name it as
-``my_package.my_module:MyMethod``.
+To add one: write its file, and name its class here. A method of your own needs no change here: a scenario can name it
+as ``my_package.my_module:MyMethod``.
 """
 
 from simulator.methods.base import Method

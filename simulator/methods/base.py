@@ -95,7 +95,7 @@ class Method:
 
 
 def merge_by_rule(rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[Arrived]) -> Parameters:
-    """Return the next model: FedAvg's mean at a barrier, FedAsync's mixing on arrival, FedBuff's deltas from a buffer."""
+    """Return the next model: FedAvg's mean at a barrier, FedAsync's mixing on arrival, FedBuff's buffered deltas."""
     match rule:
         case Barrier():
             return weighted_mean(model, updates)

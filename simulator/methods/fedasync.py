@@ -5,8 +5,8 @@ Xie, Koyejo, Gupta, "Asynchronous Federated Optimization", 2019.
     client   minimise f(w) + (rho/2) ||w - theta^v||^2, starting from the received version v
     server   theta <- (1 - alpha_t) theta + alpha_t theta_k,   alpha_t = alpha s(tau),   tau = versions since v
 
-Applied to several modalities in two ways: waiting for all (``waiting: all``), or training at once on what has arrived with
-the others zero-filled (``waiting: first``). Only trained groups are sent and mixed.
+Applied to several modalities in two ways: waiting for all (``waiting: all``), or training at once on what has arrived
+with the others zero-filled (``waiting: first``). Only trained groups are sent and mixed.
 """
 
 from typing import Literal

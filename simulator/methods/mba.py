@@ -1,16 +1,17 @@
 """MBA: the gap before the last modality arrives is used to train the early ones alone.
 
-Ma, Liu, Zhou, Wang, Tong, "Harnessing Asynchrony to Balance Modalities in Multi-Modal Federated Learning" (poster). The
-poster fixes the structure: opportunistic uni-modal training in arrival gaps, its features cached as an anchor, the distance
-of the joint features from the anchor uploaded, a modality-decoupled merge. It states no formula; all of these are a
-RECONSTRUCTION:
+Ma, Liu, Zhou, Wang, Tong, "Harnessing Asynchrony to Balance Modalities in Multi-Modal Federated Learning" (poster).
+The poster fixes the structure: opportunistic uni-modal training in arrival gaps, its features cached as an anchor, the
+distance of the joint features from the anchor uploaded, a modality-decoupled merge. It states no formula; all of these
+are a RECONSTRUCTION:
 
     client   gap        L_m = CE(h(0 .. phi_m(x_m) .. 0), y)                  for each early modality m
              anchor     A_m(i) = phi_m(x_i,m) after the gap, cached
              joint      L = CE(h(phi_1 .. phi_M), y) + beta / |E| sum_{m in E} r_m mean_i delta(phi_m(x_i,m), A_m(i))
              report     d_m = mean_i delta(phi_m(x_i,m) after joint training, A_m(i))
     server   imbalance  D_m <- (1 - mu) D_m + mu d_m,   r_m = D_m / mean_j D_j
-             merge      theta_m <- (1 - alpha_m) theta_m + alpha_m theta_k,m,   alpha_m = clip(alpha s(tau) r_m^gamma, 0, alpha_max)
+             merge      theta_m <- (1 - alpha_m) theta_m + alpha_m theta_k,m,
+                        alpha_m = clip(alpha s(tau) r_m^gamma, 0, alpha_max)
 
 delta(u, v) = 1 - cos(u, v). gamma = 0 is FedAsync per modality; with beta = 0 and no gap training, FedAsync whole.
 """
@@ -148,8 +149,8 @@ class MBA(Method):
     options: MBAOptions
     card = FormulaCard(
         title="MBA: harnessing asynchrony to balance modalities",
-        paper="Ma, Liu, Zhou, Wang, Tong, Harnessing Asynchrony to Balance Modalities in Multi-Modal Federated Learning "
-        "(poster; no paper, preprint or code found)",
+        paper="Ma, Liu, Zhou, Wang, Tong, Harnessing Asynchrony to Balance Modalities in Multi-Modal Federated "
+        "Learning (poster; no paper, preprint or code found)",
         client="gap: min(E_u epochs, what fits) steps of CE(h(0 .. phi_m .. 0), y) per early modality m, in turns; "
         "anchor A_m = phi_m(x) after the gap; "
         "joint: CE(fused) + beta/|E| sum_m r_m mean_i delta(phi_m(x_i), A_m(i)), delta = 1 - cosine; "
@@ -159,9 +160,9 @@ class MBA(Method):
         "with alpha s(tau). Buffered or barrier: theta_m += eta sum_k w_km (theta_k,m - theta_m^(v_k)), "
         "w_km ~ n_k s(tau_k) exp(-gamma d_km), normalised per modality",
         payload="down: all groups of the modalities held, M floats if anchor_weights is imbalance; up: the groups "
-        "trained, a float d_m per early modality, n_k. Anchors never leave the client",
-        waits="joint training for the last modality; uni-modal steps fill the gaps and are cut at mini-batch boundaries; "
-        "anchors and distances cost their forward passes",
+        "trained, a float d_m per early modality, n_k; anchors never leave the client",
+        waits="joint training for the last modality; uni-modal steps fill the gaps and are cut at mini-batch "
+        "boundaries; anchors and distances cost their forward passes",
         staleness="tau = versions merged since the client's start version; s as in FedAsync",
         reconstructed=(
             "every formula: losses, delta, D_m, r_m, the mixing weights, and that a far modality is the lazy one",

@@ -8,6 +8,7 @@ Each policy is a generator that returns where joint training starts and on what.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -99,9 +100,9 @@ def _joined(stints: Sequence[Stint]) -> list[Stint]:
     joined: list[Stint] = []
     for stint in stints:
         if joined and joined[-1].objective == stint.objective:
-            last = joined.pop()
-            stint = Stint(last.objective, last.num_steps + stint.num_steps, last.phase, last.first_step)
-        joined.append(stint)
+            joined[-1] = replace(joined[-1], num_steps=joined[-1].num_steps + stint.num_steps)
+        else:
+            joined.append(stint)
     return joined
 
 

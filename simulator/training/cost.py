@@ -7,7 +7,7 @@ element-wise work does not.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -73,9 +73,9 @@ class CostModel:
         report_bytes = 0
         for objective in objectives:
             window, context = self._example(objective, num_samples)
-            flops += _flops(lambda o=objective, w=window, c=context: self._prepare(o, w, c))
+            flops += _flops(partial(self._prepare, objective, window, context))
             context = self._prepare(objective, window, context)
-            flops += _flops(lambda o=objective, w=window, c=context: self._report(o, w, c))
+            flops += _flops(partial(self._report, objective, window, context))
             report_bytes += num_reported_bytes(self._report(objective, window, context))
         return TaskCost(
             flops=flops,

@@ -1,7 +1,8 @@
 """Executors turn tasks into results. The simulated clock never waits for them and never looks at host time.
 
-`SequentialExecutor` trains one client after the other and is the reference: obviously right. `TimingOnlyExecutor` trains
-nothing, so that the same clock runs without values. A faster executor has the same three doors: `submit`, `merge`, `evaluate`.
+`SequentialExecutor` trains one client after the other and is the reference: obviously right. `TimingOnlyExecutor`
+trains nothing, so that the same clock runs without values. A faster executor has the same three doors: `submit`,
+`merge`, `evaluate`.
 """
 
 import math

@@ -1,7 +1,7 @@
 """How updates become the next global model: pure arithmetic per parameter group.
 
-Notation: theta the global model, theta_k a client's result, theta^(v_k) the version it started from. A group changes only by
-the updates that trained it; a group that nobody trained stays as it is, never averaged with stale copies of itself.
+Notation: theta the global model, theta_k a client's result, theta^(v_k) the version it started from. A group changes
+only by the updates that trained it; a group that nobody trained stays as it is, never averaged with stale copies.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -66,7 +66,8 @@ class _Misses:
         self._probability = probability
 
     def ppf(self, uniform: Floats) -> Floats:
-        return np.floor(np.log(uniform) / np.log(self._probability))
+        misses: Floats = np.floor(np.log(uniform) / np.log(self._probability))
+        return misses
 
 
 class ModalityArrivals:
@@ -82,7 +83,7 @@ class ModalityArrivals:
     def __init__(self, spec: PerRound | StreamOfWindows, seed: int, modality: str, num_clients: int) -> None:
         self.spec = spec
         base = spec.per_client if isinstance(spec, PerRound) else spec.sample_period_s
-        self._base_s = base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)).tolist()
+        self._base_s: list[float] = base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)).tolist()
         self._jitter = ClientDraws(seed, "arrival", MeanOneJitter(spec.jitter_sigma), modality)
         self._misses = ClientDraws(seed, "miss", _Misses(spec.miss_probability), modality)
         if isinstance(spec, StreamOfWindows):

@@ -181,7 +181,8 @@ class Empirical(Distribution):
 
     def ppf(self, probability: Floats) -> Floats:
         """Return the interpolated sample quantiles."""
-        return np.quantile(self._values, probability)
+        quantiles: Floats = np.quantile(self._values, probability)
+        return quantiles
 
     @property
     def mean_value(self) -> float:
@@ -200,7 +201,8 @@ class MeanOneJitter:
         """Return exp(sigma z - sigma^2 / 2) at the normal quantile z of each probability."""
         if self._sigma == 0.0:
             return np.ones_like(probability)
-        return np.exp(self._location + self._sigma * special.ndtri(probability))
+        factors: Floats = np.exp(self._location + self._sigma * special.ndtri(probability))
+        return factors
 
 
 DISTRIBUTIONS: dict[str, type[Distribution]] = {

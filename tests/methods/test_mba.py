@@ -1,0 +1,267 @@
+"""MBA: golden values by hand, and the identities that hold whatever the reconstruction."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from models.network import ModelSpec, Network
+from simulator import parse_scenario, run_scenario
+from simulator.methods.mba import MBA, Anchored, Imbalance, MBAOptions, delta
+from simulator.training.cost import CostModel
+from simulator.training.merge import Arrived
+from simulator.training.objective import Batch, Context
+from simulator.training.task import Stint
+
+
+def arrived(value, *, report=None, staleness=0, num_samples=1, start=0.0):
+    names = ("encoder.gray.w", "head.gray.weight", "encoder.color.w", "head.color.weight", "head.bias")
+    return Arrived(
+        client=0,
+        groups=("encoder.gray", "head.gray", "encoder.color", "head.color", "head.bias"),
+        num_samples=num_samples,
+        staleness=staleness,
+        parameters={name: torch.tensor([value]) for name in names},
+        start={name: torch.tensor([start]) for name in names},
+        report=report or {},
+    )
+
+
+def distances(**values):
+    return {"distance": {modality: torch.tensor(value) for modality, value in values.items()}}
+
+
+# --- the anchor term -------------------------------------------------------------------------------------------------
+
+
+def test_cosine_distance_by_hand():
+    # equal direction 0, orthogonal 1, opposite 2
+    u = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
+    v = torch.tensor([[1.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])
+    torch.testing.assert_close(delta(u, v, "cosine"), torch.tensor([0.0, 1.0, 2.0]))
+
+
+def test_squared_distance_is_per_dimension():
+    # ((1 - 0)^2 + (2 - 4)^2) / 2 = 2.5
+    torch.testing.assert_close(
+        delta(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]]), "squared"), torch.tensor([2.5])
+    )
+
+
+@pytest.fixture
+def identity_network():
+    """Encoders that return their non-negative input (width 2) and a head that returns gray's feature."""
+    network = Network(ModelSpec(encoder="mlp", width=2), {"gray": (2,), "color": (2,)}, num_classes=2)
+    parameters = {name: torch.zeros(shape.shape) for name, shape in network.shapes.items()}
+    for name in parameters:
+        if name.endswith("weight") and name != "head.color.weight":
+            parameters[name] = torch.eye(2)
+    return network, parameters
+
+
+@pytest.mark.parametrize(("beta", "weighted"), [(0.0, False), (2.0, False), (2.0, True)])
+def test_anchored_loss_by_hand(identity_network, beta, weighted):
+    # One sample, gray (1, 0), label 0, logits (1, 0): CE = ln(1 + e^-1) = 0.313262.
+    # Anchor of gray (0, 1): delta = 1. E = {gray}: beta / 1 * r * 1 with r = 1, or 1.5 where the server weights it.
+    network, parameters = identity_network
+    batch = Batch(
+        {"gray": torch.tensor([[1.0, 0.0]]), "color": torch.tensor([[0.0, 1.0]])}, torch.tensor([0]), torch.tensor([0])
+    )
+    objective = Anchored(("gray", "color"), ("gray",), beta, "sample", "cosine", weighted)
+    context = Context(
+        parameters,
+        broadcast={"imbalance": {"gray": torch.tensor(1.5), "color": torch.tensor(0.5)}},
+        prepared={"anchor": {"gray": torch.tensor([[0.0, 1.0]])}},
+    )
+    expected = math.log(1 + math.exp(-1)) + beta * (1.5 if weighted else 1.0)
+    assert objective.loss(network, parameters, batch, context).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_anchor_term_is_averaged_over_early_modalities(identity_network):
+    # gray drifted by 1, color by 0: beta / 2 * (1 + 0)
+    network, parameters = identity_network
+    one_zero = torch.tensor([[1.0, 0.0]])
+    batch = Batch({"gray": one_zero, "color": one_zero}, torch.tensor([0]), torch.tensor([0]))
+    anchors = {"gray": torch.tensor([[0.0, 1.0]]), "color": one_zero}
+    context = Context(parameters, prepared={"anchor": anchors})
+    both = Anchored(("gray", "color"), ("gray", "color"), 3.0, "sample", "cosine", weighted=False)
+    expected = math.log(1 + math.exp(-1)) + 3.0 / 2
+    assert both.loss(network, parameters, batch, context).item() == pytest.approx(expected, rel=1e-5)
+    report = both.report(network, parameters, batch, context)["distance"]
+    assert (report["gray"].item(), report["color"].item()) == pytest.approx((1.0, 0.0))
+
+
+def test_anchors_per_sample_and_per_class(identity_network):
+    network, parameters = identity_network
+    gray = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 5.0]])
+    window = Batch({"gray": gray, "color": gray}, torch.tensor([0, 0, 1]), torch.arange(3))
+    sample = Anchored(("gray", "color"), ("gray",), 1.0, "sample", "cosine", weighted=False)
+    torch.testing.assert_close(sample.prepare(network, parameters, window, Context(parameters))["anchor"]["gray"], gray)
+    by_class = Anchored(("gray", "color"), ("gray",), 1.0, "class_mean", "cosine", weighted=False)
+    # class 0: mean of (1, 0) and (3, 2); class 1: (0, 5)
+    expected = torch.tensor([[2.0, 1.0], [0.0, 5.0]])
+    prepared = by_class.prepare(network, parameters, window, Context(parameters))["anchor"]["gray"]
+    torch.testing.assert_close(prepared, expected)
+
+
+def test_anchor_and_report_are_paid_for():
+    network = Network(ModelSpec(encoder="mlp", width=5), {"gray": (6,), "color": (4,)}, num_classes=3)
+    costs = CostModel(network, 4, {})
+    objective = Anchored(("gray", "color"), ("gray",), 1.0, "sample", "cosine", weighted=False)
+    cost = costs.of_task((Stint(objective, 2, "joint"),), 8)
+    one_pass = 2 * 8 * (6 * 5 + 5 * 5)  # gray's encoder forward over the window of 8
+    assert cost.flops == 2 * costs.step_flops(objective, 4) + 2 * one_pass
+    assert cost.report_bytes == 4  # one float32 distance
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+def test_imbalance_is_smoothed_and_first_reports_initialise():
+    imbalance = Imbalance(("gray", "color"))
+    assert {m: r.item() for m, r in imbalance.ratios("far").items()} == {"gray": 1.0, "color": 1.0}
+    imbalance = imbalance.updated(distances(gray=0.6)["distance"], smoothing=0.2)
+    assert imbalance.ratios("far")["gray"].item() == 1.0  # one report is nothing to compare with
+    imbalance = imbalance.updated(distances(color=0.2)["distance"], smoothing=0.2)
+    # D = (0.6, 0.2), mean 0.4
+    assert {m: r.item() for m, r in imbalance.ratios("far").items()} == pytest.approx({"gray": 1.5, "color": 0.5})
+    imbalance = imbalance.updated(distances(gray=0.1)["distance"], smoothing=0.2)
+    # D_gray = 0.8 * 0.6 + 0.2 * 0.1 = 0.5; mean 0.35
+    ratios = imbalance.ratios("far")
+    assert ratios["gray"].item() == pytest.approx(0.5 / 0.35)
+    near = imbalance.ratios("near")
+    assert near["gray"].item() == pytest.approx(0.35 / 0.5)
+
+
+def test_imbalance_of_no_drift_at_all_is_balance():
+    imbalance = Imbalance(("gray", "color")).updated(distances(gray=0.0, color=0.0)["distance"], 0.2)
+    assert {r.item() for r in imbalance.ratios("far").values()} == {1.0}
+
+
+def merge(options, updates, memory=None, model=0.0):
+    network_modalities = ("gray", "color")
+    start = dict.fromkeys(arrived(0.0).parameters, torch.tensor([model]))
+    merged, memory = MBA(options).merge(start, memory or Imbalance(network_modalities), updates)
+    return {name: value.item() for name, value in merged.items()}, memory
+
+
+def test_each_modality_is_mixed_by_its_own_weight():
+    # D = (0.6, 0.2): r = (1.5, 0.5). alpha 0.4, s(3) = 1/2: base 0.2. gamma 2: 0.2 * 2.25 = 0.45, 0.2 * 0.25 = 0.05.
+    options = MBAOptions(
+        gamma=2.0, server={"rule": "on_arrival", "mixing": 0.4, "staleness": {"function": "polynomial"}}
+    )
+    merged, _ = merge(options, [arrived(10.0, report=distances(gray=0.6, color=0.2), staleness=3)])
+    assert merged["encoder.gray.w"] == pytest.approx(4.5)
+    assert merged["head.gray.weight"] == pytest.approx(4.5)
+    assert merged["encoder.color.w"] == pytest.approx(0.5)
+    assert merged["head.bias"] == pytest.approx(2.0)
+
+
+def test_mixing_weights_are_clipped():
+    # 0.6 * 1.5^2 = 1.35 -> alpha_max 0.9
+    merged, _ = merge(MBAOptions(gamma=2.0), [arrived(10.0, report=distances(gray=0.6, color=0.2))])
+    assert merged["encoder.gray.w"] == pytest.approx(9.0)
+
+
+def test_a_coupled_merge_mixes_everything_alike():
+    merged, _ = merge(MBAOptions(decoupled=False), [arrived(10.0, report=distances(gray=0.6, color=0.2))])
+    assert list(merged.values()) == pytest.approx([6.0] * 5)
+
+
+def test_buffered_weights_prefer_the_faithful():
+    # gray: n s e^{-gamma d} = 1 * e^0 and 3 * e^{-ln 3} = 1: half each. Deltas 4 and 8: 6.
+    # color: second update reported nothing, so it takes the buffer's mean, 0.5, as the first has: weights 1/4, 3/4: 7.
+    # bias: 1/4 and 3/4: 7.
+    updates = [
+        arrived(4.0, report=distances(gray=0.0, color=0.5), num_samples=1),
+        arrived(9.0, report=distances(gray=math.log(3.0)), num_samples=3, start=1.0),
+    ]
+    options = MBAOptions(gamma=1.0, server={"rule": "buffered", "size": 2})
+    merged, _ = merge(options, updates)
+    assert merged["encoder.gray.w"] == pytest.approx(6.0)
+    assert merged["encoder.color.w"] == pytest.approx(7.0)
+    assert merged["head.bias"] == pytest.approx(7.0)
+
+
+def test_two_updates_of_one_client_in_a_buffer_count_as_two():
+    options = MBAOptions(server={"rule": "buffered", "size": 2})
+    merged, _ = merge(options, [arrived(4.0), arrived(8.0)])
+    assert merged["encoder.gray.w"] == pytest.approx(6.0)
+
+
+# --- identities, through whole runs ----------------------------------------------------------------------------------
+
+
+def accuracy_curves(mapping, methods, tmp_path) -> list[pd.DataFrame]:
+    records = run_scenario(parse_scenario({**mapping, "methods": methods}), runs=tmp_path)
+    return [r.metrics[r.metrics["metric"].isin(["accuracy", "loss"])].reset_index(drop=True) for r in records]
+
+
+SCENARIO = {
+    "name": "identity",
+    "data": {"dataset": "cg-digits"},
+    "model": {"encoder": "mlp", "width": 16},
+    "clients": {"count": 5},
+    "world": {
+        "arrival": {
+            "gray": {"per_client": {"distribution": "lognormal", "median_s": 2.0, "sigma": 1.0}, "jitter_sigma": 0.3},
+            "color": {"per_client": {"distribution": "lognormal", "median_s": 2.0, "sigma": 1.0}, "jitter_sigma": 0.3},
+        },
+        "compute": {"throughput_gflops": 0.05},
+        "network": {"uplink_mbps": 2, "downlink_mbps": 8, "latency_ms": 50},
+        "faults": {"dropout_probability": 0.1},
+    },
+    "training": {"optimizer": {"learning_rate": 0.05, "momentum": 0.9}},
+    "until": {"simulated_s": 15},
+    "evaluate": {"every_s": 5},
+}
+PLAIN = {"name": "fedasync", "proximal": 0.0}
+
+
+def test_without_gamma_beta_and_gap_training_it_is_fedasync_number_for_number(tmp_path):
+    bare = {"name": "mba", "gamma": 0.0, "beta": 0.0, "waiting": "all"}
+    fedasync, mba = accuracy_curves(SCENARIO, [PLAIN, bare], tmp_path)
+    pd.testing.assert_frame_equal(fedasync, mba)
+
+
+def test_gamma_zero_merges_every_modality_as_fedasync_would(tmp_path):
+    # the same clients, so gap training and anchors stay on; only the server rule differs
+    with_gamma_0 = {"name": "mba", "gamma": 0.0}
+    coupled = {"name": "mba", "label": "coupled", "decoupled": False}
+    first, second = accuracy_curves(SCENARIO, [with_gamma_0, coupled], tmp_path)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_without_arrival_gaps_it_is_its_wait_for_all_ablation(tmp_path):
+    together = {"per_client": {"distribution": "constant", "value_s": 3.0}}
+    world = {**SCENARIO["world"], "arrival": {"gray": together, "color": together}}
+    methods = [{"name": "mba"}, {"name": "mba", "label": "idle", "waiting": "all"}]
+    first, second = accuracy_curves({**SCENARIO, "world": world}, methods, tmp_path)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_gap_training_costs_no_joint_training_its_place(tmp_path):
+    methods = [{"name": "mba", "anchor": "none"}, {"name": "mba", "label": "idle", "waiting": "all"}]
+    records = run_scenario(parse_scenario({**SCENARIO, "methods": methods}), runs=tmp_path, timing_only=True)
+    with_gaps, idle = [r.timeline[r.timeline["kind"] == "train"].reset_index(drop=True) for r in records]
+    assert (records[0].timeline["kind"] == "train_unimodal").any()
+    columns = ["client", "start_s", "end_s"]
+    pd.testing.assert_frame_equal(with_gaps[columns], idle[columns], rtol=1e-9)
+
+
+@pytest.mark.parametrize("switch", [{"anchor": "none"}, {"anchor": "class_mean"}, {"distance": "squared"},
+                                    {"lazy_when": "near"}, {"anchor_weights": "imbalance"}, {"decoupled": False},
+                                    {"server": {"rule": "buffered", "size": 3}}, {"server": {"rule": "barrier"}},
+                                    {"waiting": "first"}])  # fmt: skip
+def test_every_ablation_switch_runs_and_changes_the_result(switch, tmp_path):
+    base, switched = accuracy_curves(SCENARIO, [{"name": "mba"}, {"name": "mba", "label": "x", **switch}], tmp_path)
+    assert switched["value"].notna().all()
+    assert not base["value"].equals(switched["value"])
+
+
+def test_anchor_weights_travel_down(tmp_path):
+    methods = [{"name": "mba"}, {"name": "mba", "label": "weighted", "anchor_weights": "imbalance"}]
+    records = run_scenario(parse_scenario({**SCENARIO, "methods": methods}), runs=tmp_path, timing_only=True)
+    downloads = [r.timeline.query("kind == 'download' and end_s < 15")["bytes"].unique() for r in records]
+    assert downloads[1] - downloads[0] == [8]  # two float32
