@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from models.network import Network
-from simulator.data import DATASETS
+from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
 from simulator.data.partition import partition
 from simulator.errors import BadInputError, InterludeError
@@ -106,7 +106,7 @@ def run_method(
     path = Path(runs) / scenario.name / f"{options.run_label}-s{scenario.seed}"
     if not overwrite and (record := finished_run(path, identity)) is not None:
         return record
-    dataset = DATASETS[scenario.data.dataset].load(scenario.data)
+    dataset = load_dataset(scenario.data)
     population = populate(scenario, dataset)
     writer = RunWriter(path, identity, overwrite)
     started_host_s = time.perf_counter()

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.network import Network
 from simulator.arrays import Floats
-from simulator.data import DATASETS
+from simulator.data import load_dataset
 from simulator.describe import Rows, size
 from simulator.experiment import populate
 from simulator.federation.rules import Barrier
@@ -44,7 +44,7 @@ def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
     Raises:
         BadInputError: if its population cannot be made.
     """
-    dataset = DATASETS[scenario.data.dataset].load(scenario.data)
+    dataset = load_dataset(scenario.data)
     population = populate(scenario, dataset)
     network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
     world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities)

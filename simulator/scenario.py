@@ -21,7 +21,7 @@ from pydantic import (
 
 from models.encoders import IMAGE_ENCODERS
 from models.network import ModelSpec
-from simulator.data import DATASETS
+from simulator.data import DATASETS, load_dataset
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
 from simulator.methods import METHODS
@@ -185,7 +185,7 @@ def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapp
 
 
 def _check_modalities(scenario: Scenario, source: str) -> None:
-    dataset = DATASETS[scenario.data.dataset].load(scenario.data)
+    dataset = load_dataset(scenario.data)
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)

@@ -4,6 +4,7 @@ To add a data set: write its file with a spec (options) and a loader, and name b
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from simulator.data import cg_digits
@@ -26,3 +27,9 @@ DATASETS: dict[str, Source] = {
         "1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
     ),
 }
+
+
+@lru_cache(maxsize=2)
+def load_dataset(spec: DataSpec) -> Dataset:
+    """Return the data set that a scenario names; loading is pure, so the methods of a scenario share one copy."""
+    return DATASETS[spec.dataset].load(spec)

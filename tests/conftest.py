@@ -1,0 +1,69 @@
+"""Shared by all tests: one small valid scenario, and ways to change it."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REMOVED = object()
+
+_TINY: dict[str, Any] = {
+    "name": "tiny",
+    "seed": 0,
+    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
+    "model": {"encoder": "mlp", "width": 16},
+    "clients": {"count": 4},
+    "world": {
+        "arrival": {
+            "gray": {"per_client": {"distribution": "lognormal", "median_s": 2.0, "sigma": 0.5}},
+            "color": {"per_client": {"distribution": "constant", "value_s": 3.0}},
+        },
+        "compute": {"throughput_gflops": 0.05},
+        "network": {"uplink_mbps": 2.0, "downlink_mbps": 8.0, "latency_ms": 50.0},
+    },
+    "training": {"batch_size": 32, "window_samples": 32, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
+    "methods": [{"name": "fedavg"}],
+    "until": {"simulated_s": 30},
+    "evaluate": {"every_s": 10},
+}
+
+
+@pytest.fixture(scope="session")
+def scenario_with() -> Callable[..., dict[str, Any]]:
+    """Return a function from changes, ``{"clients.count": 5}``, to a fresh mapping; `REMOVED` removes a key."""
+
+    def build(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        scenario = deepcopy(_TINY)
+        for key, value in (changes or {}).items():
+            *path, last = key.split(".")
+            node: Any = scenario
+            for step in path:
+                node = node[int(step)] if isinstance(node, list) else node.setdefault(step, {})
+            if value is REMOVED:
+                del node[last]
+            else:
+                node[int(last) if isinstance(node, list) else last] = value
+        return scenario
+
+    return build
+
+
+@pytest.fixture
+def scenario_file(tmp_path: Path, scenario_with: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
+    """Return a function from changes to a scenario's YAML file."""
+
+    def write(changes: Mapping[str, Any] | None = None, name: str = "tiny.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(scenario_with(changes), sort_keys=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def removed() -> object:
+    """Stand for a key that is to be removed."""
+    return REMOVED
