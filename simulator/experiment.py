@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from models.network import Network
 from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
-from simulator.data.partition import partition
+from simulator.data.partition import hold_modalities, partition
 from simulator.errors import BadInputError, InterludeError
 from simulator.federation import invariants
 from simulator.federation.clock import Clock
@@ -155,7 +154,8 @@ class Run:
         self.end_s = 0.0
         self.clock = Clock()
         self.timeline = Timeline(writer.add_timeline)
-        network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        method = method_class(options.name)(options)
+        network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
         executor: Executor
         if timing_only:
             executor, model = TimingOnlyExecutor(), network.shapes
@@ -167,7 +167,7 @@ class Run:
         self.server = Server(
             clock=self.clock,
             world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
-            method=method_class(options.name)(options),
+            method=method,
             network=network,
             model=model,
             executor=executor,
@@ -236,7 +236,8 @@ def populate(scenario: Scenario, dataset: Dataset) -> Population:
     """Return who holds what."""
     labels = dataset.train[1].numpy()
     shards = partition(scenario.data.partition, labels, scenario.clients.count, scenario.seed)
-    return Population(shards, [dataset.modalities] * len(shards))
+    held = hold_modalities(scenario.clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed)
+    return Population(shards, held)
 
 
 def choose_device(name: str) -> torch.device:

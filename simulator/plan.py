@@ -106,7 +106,7 @@ def _first_rounds(
     scenario: Scenario, options: MethodOptions, network: Network, world: World, population: Population
 ) -> FirstRounds:
     method = method_class(options.name)(options)
-    broadcast = method.broadcast(method.initial_memory(network))
+    broadcast = method.broadcast(method.initial_memory(network, population.num_clients))
     costs = CostModel(network, scenario.training.batch_size, broadcast)
     up_bytes = sum(network.group_bytes.values())
     down_bytes = up_bytes + num_reported_bytes(broadcast)

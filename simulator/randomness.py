@@ -86,6 +86,6 @@ class ClientDraws:
         return kept[1][offset]
 
 
-def torch_seed(stream: Stream) -> int:
-    """Return a seed for a `torch.Generator` that belongs to this stream."""
-    return int(stream.generator().integers(2**63))
+def torch_seed(stream: Stream, major: int = 0, minor: int = 0) -> int:
+    """Return a seed for a `torch.Generator` that belongs to one decision of a stream."""
+    return int(stream.generator(major, minor).integers(2**63))

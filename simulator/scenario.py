@@ -40,6 +40,9 @@ class ClientsSpec(_Section):
     """The ``clients`` section."""
 
     count: PositiveInt = Field(description="clients in the federation")
+    multimodal_fraction: float = Field(
+        1.0, ge=0, le=1, description="share of clients that hold every modality; the rest hold one each, evenly"
+    )
 
 
 class UntilSpec(_Section):

@@ -1,5 +1,6 @@
 """How clients share a training set: equally at random, or skewed by class."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -65,6 +66,24 @@ def partition(spec: IidPartition | DirichletPartition, labels: Indices, num_clie
         f"data.partition: no Dirichlet draw in {_MAX_TRIES} gave each of {num_clients} clients {fewest} samples; "
         f"raise alpha (given {spec.alpha}) or use fewer clients"
     )
+
+
+def hold_modalities(
+    multimodal_fraction: float, modalities: Sequence[str], num_clients: int, seed: int
+) -> list[tuple[str, ...]]:
+    """Return the modalities of each client: all for a random share of clients, one each, evenly, for the rest.
+
+    Args:
+        multimodal_fraction: share of clients that hold every modality, rounded to whole clients.
+        modalities: the data set's modalities.
+        num_clients: clients.
+        seed: the run's seed.
+    """
+    held = [tuple(modalities)] * num_clients
+    order = Stream(seed, "modalities").generator().permutation(num_clients)
+    for position, client in enumerate(order[round(multimodal_fraction * num_clients) :]):
+        held[client] = (modalities[position % len(modalities)],)
+    return held
 
 
 def _capped_dirichlet(alpha: float, labels: Indices, num_clients: int, generator: np.random.Generator) -> list[Indices]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from simpy import Event
 
 from models.network import Parameters
+from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
 
@@ -45,6 +46,7 @@ class LocalRound:
         server: the server that dispatched it.
         client: who.
         window: index of the client's window, which also addresses the round's random draws.
+        role: what the method tells the client to be; None for an ordinary client.
     """
 
     __slots__ = (
@@ -59,18 +61,20 @@ class LocalRound:
         "client",
         "num_samples",
         "received",
+        "role",
         "update",
         "version",
         "window",
     )
 
-    def __init__(self, server: "Server", client: int, window: int) -> None:
+    def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
         self._server = server
         self._clock = server.clock
         self.client = client
         self.window = window
         self.version = server.version
-        self.received = server.model
+        self.role = role
+        self.received = server.model_for(client)
         self.broadcast: Values = server.broadcast
         world = server.world
         self.num_samples = server.num_window_samples(client)
@@ -89,6 +93,11 @@ class LocalRound:
         """The simulated time."""
         now_s: float = self._clock.now
         return now_s
+
+    def uniform(self, purpose: str) -> float:
+        """Return this round's random number in (0, 1) for a purpose of the method's own."""
+        stream = Stream(self._server.seed, purpose, self.client)
+        return float(stream.generator(self.window).random())
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -168,17 +177,27 @@ class LocalRound:
         yield from self._spend(kind, duration_s, modality=cost.modality, flops=cost.flops)
         return trained
 
-    def upload(self, trained: Deferred) -> Steps:
-        """Send the groups trained in this round and the last task's report; the upload may break off."""
+    def upload(
+        self, trained: Deferred, *, groups: tuple[str, ...] | None = None, group_bytes: int | None = None
+    ) -> Steps:
+        """Send parameter groups and the last task's report; the upload may break off.
+
+        Args:
+            trained: the promise of what is sent.
+            groups: the groups; unset: all that were trained in this round.
+            group_bytes: their payload, where they are encoded; unset: dense.
+        """
         server = self._server
-        num_bytes = server.network.num_bytes(self._groups) + self._report_bytes + _SAMPLE_COUNT_BYTES
+        groups = self._groups if groups is None else groups
+        num_bytes = server.network.num_bytes(groups) if group_bytes is None else group_bytes
+        num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
         duration_s = server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
             yield from self._spend("upload_lost", fraction * duration_s, num_bytes=int(fraction * num_bytes))
             return
         yield from self._spend("upload", duration_s, num_bytes=num_bytes)
-        self.update = Update(self.client, self.version, self._groups, self.num_samples, trained, self.received)
+        self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
 
     def cut(self, end_s: float) -> None:
         """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""

@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -38,21 +38,38 @@ class Barrier(BaseModel):
         """Run rounds for ever."""
         needed = min(self.clients_per_round or server.num_clients, server.num_clients)
         while True:
-            while server.num_idle == 0:
+            while not len(server.idle):
                 yield from server.inbox.get()  # everybody is late from earlier rounds
-            open_clients = set(server.dispatch(math.ceil(needed * self.over_selection)))
-            updates: list[Update] = []
-            deadline = None if self.deadline_s is None else server.clock.timeout(self.deadline_s)
-            while open_clients and len(updates) < needed:
-                returned = yield from server.inbox.get(deadline if updates else None)
-                if returned is None:
-                    break
-                if returned.client in open_clients:
-                    open_clients.remove(returned.client)
-                    if returned.update is not None:
-                        updates.append(returned.update)
+            roles = yield from server.choose(math.ceil(needed * self.over_selection))
+            server.dispatch(roles)
+            updates = yield from gather(server, roles, needed, self.deadline_s)
             if updates:
                 server.merge(updates)
+
+
+def gather(
+    server: Server, clients: Iterable[int], needed: int | None = None, deadline_s: float | None = None
+) -> Generator[Event, Any, list[Update]]:
+    """Wait for clients to come back, and return their updates in the order of arrival.
+
+    Args:
+        server: whose clients they are.
+        clients: those waited for; whoever else comes back meanwhile is late from an earlier round and ignored.
+        needed: updates that are enough; None waits for everybody.
+        deadline_s: simulated seconds after which whoever is back is enough, but nobody is not; None for no deadline.
+    """
+    waited_for = set(clients)
+    updates: list[Update] = []
+    deadline = None if deadline_s is None else server.clock.timeout(deadline_s)
+    while waited_for and (needed is None or len(updates) < needed):
+        returned = yield from server.inbox.get(deadline if updates else None)
+        if returned is None:
+            break
+        if returned.client in waited_for:
+            waited_for.remove(returned.client)
+            if returned.update is not None:
+                updates.append(returned.update)
+    return updates
 
 
 class OnArrival(BaseModel):
@@ -90,7 +107,8 @@ def _keep_in_flight(server: Server, concurrency: int | None, merge_size: int) ->
     limit = min(concurrency or server.num_clients, server.num_clients)
     updates: list[Update] = []
     while True:
-        server.dispatch(limit - server.num_in_flight)
+        roles = yield from server.choose(limit - server.num_in_flight)
+        server.dispatch(roles)
         returned = yield from server.inbox.get()
         if returned is not None and returned.update is not None:
             updates.append(returned.update)

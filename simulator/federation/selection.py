@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from simulator.randomness import Stream
 
 _BLOCK_DRAWS = 256
+_BUSY = -1
 
 
 class IdleClients:
@@ -17,6 +18,7 @@ class IdleClients:
 
     def __init__(self, num_clients: int, seed: int) -> None:
         self._clients = list(range(num_clients))
+        self._position = list(range(num_clients))
         self._stream = Stream(seed, "selection")
         self._num_drawn = 0
         self._uniforms: list[float] = []
@@ -33,10 +35,21 @@ class IdleClients:
         if offset == 0:
             self._uniforms = self._stream.uniforms(_BLOCK_DRAWS, start=self._num_drawn).tolist()
         self._num_drawn += 1
-        position = int(self._uniforms[offset] * len(self._clients))
-        self._clients[position], self._clients[-1] = self._clients[-1], self._clients[position]
-        return self._clients.pop()
+        client = self._clients[int(self._uniforms[offset] * len(self._clients))]
+        self.take(client)
+        return client
+
+    def take(self, client: int) -> None:
+        """Take a client that is idle."""
+        position, last = self._position[client], self._clients[-1]
+        self._clients[position], self._position[last] = last, position
+        self._clients.pop()
+        self._position[client] = _BUSY
 
     def put_back(self, client: int) -> None:
         """Return a client that is idle again."""
+        self._position[client] = len(self._clients)
         self._clients.append(client)
+
+    def __contains__(self, client: int) -> bool:
+        return self._position[client] != _BUSY

@@ -24,6 +24,12 @@ from simulator.world.world import World
 State = tuple[Parameters, Any]
 """The global model and the method's memory."""
 
+Role = Any
+"""What a method tells a client to be in one local round; None for an ordinary client."""
+
+Choosing = Generator[Event, Any, Mapping[int, Role]]
+"""A generator that takes idle clients, which may take simulated time, and returns their roles."""
+
 
 class Decisions(Protocol):
     """What the federation asks of a method."""
@@ -36,8 +42,20 @@ class Decisions(Protocol):
         """Run the server for ever."""
         ...
 
-    def initial_memory(self, network: Network) -> Any:
+    def choose(self, server: "Server", num_clients: int) -> Choosing:
+        """Take up to `num_clients` idle clients and return their roles by client."""
+        ...
+
+    def model_for(self, model: Parameters, memory: Any, client: int) -> Parameters:
+        """Return the model that a client downloads."""
+        ...
+
+    def initial_memory(self, network: Network, num_clients: int) -> Any:
         """Return what the server remembers besides the model, as it is before the first merge."""
+        ...
+
+    def learn(self, memory: Any, updates: Sequence[Arrived]) -> Any:
+        """Return the memory after updates that make no new version."""
         ...
 
     def broadcast(self, memory: Any) -> Values:
@@ -116,13 +134,15 @@ class Server:
         self.population = population
         self.timeline = timeline
         self.model = model
-        self.memory = method.initial_memory(network)
+        self.memory = method.initial_memory(network, population.num_clients)
         self.version = 0
         self.num_returned = 0
         self.inbox: Inbox[Returned] = Inbox(clock)
         self._method = method
         self._max_versions = max_versions
-        self._idle = IdleClients(population.num_clients, seed)
+        self.idle = IdleClients(population.num_clients, seed)
+        """The clients that could be dispatched."""
+        self.seed = seed
         self._idle_since_s = [0.0] * population.num_clients
         self._next_window = [0] * population.num_clients
         self._in_flight: dict[int, LocalRound] = {}
@@ -135,11 +155,6 @@ class Server:
     def num_clients(self) -> int:
         """Number of clients."""
         return self.population.num_clients
-
-    @property
-    def num_idle(self) -> int:
-        """Clients that could be dispatched."""
-        return len(self._idle)
 
     @property
     def num_in_flight(self) -> int:
@@ -159,16 +174,35 @@ class Server:
             self._download_bytes[held] = dense_bytes + num_reported_bytes(self.broadcast)
         return self._download_bytes[held]
 
-    def dispatch(self, num_clients: int) -> list[int]:
-        """Send up to `num_clients` idle clients, uniformly drawn, into a local round; returns who."""
-        chosen = [self._idle.draw() for _ in range(min(num_clients, len(self._idle)))]
+    def draw(self, num_clients: int) -> dict[int, Role]:
+        """Take up to `num_clients` idle clients, uniformly drawn, to be dispatched without a role."""
+        return dict.fromkeys(self.idle.draw() for _ in range(min(num_clients, len(self.idle))))
+
+    def choose(self, num_clients: int) -> Choosing:
+        """Let the method take up to `num_clients` idle clients; returns their roles by client."""
+        return self._method.choose(self, num_clients)
+
+    def dispatch(self, roles: Mapping[int, Role]) -> None:
+        """Send clients that were taken out of the idle ones into a local round, each in its role."""
         now_s = self.clock.now
-        for client in chosen:
+        for client, role in roles.items():
             self.timeline.add(client, "idle", self._idle_since_s[client], now_s)
-            window = self._take_window(client)
-            local_round = self._in_flight[client] = LocalRound(self, client, window)
+            local_round = self._in_flight[client] = LocalRound(self, client, self._take_window(client), role)
             self.clock.process(self._local_round(local_round))
-        return chosen
+
+    def model_for(self, client: int) -> Parameters:
+        """Return the model that a client downloads now."""
+        return self._method.model_for(self.model, self.memory, client)
+
+    def learn(self, updates: Sequence[Update]) -> None:
+        """Let the method remember what updates report, without making a new version."""
+        memory = self.memory
+
+        def rule() -> Any:
+            return self._method.learn(memory, [self._arrived(update) for update in updates])
+
+        self.memory = self.executor.merge(rule, memory)
+        self.broadcast = self._method.broadcast(self.memory)
 
     def merge(self, updates: Sequence[Update]) -> None:
         """Merge updates into the next version of the global model; staleness is counted now."""
@@ -190,7 +224,7 @@ class Server:
 
     def finish(self, end_s: float) -> None:
         """Close every client's time at the end of the run."""
-        for client in self._idle:
+        for client in self.idle:
             self.timeline.add(client, "idle", self._idle_since_s[client], end_s)
         for local_round in self._in_flight.values():
             local_round.cut(end_s)
@@ -211,7 +245,7 @@ class Server:
         yield from self._method.client_round(local_round)
         client = local_round.client
         del self._in_flight[client]
-        self._idle.put_back(client)
+        self.idle.put_back(client)
         self._idle_since_s[client] = self.clock.now
         self.num_returned += 1
         self.inbox.put(Returned(client, local_round.update))

@@ -4,15 +4,15 @@ A method is one file with options (pydantic), a formula card and a class that ov
 orthogonal: any method takes another ``waiting`` policy or ``server`` rule by a line of YAML.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from models.network import Network, Parameters
+from models.network import ModelSpec, Network, Parameters
 from simulator.federation.local_round import LocalRound, Steps
 from simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, Serving
-from simulator.federation.server import Server, State
+from simulator.federation.server import Choosing, Server, State
 from simulator.methods.card import FormulaCard
 from simulator.methods.waiting import WAITING, Ready, WaitingName
 from simulator.training.merge import Arrived, add_deltas, mix, num_holders, weighted_mean
@@ -41,7 +41,7 @@ class MethodOptions(BaseModel):
     @property
     def run_label(self) -> str:
         """What the run is called."""
-        return self.label or self.name
+        return self.label or self.name.rpartition(":")[2]
 
 
 class Method:
@@ -75,9 +75,28 @@ class Method:
         """Run the server for ever."""
         return self.options.server.serve(server)
 
-    def initial_memory(self, network: Network) -> Any:
+    def network(self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int) -> Network:
+        """Return the network that is trained: what the scenario names, unless the method adds parts of its own."""
+        return Network(spec, input_shapes, num_classes)
+
+    def choose(self, server: Server, num_clients: int) -> Choosing:
+        """Take clients to dispatch: uniformly here."""
+        yield from ()
+        return server.draw(num_clients)
+
+    def model_for(self, model: Parameters, memory: Any, client: int) -> Parameters:
+        """Return what a client downloads: the global model here."""
+        del memory, client
+        return model
+
+    def initial_memory(self, network: Network, num_clients: int) -> Any:
         """Return what the server remembers besides the model; nothing here."""
-        del network
+        del network, num_clients
+
+    def learn(self, memory: Any, updates: Sequence[Arrived]) -> Any:
+        """Return the memory after updates that make no new version; unchanged here."""
+        del updates
+        return memory
 
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model; nothing here."""

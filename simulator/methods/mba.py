@@ -184,8 +184,9 @@ class MBA(Method):
             inner = Anchored(ready.modalities, ready.early, options.beta, options.anchor, options.distance, weighted)
         return proximal(inner, options.proximal)
 
-    def initial_memory(self, network: Network) -> Imbalance:
+    def initial_memory(self, network: Network, num_clients: int) -> Imbalance:
         """Return a view without any report."""
+        del num_clients
         return Imbalance(network.modalities)
 
     def broadcast(self, memory: Imbalance) -> Values:

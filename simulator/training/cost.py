@@ -51,6 +51,7 @@ class CostModel:
         # Objectives are frozen dataclasses and windows few-valued in size, so every count is made once.
         self.of_task = cache(self._of_task)
         self.step_flops = cache(self._step_flops)
+        self.prepare_flops = cache(self._prepare_flops)
 
     def num_steps(self, num_samples: int, epochs: int) -> int:
         """Return the steps of some passes over a window."""
@@ -70,11 +71,10 @@ class CostModel:
             for stint in stints
             for step in range(stint.first_step, stint.first_step + stint.num_steps)
         )
+        flops += sum(self.prepare_flops(stint.objective, num_samples) for stint in stints)
         report_bytes = 0
         for objective in objectives:
-            window, context = self._example(objective, num_samples)
-            flops += _flops(partial(self._prepare, objective, window, context))
-            context = self._prepare(objective, window, context)
+            window, context = self._prepared(objective, num_samples)
             flops += _flops(partial(self._report, objective, window, context))
             report_bytes += num_reported_bytes(self._report(objective, window, context))
         return TaskCost(
@@ -86,20 +86,28 @@ class CostModel:
 
     def _step_flops(self, objective: Objective, num_samples: int) -> int:
         """Return the FLOPs of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""
-        batch, context = self._example(objective, num_samples)
-        context = self._prepare(objective, batch, context)
+        batch, context = self._prepared(objective, num_samples)
         parameters = self._trainable(objective)
 
         def step() -> None:
             loss = objective.loss(self._network, parameters, batch, context)
-            trained = [value for value in parameters.values() if value.requires_grad]
-            torch.autograd.grad(loss, trained, allow_unused=True)
+            trained = {name: value for name, value in parameters.items() if value.requires_grad}
+            gradients = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+            named = dict(zip(trained, gradients, strict=True))
+            with torch.no_grad():
+                objective.modulate(self._network, named, parameters, batch, context, torch.empty_like)
 
         return _flops(step)
 
-    def _prepare(self, objective: Objective, window: Batch, context: Context) -> Context:
+    def _prepare_flops(self, objective: Objective, num_samples: int) -> int:
+        """Return the FLOPs of an objective's preparation on a window of `num_samples`."""
+        window, context = self._example(objective, num_samples)
+        return _flops(partial(objective.prepare, self._network, self._network.shapes, window, context))
+
+    def _prepared(self, objective: Objective, num_samples: int) -> tuple[Batch, Context]:
+        window, context = self._example(objective, num_samples)
         prepared = objective.prepare(self._network, self._network.shapes, window, context)
-        return Context(context.received, context.broadcast, prepared)
+        return window, Context(context.received, context.broadcast, prepared)
 
     def _report(self, objective: Objective, window: Batch, context: Context) -> Values:
         return objective.report(self._network, self._network.shapes, window, context)

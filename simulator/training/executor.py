@@ -1,12 +1,13 @@
 """Executors turn tasks into results. The simulated clock never waits for them and never looks at host time.
 
 `SequentialExecutor` trains one client after the other and is the reference: obviously right. `TimingOnlyExecutor`
-trains nothing, so that the same clock runs without values. A faster executor has the same three doors: `submit`,
-`merge`, `evaluate`.
+trains nothing, so that the same clock runs without values. A faster executor has the same four doors: `submit`,
+`merge`, `decide`, `evaluate`.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Protocol, TypeVar
 
 import torch
@@ -15,12 +16,14 @@ from torch import Tensor
 from models.network import Network, Parameters
 from simulator.arrays import Samples
 from simulator.errors import TrainingError
+from simulator.randomness import Stream, torch_seed
 from simulator.training.evaluation import Evaluation, evaluate
-from simulator.training.objective import Batch, Context, Objective
+from simulator.training.objective import Batch, Context, Noise, Objective
 from simulator.training.optimizer import Sgd
-from simulator.training.task import Deferred, Task, Trained, TrainingSpec, batch_positions, resolve
+from simulator.training.task import Deferred, Stint, Task, Trained, TrainingSpec, batch_positions, resolve
 
 State = TypeVar("State")
+Decision = TypeVar("Decision")
 
 
 class Executor(Protocol):
@@ -32,6 +35,10 @@ class Executor(Protocol):
 
     def merge(self, rule: Callable[[], State], unchanged: State) -> State:
         """Return the server's state after a merge: what `rule` computes."""
+        ...
+
+    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
+        """Return a decision of the clock that depends on values, or what stands in where there are none."""
         ...
 
     def evaluate(self, parameters: Parameters) -> Evaluation | None:
@@ -51,6 +58,11 @@ class TimingOnlyExecutor:
         """Return the state as it was."""
         del rule
         return unchanged
+
+    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
+        """Return what stands in for values."""
+        del by_values
+        return otherwise()
 
     def evaluate(self, parameters: Parameters) -> Evaluation | None:
         """Return nothing: there is no model."""
@@ -90,6 +102,11 @@ class SequentialExecutor:
         del unchanged
         return rule()
 
+    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
+        """Return the decision by values."""
+        del otherwise
+        return by_values()
+
     def evaluate(self, parameters: Parameters) -> Evaluation:
         """Return the test metrics of a model."""
         return evaluate(self._network, parameters, *self._test)
@@ -102,33 +119,56 @@ class SequentialExecutor:
         """
         parameters = dict(resolve(task.start))
         window = self._batch(task, torch.arange(len(task.samples)))
-        objectives = list(dict.fromkeys(stint.objective for stint in task.stints))
-        contexts: dict[Objective, Context] = {}
-        with torch.no_grad():
-            for objective in objectives:
-                context = Context(task.received, task.broadcast)
-                prepared = objective.prepare(self._network, parameters, window, context)
-                contexts[objective] = Context(task.received, task.broadcast, prepared)
         optimizer = Sgd(self._spec.optimizer)
+        contexts: dict[Objective, Context] = {}
         losses: list[Tensor] = []
         for stint in task.stints:
-            objective, context = stint.objective, contexts[stint.objective]
+            objective = stint.objective
+            context = contexts[objective] = self._prepared(task, objective, parameters, window)
             names = [n for group in objective.groups(self._network) for n in self._network.groups[group]]
-            for positions in batch_positions(self._seed, task, stint, self._spec.batch_size):
+            for step, positions in enumerate(batch_positions(self._seed, task, stint, self._spec.batch_size)):
                 batch = self._batch(task, torch.from_numpy(positions))
                 leaves = {name: parameters[name].detach().requires_grad_() for name in names}
                 loss = objective.loss(self._network, {**parameters, **leaves}, batch, context)
-                gradients = torch.autograd.grad(loss, list(leaves.values()))
-                parameters |= optimizer.step(leaves, dict(zip(names, gradients, strict=True)))
+                gradients = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+                with torch.no_grad():
+                    modulated = objective.modulate(
+                        self._network,
+                        dict(zip(names, gradients, strict=True)),
+                        parameters,
+                        batch,
+                        context,
+                        self._noise(task, stint, stint.first_step + step),
+                    )
+                parameters |= optimizer.step(leaves, modulated)
                 losses.append(loss.detach())
         mean_loss = float(torch.stack(losses).mean())
         if not math.isfinite(mean_loss):
             raise TrainingError(f"the training loss of {task.label} is {mean_loss}; a smaller learning rate may help")
         report: dict[str, Mapping[str, Tensor]] = {}
         with torch.no_grad():
-            for objective in objectives:
-                report |= objective.report(self._network, parameters, window, contexts[objective])
+            for objective, context in contexts.items():
+                report |= objective.report(self._network, parameters, window, context)
         return Trained(parameters, report, mean_loss)
+
+    def _prepared(self, task: Task, objective: Objective, parameters: Parameters, window: Batch) -> Context:
+        context = Context(task.received, task.broadcast)
+        with torch.no_grad():
+            prepared = objective.prepare(self._network, parameters, window, context)
+        return Context(task.received, task.broadcast, prepared)
+
+    def _noise(self, task: Task, stint: Stint, step: int) -> Noise:
+        """Return a source of normal numbers that belongs to one step; drawn on the CPU, so the same on every device."""
+
+        @cache
+        def generator() -> torch.Generator:
+            stream = Stream(self._seed, "noise", task.client, stint.phase)
+            return torch.Generator().manual_seed(torch_seed(stream, task.window, step))
+
+        def noise(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator()).to(like.device)
+
+        return noise
 
     def _batch(self, task: Task, positions: Tensor) -> Batch:
         device = self._labels.device

@@ -5,7 +5,7 @@ can be stacked). Shapes: B batch, W window (the samples of one local round), D f
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.network import Network, Parameters
+
+Noise = Callable[[Tensor], Tensor]
+"""Standard normal numbers in the shape of a tensor."""
 
 Values = Mapping[str, Mapping[str, Tensor]]
 """Named tensors per modality: what is prepared, reported or broadcast, e.g. ``{"distance": {"gray": ...}}``."""
@@ -69,12 +72,25 @@ class Objective(ABC):
         """Return the scalar to minimise."""
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what is computed once from the starting parameters, before the first step."""
+        """Return what is computed from the parameters before the first step of every stint."""
         del network, parameters, window, context
         return {}
 
+    def modulate(
+        self,
+        network: Network,
+        gradients: Parameters,
+        parameters: Parameters,
+        batch: Batch,
+        context: Context,
+        noise: Noise,
+    ) -> Parameters:
+        """Return the gradients to step along; `noise` returns standard normal numbers in the shape of a tensor."""
+        del network, parameters, batch, context, noise
+        return gradients
+
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what is computed once from the trained parameters and uploaded beside them."""
+        """Return what is computed from the trained parameters and uploaded beside them."""
         del network, parameters, window, context
         return {}
 
@@ -122,6 +138,18 @@ class Proximal(Objective):
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return what the inner objective prepares."""
         return self.inner.prepare(network, parameters, window, context)
+
+    def modulate(
+        self,
+        network: Network,
+        gradients: Parameters,
+        parameters: Parameters,
+        batch: Batch,
+        context: Context,
+        noise: Noise,
+    ) -> Parameters:
+        """Return what the inner objective makes of the gradients."""
+        return self.inner.modulate(network, gradients, parameters, batch, context, noise)
 
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return what the inner objective reports."""

@@ -1,0 +1,111 @@
+"""Partitions: every sample belongs to exactly one client, the same for the same seed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.data.partition import DirichletPartition, IidPartition, partition
+from simulator.errors import BadInputError
+
+LABELS = np.repeat(np.arange(10), 50)
+IID = IidPartition(kind="iid")
+
+
+def dirichlet(alpha=1.0, min_samples=2):
+    return DirichletPartition(kind="dirichlet", alpha=alpha, min_samples=min_samples)
+
+
+def assert_covers_once(shards, num_samples=len(LABELS)):
+    assert np.array_equal(np.sort(np.concatenate(shards)), np.arange(num_samples))
+    assert all((np.diff(shard) > 0).all() for shard in shards)  # each sorted
+
+
+@given(num_clients=st.integers(1, 500), seed=st.integers(0, 2**40))
+def test_iid_shares_cover_once_and_differ_by_one_sample_at_most(num_clients, seed):
+    shards = partition(IID, LABELS, num_clients, seed)
+    assert len(shards) == num_clients
+    assert_covers_once(shards)
+    sizes = [len(shard) for shard in shards]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(num_clients=st.integers(1, 8), alpha=st.floats(1.0, 1e3), seed=st.integers(0, 1000))
+@settings(max_examples=50)
+def test_mild_dirichlet_shares_cover_once_and_give_everybody_enough(num_clients, alpha, seed):
+    shards = partition(dirichlet(alpha), LABELS, num_clients, seed)
+    assert len(shards) == num_clients
+    assert_covers_once(shards)
+    assert min(map(len, shards)) >= 2
+
+
+@given(num_clients=st.integers(1, 60), alpha=st.floats(1e-3, 1e3), min_samples=st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_dirichlet_shares_cover_once_or_one_sentence_says_why_not(num_clients, alpha, min_samples):
+    try:
+        shards = partition(dirichlet(alpha, min_samples), LABELS, num_clients, 0)
+    except BadInputError as error:
+        assert str(num_clients) in str(error)
+    else:
+        assert_covers_once(shards)
+        assert min(map(len, shards)) >= min_samples
+
+
+@pytest.mark.parametrize("alpha", [5e-324, 1e-300, 1e300, 1e308])
+def test_extreme_concentrations_either_share_or_say_so(alpha):
+    try:
+        assert_covers_once(partition(dirichlet(alpha), LABELS, 5, 0))
+    except BadInputError as error:
+        assert "alpha" in str(error)
+
+
+@pytest.mark.parametrize("spec", [IID, dirichlet()])
+def test_shares_belong_to_the_seed(spec):
+    first, again, other = (partition(spec, LABELS, 6, seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_min_samples_are_respected_where_a_first_draw_would_not_do():
+    careless = partition(dirichlet(alpha=0.2, min_samples=1), LABELS, 10, 0)
+    careful = partition(dirichlet(alpha=0.2, min_samples=20), LABELS, 10, 0)
+    assert min(map(len, careless)) < 20 <= min(map(len, careful))
+    assert_covers_once(careful)
+
+
+def test_small_alpha_is_skewed_and_large_alpha_is_not():
+    def largest_class_share(alpha):
+        shards = partition(dirichlet(alpha), LABELS, 5, 0)
+        return np.mean([np.bincount(LABELS[shard], minlength=10).max() / len(shard) for shard in shards])
+
+    # ten equal classes: a share of 0.1 each without skew
+    assert largest_class_share(1e4) == pytest.approx(0.1, abs=0.02)
+    assert largest_class_share(0.1) > 0.25
+
+
+def test_no_client_gets_another_class_once_it_holds_more_than_its_share():
+    # capacity 1.1 x 500 / 5 = 110; the class that crosses it can add all of its 50
+    for seed in range(10):
+        assert max(map(len, partition(dirichlet(0.5), LABELS, 5, seed))) < 110 + 50
+
+
+def test_one_client_holds_everything():
+    assert_covers_once(partition(dirichlet(), LABELS, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("spec", "num_clients", "needed"),
+    [(IID, 501, 501), (dirichlet(min_samples=2), 251, 502), (dirichlet(min_samples=300), 2, 600)],
+)
+def test_more_than_there_is_is_one_sentence(spec, num_clients, needed):
+    with pytest.raises(BadInputError) as caught:
+        partition(spec, LABELS, num_clients, 0)
+    for part in ("clients.count", f"{num_clients} clients", f"{needed} training samples", "has 500"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_share_that_no_draw_gives_is_one_sentence():
+    # four of five clients would have to share what Dir(0.001) leaves, classes being given away whole
+    with pytest.raises(BadInputError, match=r"alpha \(given 0.001\)"):
+        partition(dirichlet(alpha=0.001, min_samples=10), LABELS, 40, 0)
