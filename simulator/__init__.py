@@ -11,7 +11,7 @@ From Python:
 from simulator.errors import BadInputError, InterludeError, TrainingError
 from simulator.experiment import run_scenario
 from simulator.record import RunRecord
-from simulator.scenario import Scenario, load_scenario, parse_scenario
+from simulator.scenario import Scenario, load_scenario, load_scenarios, parse_scenario
 
 __all__ = [
     "BadInputError",
@@ -20,6 +20,7 @@ __all__ = [
     "Scenario",
     "TrainingError",
     "load_scenario",
+    "load_scenarios",
     "parse_scenario",
     "run_scenario",
 ]

@@ -18,7 +18,7 @@ from simulator.experiment import choose_device, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord
-from simulator.scenario import Scenario, load_scenario, method_class
+from simulator.scenario import Scenario, load_scenarios, method_class
 
 app = typer.Typer(
     help="Simulates asynchronous multi-modal federated learning on a simulated wall clock.",
@@ -50,18 +50,20 @@ def run(
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     loaded = _load(scenario, overrides, seed)
     choose_device(device)
-    with ProgressDisplay(_console) as display:
-        records = run_scenario(
-            loaded, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
-        )
-    _conclude(loaded, records, runs / loaded.name)
+    for variant in loaded:
+        with ProgressDisplay(_console) as display:
+            records = run_scenario(
+                variant, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
+            )
+        _conclude(variant, records, runs / variant.name)
 
 
 @app.command()
 def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None) -> None:
     """Validate a scenario and say what would run, how many bytes travel and how long a local round takes."""
-    for title, rows in plan(_load(scenario, overrides, seed)):
-        _console.print(_table(title, rows))
+    for variant in _load(scenario, overrides, seed):
+        for title, rows in plan(variant):
+            _console.print(_table(title, rows))
 
 
 @app.command(name="list")
@@ -97,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _load(path: Path, overrides: list[str] | None, seed: int | None) -> Scenario:
-    loaded = load_scenario(path, overrides or ())
-    return loaded if seed is None else loaded.model_copy(update={"seed": seed})
+def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Scenario]:
+    loaded = load_scenarios(path, overrides or ())
+    return loaded if seed is None else [scenario.model_copy(update={"seed": seed}) for scenario in loaded]
 
 
 def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:

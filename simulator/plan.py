@@ -8,6 +8,7 @@ import numpy as np
 from models.network import Network
 from simulator.arrays import Floats
 from simulator.data import load_dataset
+from simulator.data.dataset import Dataset
 from simulator.describe import Rows, size
 from simulator.experiment import populate
 from simulator.federation.rules import Barrier
@@ -75,7 +76,7 @@ def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
             ]
         ),
     )
-    rounds = [_first_rounds(scenario, options, network, world, population) for options in scenario.methods]
+    rounds = [_first_rounds(scenario, options, dataset, world, population) for options in scenario.methods]
     common = rounds[0]
     timings = {
         "download": common.download_s,
@@ -103,9 +104,10 @@ def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
 
 
 def _first_rounds(
-    scenario: Scenario, options: MethodOptions, network: Network, world: World, population: Population
+    scenario: Scenario, options: MethodOptions, dataset: Dataset, world: World, population: Population
 ) -> FirstRounds:
     method = method_class(options.name)(options)
+    network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
     broadcast = method.broadcast(method.initial_memory(network, population.num_clients))
     costs = CostModel(network, scenario.training.batch_size, broadcast)
     up_bytes = sum(network.group_bytes.values())

@@ -1,5 +1,6 @@
 """What a scenario YAML may say, and the sentences about what it may not."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from simulator.errors import BadInputError, nearest, one_line
 from simulator.methods import METHODS
 from simulator.methods.base import Method, MethodOptions
 from simulator.sentences import sentence
-from simulator.strict_yaml import apply_override, read_yaml
+from simulator.strict_yaml import apply_override, read_yaml, set_field
 from simulator.training.task import TrainingSpec
 from simulator.world.world import WorldSpec
 
@@ -94,6 +95,38 @@ class Scenario(_Section):
         return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
 
 
+def load_scenarios(path: str | Path, overrides: Sequence[str] = ()) -> list[Scenario]:
+    """Read a scenario YAML that may hold ``variants``: named sets of changes, each a scenario of its own.
+
+    Under ``variants`` stand a name and, below it, fields with dots and their values, as ``--set`` takes them. The
+    variant is called ``<scenario>-<variant>``. A file without variants is one scenario.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` pairs applied on top of every variant.
+
+    Raises:
+        BadInputError: one sentence that names the file, the field, what was given and what is allowed.
+    """
+    given = _read_mapping(path)
+    variants = given.pop("variants", None)
+    if variants is None:
+        variants = {"": {}}
+    if not isinstance(variants, dict) or not all(isinstance(changes, dict) for changes in variants.values()):
+        raise BadInputError(f"{path}: variants: must map each variant's name to fields and their values")
+    scenarios = []
+    for variant, changes in variants.items():
+        document = copy.deepcopy(given)
+        if variant:
+            document["name"] = f"{given.get('name')}-{variant}"
+        for key, value in changes.items():
+            set_field(document, str(key), value, f"{path}: variants.{variant}")
+        for override in overrides:
+            apply_override(override, document)
+        scenarios.append(parse_scenario(document, source=str(path)))
+    return scenarios
+
+
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """Read a scenario YAML.
 
@@ -104,14 +137,11 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
     """
-    given = read_yaml(Path(path))
-    if given is None:
-        raise BadInputError(f"{path}: is empty; a scenario needs {', '.join(Scenario.model_fields)}")
-    if not isinstance(given, dict):
-        raise BadInputError(f"{path}: must be a mapping of sections, not a {type(given).__name__}")
-    for override in overrides:
-        apply_override(override, given)
-    return parse_scenario(given, source=str(path))
+    scenarios = load_scenarios(path, overrides)
+    if len(scenarios) > 1:
+        names = ", ".join(scenario.name for scenario in scenarios)
+        raise BadInputError(f"{path}: holds {len(scenarios)} variants ({names}); read it with load_scenarios")
+    return scenarios[0]
 
 
 def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenario:
@@ -156,6 +186,15 @@ def method_class(name: str) -> type[Method]:
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BadInputError(f"'{name}' is not a method: it must be a subclass of simulator.methods.base.Method")
     return found
+
+
+def _read_mapping(path: str | Path) -> dict[str, Any]:
+    given = read_yaml(Path(path))
+    if given is None:
+        raise BadInputError(f"{path}: is empty; a scenario needs {', '.join(Scenario.model_fields)}")
+    if not isinstance(given, dict):
+        raise BadInputError(f"{path}: must be a mapping of sections, not a {type(given).__name__}")
+    return given
 
 
 def _parse_data(given: Mapping[str, Any], source: str) -> DataSpec:

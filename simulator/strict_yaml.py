@@ -42,28 +42,43 @@ def apply_override(override: str, document: dict[str, Any]) -> None:
         parsed = _load(value)
     except (yaml.YAMLError, ValueError) as error:
         raise BadInputError(f"--set '{override}': the value is not valid YAML") from error
+    set_field(document, key, parsed, f"--set '{override}'")
+
+
+def set_field(document: dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Set a field of a document in place; dots lead into mappings and lists.
+
+    Args:
+        document: what is changed.
+        key: the field, e.g. ``methods.0.beta``; sections that are not there are made.
+        value: what it becomes.
+        source: what messages call the change.
+
+    Raises:
+        BadInputError: if the key leads nowhere.
+    """
     *path, last = key.split(".")
     node: Any = document
     for i, step in enumerate(path):
         if isinstance(node, dict):
             node.setdefault(step, {})
-        node = _child(node, step, ".".join(path[: i + 1]), override)
+        node = _child(node, step, ".".join(path[: i + 1]), source)
     if isinstance(node, list):
-        _child(node, last, key, override)
-        node[int(last)] = parsed
+        _child(node, last, key, source)
+        node[int(last)] = value
     elif isinstance(node, dict):
-        node[last] = parsed
+        node[last] = value
     else:
-        raise BadInputError(f"--set '{override}': '{'.'.join(path)}' is a value, not a section")
+        raise BadInputError(f"{source}: '{'.'.join(path)}' is a value, not a section")
 
 
-def _child(node: Any, step: str, where: str, override: str) -> Any:
+def _child(node: Any, step: str, where: str, source: str) -> Any:
     if isinstance(node, dict):
         return node[step]
     if not isinstance(node, list):
-        raise BadInputError(f"--set '{override}': '{where}' leads into a value, not a section")
+        raise BadInputError(f"{source}: '{where}' leads into a value, not a section")
     if not step.isdecimal() or int(step) >= len(node):
-        raise BadInputError(f"--set '{override}': '{where}' must be one of the list's positions 0 to {len(node) - 1}")
+        raise BadInputError(f"{source}: '{where}' must be one of the list's positions 0 to {len(node) - 1}")
     return node[int(step)]
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from simulator import BadInputError, RunRecord, TrainingError, load_scenario, parse_scenario, run_scenario
+from simulator import BadInputError, RunRecord, TrainingError, load_scenarios, parse_scenario, run_scenario
 
 SCENARIO = {
     "name": "small",
@@ -107,7 +107,18 @@ def test_an_unknown_device_is_refused_before_anything_is_written(tmp_path):
 
 def test_every_shipped_scenario_is_valid(pytestconfig):
     for path in sorted((pytestconfig.rootpath / "scenarios").rglob("*.yaml")):
-        assert load_scenario(path).name == path.stem
+        assert all(scenario.name.startswith(path.stem) for scenario in load_scenarios(path))
+
+
+def test_variants_are_scenarios_of_their_own(tmp_path):
+    path = tmp_path / "two.yaml"
+    variants = {"early": {"world.arrival.gray.per_client.low_s": 0.5}, "many": {"clients.count": 6}}
+    path.write_text(json.dumps({**SCENARIO, "variants": variants}))
+    early, many = load_scenarios(path, ["seed=3"])
+    assert (early.name, many.name) == ("small-early", "small-many")
+    assert early.resolved()["world"]["arrival"]["gray"]["per_client"]["low_s"] == 0.5
+    assert (early.clients.count, many.clients.count) == (4, 6)
+    assert early.seed == many.seed == 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
