@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simulator import describe
-from simulator.errors import BadInputError, InterludeError
+from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 _messages = Console(stderr=True, highlight=False)
+
+_INTERRUPTED = 130  # what typer returns after Ctrl-C
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="the scenario")]
 Overrides = Annotated[
@@ -88,15 +90,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if debug:
         given.remove("--debug")
     try:
-        app(args=given)
+        code = app(args=given, standalone_mode=False, prog_name="interlude")
     except InterludeError as error:
         if debug:
             traceback.print_exc()
-        _messages.print(f"interlude: {escape(str(error))}", soft_wrap=True)
-        sys.exit(2 if isinstance(error, BadInputError) else 1)
-    except KeyboardInterrupt:
-        _messages.print("interlude: interrupted; the record up to here is kept")
-        sys.exit(130)
+        sys.exit(_say(str(error), 2 if isinstance(error, BadInputError) else 1))
+    except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        sys.exit(_say(one_line(message), 2))
+    if code == _INTERRUPTED:
+        _say("interrupted; the record up to here is kept", _INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(sentence: str, exit_code: int) -> int:
+    _messages.print(f"interlude: {escape(sentence)}", soft_wrap=True)
+    return exit_code
 
 
 def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Scenario]:

@@ -19,7 +19,7 @@ from simulator.federation.server import Population, Server
 from simulator.federation.timeline import Timeline
 from simulator.methods.base import MethodOptions
 from simulator.randomness import Stream, torch_seed
-from simulator.record import RunRecord, RunWriter, finished_run
+from simulator.record import RunRecord, RunWriter, claim
 from simulator.scenario import Scenario, method_class
 from simulator.training.evaluation import FUSED, Evaluation
 from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
@@ -69,48 +69,54 @@ def run_scenario(
         BadInputError: if the scenario, the device or a run directory cannot be used.
         TrainingError: if training breaks down; the record up to there is kept.
     """
-    return [
-        run_method(
-            scenario.for_run(method, scenario.seed),
-            runs=runs,
-            device=device,
-            timing_only=timing_only,
-            overwrite=overwrite,
-            watch=watch,
-        )
-        for method in scenario.methods
-    ]
-
-
-def run_method(
-    scenario: Scenario,
-    *,
-    runs: str | Path = "runs",
-    device: str = "auto",
-    timing_only: bool = False,
-    overwrite: bool = False,
-    watch: Watcher | None = None,
-) -> RunRecord:
-    """Run a scenario of exactly one method; see `run_scenario`."""
-    (options,) = scenario.methods
     chosen = choose_device(device)
-    identity = {
-        "label": options.run_label,
-        "seed": scenario.seed,
-        "device": str(chosen),
-        "timing_only": timing_only,
-        "digest": scenario.digest(),
-        "scenario": scenario.resolved(),
-    }
-    path = Path(runs) / scenario.name / f"{options.run_label}-s{scenario.seed}"
-    if not overwrite and (record := finished_run(path, identity)) is not None:
-        return record
-    dataset = load_dataset(scenario.data)
-    population = populate(scenario, dataset)
-    writer = RunWriter(path, identity, overwrite)
+    parts = [
+        Part(scenario.for_run(method, scenario.seed), Path(runs), chosen, timing_only) for method in scenario.methods
+    ]
+    finished = [None if overwrite else claim(part.path, part.identity) for part in parts]
+    return [record or _run(part, watch) for part, record in zip(parts, finished, strict=True)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of a scenario: one method, one seed."""
+
+    scenario: Scenario
+    """A scenario of exactly one method."""
+    runs: Path
+    device: torch.device
+    timing_only: bool
+
+    @property
+    def options(self) -> MethodOptions:
+        """The method's options."""
+        return self.scenario.methods[0]
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.runs / self.scenario.name / f"{self.options.run_label}-s{self.scenario.seed}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same run."""
+        return {
+            "label": self.options.run_label,
+            "seed": self.scenario.seed,
+            "device": str(self.device),
+            "timing_only": self.timing_only,
+            "digest": self.scenario.digest(),
+            "scenario": self.scenario.resolved(),
+        }
+
+
+def _run(part: Part, watch: Watcher | None) -> RunRecord:
+    dataset = load_dataset(part.scenario.data)
+    population = populate(part.scenario, dataset)
+    writer = RunWriter(part.path, part.identity)
     started_host_s = time.perf_counter()
     with _one_thread():
-        run = Run(scenario, options, dataset, population, chosen, timing_only, writer)
+        run = Run(part, dataset, population, writer)
         try:
             run.play(watch)
         except BaseException as error:
@@ -128,25 +134,14 @@ class Run:
     """Everything that makes up one run.
 
     Args:
-        scenario: a scenario of one method.
-        options: that method's options.
+        part: what to run.
         dataset: what is learned from.
         population: who holds what.
-        device: where training happens.
-        timing_only: whether there is any training.
         writer: receives the record.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        options: MethodOptions,
-        dataset: Dataset,
-        population: Population,
-        device: torch.device,
-        timing_only: bool,
-        writer: RunWriter,
-    ) -> None:
+    def __init__(self, part: Part, dataset: Dataset, population: Population, writer: RunWriter) -> None:
+        scenario, options, device = part.scenario, part.options, part.device
         self._scenario = scenario
         self._writer = writer
         self._label = options.run_label
@@ -157,7 +152,7 @@ class Run:
         method = method_class(options.name)(options)
         network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
         executor: Executor
-        if timing_only:
+        if part.timing_only:
             executor, model = TimingOnlyExecutor(), network.shapes
         else:
             train, test = to_device(dataset.train, device), to_device(dataset.test, device)
@@ -250,10 +245,15 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    if name != "cuda" and not name.startswith("cuda:"):
+    kind, colon, index = name.partition(":")
+    if kind != "cuda" or (colon and not index.isdecimal()):
         raise BadInputError(f"--device: must be one of auto, cpu, cuda, cuda:N; given '{name}'")
     if not torch.cuda.is_available():
         raise BadInputError(f"--device: '{name}' asked for, but PyTorch finds no CUDA device here; use auto or cpu")
+    if colon and int(index) >= torch.cuda.device_count():
+        raise BadInputError(
+            f"--device: '{name}' asked for, but there are only {torch.cuda.device_count()} CUDA devices"
+        )
     return torch.device(name)
 
 

@@ -89,28 +89,24 @@ class RunRecord:
 
 
 class RunWriter:
-    """Writes a run directory.
+    """Writes a run directory, in place of a run that is there.
 
     Args:
         path: the directory.
         identity: what the run is: scenario, digest, label, seed, device, whether it is timing-only.
-        overwrite: replace a run that is there.
 
     Raises:
-        BadInputError: if a run is there and may not be replaced, or the directory cannot be written.
+        BadInputError: if the directory holds files that are not a run's, or cannot be written.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], overwrite: bool = False) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
         self._info: dict[str, Any] = {"status": "running", **identity, "packages": package_versions()}
         self._num_parts = 0
         try:
             if path.exists() and any(path.iterdir()):
-                if not overwrite or not (path / "run.json").exists():
-                    raise BadInputError(
-                        f"{path}: already holds {_describe(path)}; pass --overwrite to replace a run, or --runs DIR to "
-                        "write elsewhere"
-                    )
+                if not (path / "run.json").exists():
+                    raise BadInputError(f"{path}: holds files that are not a run's, so it is not overwritten")
                 shutil.rmtree(path)
             (path / "timeline").mkdir(parents=True, exist_ok=True)
             self._write_info()
@@ -146,14 +142,22 @@ class RunWriter:
         temporary.rename(self.path / "run.json")
 
 
-def finished_run(path: Path, identity: Mapping[str, Any]) -> RunRecord | None:
-    """Return the complete run at `path` if it is the very run that `identity` describes, by the same packages."""
-    if not (path / "run.json").exists():
+def claim(path: Path, identity: Mapping[str, Any]) -> RunRecord | None:
+    """Return the complete run at `path` if it is the very run that `identity` describes, or None if nothing is there.
+
+    Raises:
+        BadInputError: if something else is there.
+    """
+    if not path.exists() or not any(path.iterdir()):
         return None
-    record = RunRecord(path)
-    wanted = {**identity, "packages": package_versions()}
-    same = all(record.info.get(key) == value for key, value in wanted.items())
-    return record if record.is_complete and same else None
+    if (path / "run.json").exists():
+        record = RunRecord(path)
+        wanted = {**identity, "packages": package_versions()}
+        if record.is_complete and all(record.info.get(key) == value for key, value in wanted.items()):
+            return record
+    raise BadInputError(
+        f"{path}: already holds {_describe(path)}; pass --overwrite to replace a run, or --runs DIR to write elsewhere"
+    )
 
 
 def _describe(path: Path) -> str:

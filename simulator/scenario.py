@@ -23,6 +23,7 @@ from pydantic import (
 from models.encoders import IMAGE_ENCODERS
 from models.network import ModelSpec
 from simulator.data import DATASETS, load_dataset
+from simulator.data.partition import check_size
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
 from simulator.methods import METHODS
@@ -160,7 +161,7 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
     if isinstance(given.get("methods"), list):
         filled["methods"] = [_parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])]
     scenario = _validated(Scenario, filled, (), source)
-    _check_modalities(scenario, source)
+    _check_data(scenario, source)
     _check_labels(scenario, source)
     return scenario
 
@@ -199,7 +200,7 @@ def _read_mapping(path: str | Path) -> dict[str, Any]:
 
 def _parse_data(given: Mapping[str, Any], source: str) -> DataSpec:
     name = given.get("dataset")
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         said = "data.dataset is missing" if name is None else f"data.dataset: unknown data set '{name}'"
         raise BadInputError(f"{source}: {said}; data sets are {', '.join(DATASETS)}{nearest(str(name), DATASETS)}")
     return _validated(DATASETS[name].options, given, ("data",), source)
@@ -226,8 +227,12 @@ def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapp
     return given
 
 
-def _check_modalities(scenario: Scenario, source: str) -> None:
+def _check_data(scenario: Scenario, source: str) -> None:
     dataset = load_dataset(scenario.data)
+    try:
+        check_size(scenario.data.partition, len(dataset.train[1]), scenario.clients.count)
+    except BadInputError as error:
+        raise BadInputError(f"{source}: {error}") from error
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)
@@ -237,6 +242,11 @@ def _check_modalities(scenario: Scenario, source: str) -> None:
             raise BadInputError(
                 f"{source}: model.encoder: '{encoder}' wants images, but '{modality}' has shape {shape}; use 'mlp'"
             )
+    for i, method in enumerate(scenario.methods):
+        try:
+            method.check_modalities(dataset.modalities)
+        except ValueError as error:
+            raise BadInputError(f"{source}: methods.{i}.{error}") from error
 
 
 def _same_names(modalities: Sequence[str], given: Mapping[str, Any], field: str, what: str, source: str) -> None:

@@ -1,10 +1,12 @@
 """Turns pydantic's validation errors into one clear sentence: the field, what was given, what is allowed."""
 
+import reprlib
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from simulator.errors import nearest, one_line
 
@@ -20,7 +22,7 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
         given: the data it was validated against.
         where: path of `given` in the whole document.
     """
-    details = error.errors()[0]
+    details = _most_telling(error.errors(), given)
     location, context = details["loc"], details.get("ctx", {})
     field = ".".join([*where, *_path(location, given)]) or "scenario"
     shown = _shown(details["input"])
@@ -30,7 +32,7 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
         case "extra_forbidden":
             key, known = str(location[-1]), _known_keys(model, location[:-1])
             listed = f"; known here are {', '.join(known)}" if known else ""
-            return f"{field}: unknown key '{key}'{listed}{nearest(key, known)}"
+            return f"{field}: unknown key '{_cut(key)}'{listed}{nearest(key, known)}"
         case "union_tag_invalid":
             tag, known = str(context["tag"]), _names(context["expected_tags"])
             return f"{field}: unknown {_key(context)} '{tag}'; known are {', '.join(known)}{nearest(tag, known)}"
@@ -48,6 +50,18 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
             return f"{field}: {message[0].lower()}{message[1:]}; given {shown}"
 
 
+def _most_telling(errors: list[ErrorDetails], given: Any) -> ErrorDetails:
+    """Return the error to speak of: the deepest in the first one's section, and a typo before what it left out."""
+    first = errors[0]
+    at_same_field = [e for e in errors if e["loc"][:1] == first["loc"][:1]]
+    telling = max(at_same_field, key=lambda e: len(_path(e["loc"], given)))
+    if telling["type"] == "missing":
+        parent = telling["loc"][:-1]
+        typos = [e for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == parent]
+        return typos[0] if typos else telling
+    return telling
+
+
 def _path(location: Location, given: Any) -> list[str]:
     """Return the steps of a location that stand in the document; pydantic adds the names of union members."""
     path = []
@@ -58,7 +72,7 @@ def _path(location: Location, given: Any) -> list[str]:
             if key is not None:
                 path.append(str(key))
                 node = node[key]
-            elif i == len(location) - 1:
+            elif i == len(location) - 1 and "[" not in str(step):  # missing; a union member would be spelt with one
                 path.append(str(step))
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node):
             path.append(str(step))
@@ -110,5 +124,9 @@ def _bare(text: object) -> str:
 
 
 def _shown(given: Any) -> str:
-    text = repr(given)
+    """Return what was given, shortened; `reprlib` never walks a large structure to its end."""
+    return _cut(reprlib.repr(given))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."

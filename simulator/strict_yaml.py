@@ -1,11 +1,15 @@
 """Reading YAML strictly and safely: no tags that build objects, no key given twice, and ``key=value`` overrides."""
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from simulator.errors import BadInputError, one_line
+
+# What the loader raises besides its own errors: odd scalars under explicit tags, and nesting without end.
+_MALFORMED = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def read_yaml(path: Path) -> Any:
@@ -25,8 +29,8 @@ def read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise BadInputError(f"{path}{where}: not valid YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInputError(f"{path}: not valid YAML: {one_line(error)}") from error
+    except _MALFORMED as error:
+        raise BadInputError(f"{path}: not valid YAML: {one_line(error) or type(error).__name__}") from error
 
 
 def apply_override(override: str, document: dict[str, Any]) -> None:
@@ -40,7 +44,7 @@ def apply_override(override: str, document: dict[str, Any]) -> None:
         raise BadInputError(f"--set '{override}': must look like key=value, e.g. clients.count=32")
     try:
         parsed = _load(value)
-    except (yaml.YAMLError, ValueError) as error:
+    except _MALFORMED as error:
         raise BadInputError(f"--set '{override}': the value is not valid YAML") from error
     set_field(document, key, parsed, f"--set '{override}'")
 
@@ -94,7 +98,7 @@ def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode, d
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, list | dict):
+        if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)

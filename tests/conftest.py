@@ -45,7 +45,7 @@ def scenario_with() -> Callable[..., dict[str, Any]]:
             if value is REMOVED:
                 del node[last]
             else:
-                node[int(last) if isinstance(node, list) else last] = value
+                node[int(last) if isinstance(node, list) else last] = deepcopy(value)
         return scenario
 
     return build
@@ -61,9 +61,3 @@ def scenario_file(tmp_path: Path, scenario_with: Callable[..., dict[str, Any]]) 
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def removed() -> object:
-    """Stand for a key that is to be removed."""
-    return REMOVED

@@ -62,7 +62,7 @@ def test_more_clients_leave_the_first_clients_numbers_alone(seed, few, more):
 
 def test_uniforms_lie_strictly_between_0_and_1_and_are_uniform():
     uniforms = Stream(0, "any").uniforms(100_000)
-    assert 0.0 < uniforms.min()
+    assert uniforms.min() > 0.0
     assert uniforms.max() < 1.0
     # The mean of n uniforms has deviation 1 / sqrt(12 n) = 0.0009; each tenth holds 10,000 +- 95.
     assert uniforms.mean() == pytest.approx(0.5, abs=0.005)

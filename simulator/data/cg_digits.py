@@ -26,8 +26,10 @@ class CgDigitsSpec(DataSpec):
 
     dataset: Literal["cg-digits"] = "cg-digits"
     colour_variance: float = Field(0.03, ge=0, description="variance of the noise around each mean colour")
-    test_fraction: float = Field(0.25, gt=0, lt=1, description="share of the digits kept for the test")
-    seed: NonNegativeInt = Field(0, description="seed of split and colours; the run's seed does not touch them")
+    test_fraction: float = Field(0.25, ge=0.01, le=0.99, description="share of the digits kept for the test")
+    seed: NonNegativeInt = Field(
+        0, le=2**32 - 1, description="seed of split and colours; the run's seed does not touch them"
+    )
 
 
 def load(spec: CgDigitsSpec) -> Dataset:

@@ -28,7 +28,7 @@ class DirichletPartition(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["dirichlet"]
-    alpha: PositiveFloat = Field(description="concentration: small is skewed, large is IID")
+    alpha: PositiveFloat = Field(le=1e9, description="concentration: small is skewed, large is IID")
     min_samples: PositiveInt = Field(2, description="fewest samples a client may hold; drawn again until it holds")
 
 
@@ -48,12 +48,7 @@ def partition(spec: IidPartition | DirichletPartition, labels: Indices, num_clie
         BadInputError: if there are fewer samples than the clients need, or no draw gives every client enough.
     """
     num_samples = len(labels)
-    fewest = spec.min_samples if isinstance(spec, DirichletPartition) else 1
-    if num_clients * fewest > num_samples:
-        raise BadInputError(
-            f"clients.count: {num_clients} clients with at least {fewest} samples each need "
-            f"{num_clients * fewest} training samples, but the data set has {num_samples}"
-        )
+    fewest = check_size(spec, num_samples, num_clients)
     if isinstance(spec, IidPartition):
         order = Stream(seed, "partition").generator().permutation(num_samples)
         return [np.sort(shard) for shard in np.array_split(order, num_clients)]
@@ -66,6 +61,21 @@ def partition(spec: IidPartition | DirichletPartition, labels: Indices, num_clie
         f"data.partition: no Dirichlet draw in {_MAX_TRIES} gave each of {num_clients} clients {fewest} samples; "
         f"raise alpha (given {spec.alpha}) or use fewer clients"
     )
+
+
+def check_size(spec: IidPartition | DirichletPartition, num_samples: int, num_clients: int) -> int:
+    """Return the fewest samples a client must hold.
+
+    Raises:
+        BadInputError: if there are fewer samples than the clients need.
+    """
+    fewest = spec.min_samples if isinstance(spec, DirichletPartition) else 1
+    if num_clients * fewest > num_samples:
+        raise BadInputError(
+            f"clients.count: {num_clients} clients with at least {fewest} samples each need "
+            f"{num_clients * fewest} training samples, but the data set has {num_samples}"
+        )
+    return fewest
 
 
 def hold_modalities(

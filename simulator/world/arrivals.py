@@ -126,5 +126,8 @@ class ModalityArrivals:
         spec = self.spec
         if isinstance(spec, PerRound) or spec.queue_windows is None:
             return 0
-        finished = int(at_s / (self._base_s[client] * num_samples))
+        period_s = self._base_s[client] * num_samples
+        finished = int(at_s / period_s)
+        if (finished + 1) * period_s <= at_s:  # the quotient was rounded down at the very moment
+            finished += 1
         return max(0, finished - spec.queue_windows)

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     WrapSerializer,
 )
@@ -75,9 +76,14 @@ class Uniform(Distribution):
         if self.high < self.low:
             raise ValueError(f"high ({self.high}) is below low ({self.low})")
 
-    @cached_property
-    def _frozen(self) -> Any:
-        return stats.uniform(self.low, self.high - self.low)
+    def ppf(self, probability: Floats) -> Floats:
+        """Return low + (high - low) p."""
+        return self.low + (self.high - self.low) * probability
+
+    @property
+    def mean_value(self) -> float:
+        """The middle."""
+        return 0.5 * (self.low + self.high)
 
 
 class Normal(Distribution):
@@ -158,26 +164,11 @@ class Empirical(Distribution):
     file: Path
     column: str
 
+    _values: tuple[float, ...] = PrivateAttr()
+
     def model_post_init(self, _context: object) -> None:
         """Read the column now, so that a bad file is an error before anything runs."""
-        if self._values.size == 0:
-            raise ValueError(f"column '{self.column}' of '{self.file}' has no values")
-
-    @cached_property
-    def _values(self) -> Floats:
-        try:
-            with self.file.open(newline="", encoding="utf-8") as handle:
-                reader = csv.DictReader(handle)
-                if self.column not in (reader.fieldnames or ()):
-                    columns = ", ".join(reader.fieldnames or ()) or "none"
-                    raise ValueError(f"'{self.file}' has no column '{self.column}'; its columns are: {columns}")
-                values = np.array([float(row[self.column]) for row in reader], dtype=np.float64)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise ValueError(f"cannot read '{self.file}': {reason}") from error
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise ValueError(f"column '{self.column}' of '{self.file}' has a negative or non-finite value")
-        return np.sort(values)
+        self._values = tuple(sorted(_column_of(self.file, self.column)))
 
     def ppf(self, probability: Floats) -> Floats:
         """Return the interpolated sample quantiles."""
@@ -187,7 +178,40 @@ class Empirical(Distribution):
     @property
     def mean_value(self) -> float:
         """The sample mean."""
-        return float(self._values.mean())
+        return float(np.mean(self._values))
+
+
+def _column_of(file: Path, column: str) -> list[float]:
+    """Return the values of a column of a CSV file.
+
+    Raises:
+        ValueError: one sentence about what is wrong with it.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            if column not in (reader.fieldnames or ()):
+                columns = ", ".join(reader.fieldnames or ()) or "none"
+                raise ValueError(f"'{file}' has no column '{column}'; its columns are: {columns}")
+            values = [
+                _non_negative(row[column], f"'{file}', line {reader.line_num}, column '{column}'") for row in reader
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"cannot read '{file}': {reason}") from error
+    if not values:
+        raise ValueError(f"column '{column}' of '{file}' has no values")
+    return values
+
+
+def _non_negative(cell: str | None, where: str) -> float:
+    try:
+        value = float(cell or "")
+    except ValueError:
+        raise ValueError(f"{where}: '{cell or ''}' is not a number") from None
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{where}: {value} is negative or non-finite")
+    return value
 
 
 class MeanOneJitter:
@@ -234,6 +258,10 @@ def _times_name_their_unit(given: Any) -> Any:
     for name in given:
         if name in _DIMENSIONAL:
             raise ValueError(f"'{name}' is a time and must name its unit: write '{name}_s'")
+    kind = DISTRIBUTIONS.get(str(given.get("distribution")), Distribution)
+    for name, field in kind.model_fields.items():
+        if name in _DIMENSIONAL and field.is_required() and f"{name}_s" not in given:
+            raise ValueError(f"'{name}_s' is missing")
     names = {f"{name}_s": name for name in _DIMENSIONAL}
     return {names.get(name, name): value for name, value in given.items()}
 

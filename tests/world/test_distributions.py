@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from simulator.world.distributions import DISTRIBUTIONS, Empirical, MeanOneJitter, NonNegativeDistribution, Rate, Seconds
+from simulator.world.distributions import (
+    DISTRIBUTIONS,
+    Empirical,
+    MeanOneJitter,
+    NonNegativeDistribution,
+    Rate,
+    Seconds,
+)
 
 ANY, RATE, SECONDS = TypeAdapter(NonNegativeDistribution), TypeAdapter(Rate), TypeAdapter(Seconds)
 E1 = 1 - math.exp(-1)  # 63.2 %
@@ -141,7 +148,9 @@ def test_bad_parameters_are_refused(given):
     assert problem(ANY, given)
 
 
-@pytest.mark.parametrize("given", [0, {"distribution": "constant", "value": 0}, {"distribution": "uniform", "low": 0, "high": 0}])
+@pytest.mark.parametrize(
+    "given", [0, {"distribution": "constant", "value": 0}, {"distribution": "uniform", "low": 0, "high": 0}]
+)
 def test_a_rate_of_zero_would_take_for_ever_and_is_refused(given):
     assert "positive" in problem(RATE, given)
 
