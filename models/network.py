@@ -59,14 +59,8 @@ class Network:
         self.input_shapes = {modality: tuple(shape) for modality, shape in input_shapes.items()}
         self.num_classes = num_classes
         with torch.device("meta"):
-            encoders = {
-                modality: ENCODERS[spec.encoder_of(modality)](shape, spec.width, spec.norm)
-                for modality, shape in input_shapes.items()
-            }
-            head = HEADS[spec.fusion](self.modalities, spec.width, num_classes)
-        # The modules stay on the meta device: they hold code and shapes, never values.
-        self._modules: dict[str, nn.Module] = {f"encoder.{m}": encoder for m, encoder in encoders.items()}
-        self._modules["head"] = head
+            # The modules stay on the meta device: they hold code and shapes, never values.
+            self._modules = self._build(spec)
         self._slots = {prefix: _parameter_slots(prefix, module) for prefix, module in self._modules.items()}
         self.shapes: Parameters = {
             f"{prefix}.{name}": parameter.detach()
@@ -116,6 +110,15 @@ class Network:
     def classify(self, parameters: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] from the features [B, D] at hand, the others zero-filled."""
         return self._run("head", parameters, features)
+
+    def _build(self, spec: ModelSpec) -> dict[str, nn.Module]:
+        """Return the modules by the prefix of their parameters' names; a network with parts of its own adds them."""
+        modules: dict[str, nn.Module] = {
+            f"encoder.{modality}": ENCODERS[spec.encoder_of(modality)](shape, spec.width, spec.norm)
+            for modality, shape in self.input_shapes.items()
+        }
+        modules["head"] = HEADS[spec.fusion](self.modalities, spec.width, self.num_classes)
+        return modules
 
     def _run(self, prefix: str, parameters: Mapping[str, Tensor], given: object) -> Tensor:
         """Run a module with the given parameters in place of its own.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from simpy import Event
 
-from models.network import Parameters
+from models.network import Network, Parameters
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
@@ -100,6 +100,11 @@ class LocalRound:
         return float(stream.generator(self.window).random())
 
     @property
+    def network(self) -> Network:
+        """The network trained: its groups and shapes."""
+        return self._server.network
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities of this round's window, in the data set's order."""
         return tuple(self.arrivals_s)
@@ -117,9 +122,14 @@ class LocalRound:
         epochs = self._server.training.local_epochs if epochs is None else epochs
         return self._server.costs.num_steps(self.num_samples, epochs)
 
-    def download(self) -> Steps:
-        """Receive the global model of the moment of dispatch; returns it."""
-        num_bytes = self._server.download_bytes(self.client)
+    def download(self, groups: tuple[str, ...] | None = None) -> Steps:
+        """Receive the global model of the moment of dispatch; returns it.
+
+        Args:
+            groups: the parameter groups that are sent, where the client has the others already; unset: all groups of
+                the client's modalities.
+        """
+        num_bytes = self._server.download_bytes(self.client, groups)
         duration_s = self._server.world.links.transfer_s(self.client, "down", num_bytes, self.window)
         yield from self._spend("download", duration_s, num_bytes=num_bytes)
         return self.received

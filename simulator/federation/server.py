@@ -166,8 +166,10 @@ class Server:
         num_held = len(self.population.shards[client])
         return min(num_held, self.training.window_samples or num_held)
 
-    def download_bytes(self, client: int) -> int:
-        """Return the payload a client downloads: its modalities' groups and what the method sends along."""
+    def download_bytes(self, client: int, groups: tuple[str, ...] | None = None) -> int:
+        """Return the payload a client downloads: groups (unset: its modalities') and what the method sends along."""
+        if groups is not None:
+            return self.network.num_bytes(groups) + num_reported_bytes(self.broadcast)
         held = self.population.modalities[client]
         if held not in self._download_bytes:
             dense_bytes = self.network.num_bytes(self.network.groups_of(held))

@@ -43,6 +43,14 @@ class MethodOptions(BaseModel):
         """What the run is called."""
         return self.label or self.name.rpartition(":")[2]
 
+    def check_modalities(self, modalities: Sequence[str]) -> None:
+        """Check options that name modalities against the data set's.
+
+        Raises:
+            ValueError: naming the option, what was given and what is accepted.
+        """
+        del modalities
+
 
 class Method:
     """Base of all methods: download, wait, train, upload; merged as the server rule's paper says.
@@ -63,9 +71,14 @@ class Method:
         if not client.modalities:
             return
         ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
-        joint = Stint(self.objective(ready), client.num_steps(), "joint")
+        joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
         trained = yield from client.train(joint, start=ready.start)
         yield from client.upload(trained)
+
+    def objective_at(self, client: LocalRound, ready: Ready) -> Objective:
+        """Return what joint training minimises in a local round, where its version or role matters."""
+        del client
+        return self.objective(ready)
 
     def objective(self, ready: Ready) -> Objective:
         """Return what joint training minimises."""

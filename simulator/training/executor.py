@@ -142,7 +142,7 @@ class SequentialExecutor:
                     )
                 parameters |= optimizer.step(leaves, modulated)
                 losses.append(loss.detach())
-        mean_loss = float(torch.stack(losses).mean())
+        mean_loss = float(torch.stack(losses).mean()) if losses else 0.0  # a probe takes no step
         if not math.isfinite(mean_loss):
             raise TrainingError(f"the training loss of {task.label} is {mean_loss}; a smaller learning rate may help")
         report: dict[str, Mapping[str, Tensor]] = {}

@@ -1,0 +1,86 @@
+"""FedCMI's network: two projectors and a shared classifier beside every encoder.
+
+Shapes: B batch, D features, K classes. For each modality m:
+
+    own_m   = SP_m(phi_m(x_m))      self projection, what the fusion head and every other method read as features
+    other_m = IP_m(phi_m(x_m))      infiltration projection, the part of m that imitates the other modalities
+    q_m(.)                          one linear layer applied to both projections of m
+
+Groups: ``encoder.m``, ``self_projector.m``, ``infiltration_projector.m``, ``classifier.m``, ``head.m`` and, for a
+concatenation head, ``head.bias``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from models.network import ModelSpec, Network
+
+ProjectorName = Literal["linear", "mlp"]
+
+
+class Projections(NamedTuple):
+    """Both projections of the modalities at hand."""
+
+    own: dict[str, Tensor]
+    """[B, D] self projections."""
+    infiltration: dict[str, Tensor]
+    """[B, D] infiltration projections."""
+
+
+class DecomposedNetwork(Network):
+    """Encoders, projectors, shared classifiers and a fusion head on the self projections.
+
+    Args:
+        spec: which encoders and head; its width is also the projectors'.
+        input_shapes: shape of one sample of each modality, in the order of modalities.
+        num_classes: classes.
+        projector: one linear layer, or three with ReLU between.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        input_shapes: Mapping[str, Sequence[int]],
+        num_classes: int,
+        projector: ProjectorName = "linear",
+    ) -> None:
+        self._projector = projector
+        super().__init__(spec, input_shapes, num_classes)
+
+    def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the self projections [B, D] of the modalities in `inputs`."""
+        encoded = super().features(parameters, inputs)
+        return {m: self._run(f"self_projector.{m}", parameters, z) for m, z in encoded.items()}
+
+    def project(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Projections:
+        """Return both projections [B, D] of the modalities in `inputs`, each encoded once."""
+        encoded = super().features(parameters, inputs)
+        return Projections(
+            {m: self._run(f"self_projector.{m}", parameters, z) for m, z in encoded.items()},
+            {m: self._run(f"infiltration_projector.{m}", parameters, z) for m, z in encoded.items()},
+        )
+
+    def classify_alone(self, parameters: Mapping[str, Tensor], modality: str, projection: Tensor) -> Tensor:
+        """Return the logits [B, K] of a modality's shared classifier on either projection [B, D] of it."""
+        return self._run(f"classifier.{modality}", parameters, projection)
+
+    def _build(self, spec: ModelSpec) -> dict[str, nn.Module]:
+        modules = super()._build(spec)
+        for part in ("self_projector", "infiltration_projector"):
+            modules |= {f"{part}.{m}": _projector(self._projector, spec.width) for m in self.modalities}
+        return modules | {f"classifier.{m}": nn.Linear(spec.width, self.num_classes) for m in self.modalities}
+
+    def _groups_of(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the modalities' sides and the whole head: an infiltration projection fills a missing slot of it."""
+        return tuple(g for g in self.groups if g.startswith("head.") or g.partition(".")[2] in modalities)
+
+
+def _projector(kind: ProjectorName, width: int) -> nn.Module:
+    """Return a map [B, D] -> [B, D]."""
+    if kind == "linear":
+        return nn.Linear(width, width)
+    return nn.Sequential(
+        nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+    )

@@ -1,0 +1,83 @@
+"""What a BMSFed client minimises and reports: cross-entropy and the enhancement of the modality that is behind.
+
+Equations: see `simulator.methods.bmsfed`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from models.network import Network, Parameters
+from simulator.training.evaluation import FUSED
+from simulator.training.objective import Batch, Context, Objective, Values
+from simulator.training.prototypes import class_means, enhancement_loss, excess, true_class_scores
+
+Source = Literal["global", "local"]
+
+
+@dataclass(frozen=True)
+class ModalEnhanced(Objective):
+    """Cross-entropy plus the modal-enhancement loss of the modality that is behind."""
+
+    modalities: tuple[str, ...]
+    enhancement: bool = True
+    source: Source = "global"
+    """Prototypes that the enhancement compares with: the server's, or the client's own before training."""
+    shares: bool = True
+    """Whether the client's own prototypes are reported."""
+    is_weak: bool = False
+    """Whether the server told the client how far its only modality is behind."""
+
+    @property
+    def enhances(self) -> bool:
+        """Whether there is anything to enhance: one modality alone is behind no other, unless the server says so."""
+        return self.enhancement and (self.is_weak or len(self.modalities) > 1)
+
+    def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
+        """Return each modality's prototypes [K, D] and enhancement weight, by the parameters before training."""
+        if not self.enhances:
+            return {}
+        own: dict[str, Tensor] = {}
+        if self.is_weak:
+            ratios = dict.fromkeys(self.modalities, context.broadcast["ratio"][FUSED])
+        if self.source == "local" or not self.is_weak:
+            features = network.features(parameters, window.only(self.modalities))
+            own = {m: class_means(z, window.labels, network.num_classes, window.mask)[0] for m, z in features.items()}
+        if not self.is_weak:
+            scores = _scores(features, own, window)
+            first, second = self.modalities
+            ratios = {first: scores[second] / scores[first], second: scores[first] / scores[second]}
+        prototypes = own if self.source == "local" else context.broadcast["prototype"]
+        return {
+            "prototype": {m: prototypes[m].to(window.labels.device) for m in self.modalities},
+            "weight": {m: excess(ratio).to(window.labels.device) for m, ratio in ratios.items()},
+        }
+
+    def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
+        """Return CE + sum_m clip(s_other / s_m - 1, 0, 1) L_ME^m (eq. 8, 9, 19)."""
+        output = network(parameters, batch.only(self.modalities))
+        loss = batch.mean(functional.cross_entropy(output.logits, batch.labels, reduction="none"))
+        if self.enhances:
+            prototypes, weights = context.prepared["prototype"], context.prepared["weight"]
+            for modality, z in output.features.items():
+                behind = batch.mean(enhancement_loss(z, batch.labels, prototypes[modality]))
+                loss = loss + weights[modality] * behind
+        return loss
+
+    def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
+        """Return each modality's score s_m and, where shared, prototypes [K, D] and class counts [K]."""
+        del context
+        features = network.features(parameters, window.only(self.modalities))
+        means = {m: class_means(z, window.labels, network.num_classes, window.mask) for m, z in features.items()}
+        own = {m: mean for m, (mean, _) in means.items()}
+        score = {"score": _scores(features, own, window)}
+        counts = {FUSED: means[self.modalities[0]][1]}
+        return {**score, "prototype": own, "class_count": counts} if self.shares else score
+
+
+def _scores(features: Mapping[str, Tensor], prototypes: Mapping[str, Tensor], window: Batch) -> dict[str, Tensor]:
+    """Return s_m, the mean softmax(-distance) at the true class over the window, of each modality (eq. 16)."""
+    return {m: window.mean(true_class_scores(z, window.labels, prototypes[m])) for m, z in features.items()}

@@ -1,0 +1,142 @@
+"""Facility location on clients' gradients: the selection of DivFL and the two-function selection of BMSFed.
+
+A set S of clients stands for all N if every client has somebody in S with a similar gradient. The cost of S is
+G(S) = sum_i min_{k in S} D_ik with D_ik = ||g_i - g_k||, and greedy selection adds the client that lowers it most.
+The functions below work on a matrix D alone; a tie goes to the candidate named first.
+
+* Balakrishnan, Li, Zhou, Himayat, Smith, Bilmes, "Diverse Client Selection for Federated Learning via Submodular
+  Maximization", ICLR 2022 (one function).
+* Fan, Xu, Wang, Huo, Chen, Guo, "Overcome Modal Bias in Multi-modal Federated Learning via Balanced Modality
+  Selection", ECCV 2024, eq. 12-13 (two functions with conflict resolution).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.network import group_of
+from simulator.arrays import Floats
+from simulator.training.merge import Arrived
+
+Draw = Callable[[int, Sequence[int]], Sequence[int]]
+"""The subset R that a greedy step looks at, from the step's index and the clients not selected yet."""
+
+Rule = Literal["paper", "code"]
+
+
+def greedy(distances: Floats, candidates: Sequence[int], num_selected: int, draw: Draw) -> list[int]:
+    """Return clients chosen by stochastic greedy facility location (DivFL), in the order of their choice.
+
+    Args:
+        distances: [N, N] distances of gradients.
+        candidates: who can be chosen.
+        num_selected: how many are wanted; fewer are returned where there are fewer candidates.
+        draw: the subset that each step looks at.
+    """
+    left = list(candidates)
+    selected: list[int] = []
+    nearest = np.full(len(distances), np.inf)
+    while left and len(selected) < num_selected:
+        best = _best(distances, nearest, draw(len(selected), left))
+        nearest = np.minimum(nearest, distances[:, best])
+        selected.append(best)
+        left.remove(best)
+    return selected
+
+
+def balanced_greedy(
+    fused: Floats,
+    weak: Floats,
+    dominance: Floats,
+    candidates: Sequence[int],
+    num_selected: int,
+    draw: Draw,
+    *,
+    threshold: float,
+    rule: Rule,
+) -> tuple[list[int], list[int]]:
+    """Return the multi-modal clients S_M and the uni-modal clients S_W of BMSFed (eq. 12-13).
+
+    Each step finds k1, best for S_M by the gradients of all modalities, and k2, best for S_W by those of the weak one.
+    ``paper``: k1 = k2 joins S_M, else k2 joins S_W where its imbalance is above the threshold and S_M where not;
+    who joins S_M stands for others in both functions. ``code``: k2 joins S_W where its imbalance is above the
+    threshold, else k1 joins S_M; each function knows its own set only.
+
+    Args:
+        fused: [N, N] distances D^M of all modalities' gradients.
+        weak: [N, N] distances D^W of the weak modality's gradients.
+        dominance: [N] how many times better the other modality scores than the weak one: rho_k, or 1 / rho_k where
+            the first modality is the weak one, so that the threshold mirrors to rho_k < 1 / chi.
+        candidates: who can be chosen.
+        num_selected: how many are wanted in all.
+        draw: the subset that each step looks at.
+        threshold: chi.
+        rule: of the paper or of its published code.
+    """
+    left = list(candidates)
+    multimodal: list[int] = []
+    unimodal: list[int] = []
+    nearest_fused, nearest_weak = np.full(len(fused), np.inf), np.full(len(weak), np.inf)
+    while left and len(multimodal) + len(unimodal) < num_selected:
+        subset = draw(len(multimodal) + len(unimodal), left)
+        first, second = _best(fused, nearest_fused, subset), _best(weak, nearest_weak, subset)
+        goes_alone = dominance[second] > threshold and (rule == "code" or first != second)
+        chosen = second if goes_alone or rule == "paper" else first
+        (unimodal if goes_alone else multimodal).append(chosen)
+        if not goes_alone:
+            nearest_fused = np.minimum(nearest_fused, fused[:, chosen])
+        if goes_alone or rule == "paper":
+            nearest_weak = np.minimum(nearest_weak, weak[:, chosen])
+        left.remove(chosen)
+    return multimodal, unimodal
+
+
+def _best(distances: Floats, nearest: Floats, subset: Sequence[int]) -> int:
+    """Return the client of a subset with the least sum_i min(nearest_i, D_ik); the first of equals."""
+    costs = np.minimum(nearest[:, None], distances[:, list(subset)]).sum(axis=0)
+    return subset[int(costs.argmin())]
+
+
+@dataclass(frozen=True)
+class GradientMap:
+    """What the server knows of its clients' pseudo-gradients, and their distances."""
+
+    distances: Tensor
+    """[N, N]; a client that has sent nothing yet counts as a zero gradient."""
+    vectors: Mapping[int, Tensor] = field(default_factory=dict)
+    """[P] by client: the last pseudo-gradient it sent."""
+
+    @classmethod
+    def empty(cls, num_clients: int) -> "GradientMap":
+        """Return the map before anybody has sent anything."""
+        return cls(torch.zeros(()).expand(num_clients, num_clients))
+
+    def refreshed(self, sent: Mapping[int, Tensor]) -> "GradientMap":
+        """Return the map after some clients sent gradients [P]: only their rows and columns change."""
+        if not sent:
+            return self
+        vectors = {**self.vectors, **sent}
+        silent = torch.zeros_like(next(iter(sent.values())))
+        everybody = torch.stack([vectors.get(client, silent) for client in range(len(self.distances))])
+        rows = torch.cdist(torch.stack(list(sent.values())), everybody, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = self.distances.to(rows.device).clone(memory_format=torch.contiguous_format)
+        index = torch.tensor(list(sent), device=rows.device)
+        distances[index] = rows
+        distances[:, index] = rows.T
+        return GradientMap(distances, vectors)
+
+    def matrix(self) -> Floats:
+        """Return the distances as numbers on the CPU."""
+        matrix: Floats = self.distances.cpu().double().numpy()
+        return matrix
+
+
+def pseudo_gradient(update: Arrived, wanted: Callable[[str], bool]) -> Tensor:
+    """Return theta_received - theta_k flattened [P], over the parameter groups that `wanted` says yes to."""
+    return torch.cat(
+        [(update.start[name] - value).flatten() for name, value in update.parameters.items() if wanted(group_of(name))]
+    )

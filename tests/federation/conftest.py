@@ -1,0 +1,244 @@
+"""Worlds for the federation: one whose times can be worked out on paper, and a wild one to run for real.
+
+On paper: a local round is download 1 s, then training, then upload 1 s. A mini-batch of one modality takes `step_s` at
+a client, a joint one as often as there are modalities (the counted FLOPs of equal encoders add up). Idle clients are
+dispatched first come, first served, starting with 0, 1, 2; times are fractions inside, so that they are exact.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from models.network import ModelSpec, Network
+from simulator import RunRecord, parse_scenario, run_scenario
+from simulator.federation.clock import Clock
+from simulator.federation.server import Population, Server
+from simulator.federation.timeline import Timeline
+from simulator.methods import METHODS
+from simulator.training.cost import CostModel
+from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
+from simulator.training.objective import CrossEntropy
+from simulator.training.optimizer import OptimizerSpec
+from simulator.training.task import Task, TrainingSpec
+
+_INPUTS, _WIDTH, _NUM_CLASSES = 8, 4, 3
+
+
+@dataclass
+class PaperWorld:
+    """A world out of tables; see `simulator.world.world.World`, whose doors it has."""
+
+    delays_s: Mapping[str, Sequence[float | None]]
+    """Per modality and client: seconds from dispatch until the data are there; None: they miss every round."""
+    step_s: Sequence[float]
+    """Per client: seconds of one mini-batch of one modality."""
+    flops_per_step: int
+    down_s: float = 1.0
+    up_s: float = 1.0
+    overhead: float = 0.0
+    lost: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    """(client, window) -> the fraction of its upload that gets through."""
+
+    drops_windows = False
+
+    def __post_init__(self) -> None:
+        self.devices = self.links = self.faults = self
+
+    def arrivals_s(
+        self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]
+    ) -> dict[str, float]:
+        delays_s = {modality: self.delays_s[modality][client] for modality in modalities}
+        return {modality: round_start_s + delay_s for modality, delay_s in delays_s.items() if delay_s is not None}
+
+    def s_per_flop(self, client: int, window: int) -> Fraction:
+        return Fraction(self.step_s[client]) / self.flops_per_step
+
+    def overhead_s(self, client: int) -> float:
+        return self.overhead
+
+    def transfer_s(self, client: int, direction: str, payload_bytes: int, window: int) -> float:
+        assert payload_bytes > 0
+        return self.down_s if direction == "down" else self.up_s
+
+    def upload_fraction(self, client: int, window: int) -> float:
+        return self.lost.get((client, window), 1.0)
+
+
+class FirstIdleFirst:
+    """Stands in for `simulator.federation.selection.IdleClients`: a queue."""
+
+    def __init__(self, num_clients: int, seed: int) -> None:
+        self._clients = list(range(num_clients))
+
+    def __len__(self):
+        return len(self._clients)
+
+    def __iter__(self):
+        return iter(self._clients)
+
+    def draw(self) -> int:
+        return self._clients.pop(0)
+
+    def put_back(self, client: int) -> None:
+        self._clients.append(client)
+
+
+class TaskList(TimingOnlyExecutor):
+    """Trains nothing and remembers what it was asked to."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def submit(self, task: Task) -> Any:
+        self.tasks.append(task)
+        return super().submit(task)
+
+
+@dataclass
+class Played:
+    """What happened up to a moment."""
+
+    spans: list[tuple[int, str, float, float, int | None, str]]
+    """(client, kind, start_s, end_s, version, modality) in the order in which they ended."""
+    merges: list[tuple[int, float, int, int]]
+    """(client, at_s, version made, staleness)."""
+    rows: list[dict[str, Any]]
+    server: Server
+    clock: Clock
+
+
+@pytest.fixture
+def paper(monkeypatch) -> Callable[..., Played]:
+    """Return a function that plays a method's entry on paper times up to a moment."""
+
+    def play(
+        entry: Mapping[str, Any],
+        until_s: float,
+        *,
+        delays_s: Mapping[str, Sequence[float | None]],
+        step_s: Sequence[float] = (1.0, 1.0, 1.0),
+        num_samples: int = 4,
+        batch_size: int = 4,
+        trains: bool = False,
+        executor: Executor | None = None,
+        first_idle_first: bool = True,
+        method: type | None = None,
+        **world: Any,
+    ) -> Played:
+        if first_idle_first:
+            monkeypatch.setattr("simulator.federation.server.IdleClients", FirstIdleFirst)
+        modalities, num_clients = tuple(delays_s), len(step_s)
+        network = Network(ModelSpec(encoder="mlp", width=_WIDTH), dict.fromkeys(modalities, (_INPUTS,)), _NUM_CLASSES)
+        training = TrainingSpec(batch_size=batch_size, optimizer=OptimizerSpec(learning_rate=0.1))
+        flops = CostModel(network, batch_size, {}).step_flops(CrossEntropy(modalities[:1]), batch_size)
+        model = network.shapes
+        if trains:
+            generator = torch.Generator().manual_seed(0)
+            inputs = {m: torch.randn(num_samples, _INPUTS, generator=generator) for m in modalities}
+            samples = (inputs, torch.arange(num_samples) % _NUM_CLASSES)
+            executor = SequentialExecutor(network, training, 0, samples, samples)
+            model = network.initial_parameters(generator, torch.device("cpu"))
+        tables: list[pa.Table] = []
+        clock, timeline = Clock(), Timeline(tables.append)
+        cls = METHODS[entry["name"]]
+        server = Server(
+            clock=clock,
+            world=PaperWorld(delays_s, step_s, flops, **world),
+            method=(method or cls)(cls.Options.model_validate(entry)),
+            network=network,
+            model=model,
+            executor=executor or TimingOnlyExecutor(),
+            training=training,
+            population=Population([np.arange(num_samples)] * num_clients, [modalities] * num_clients),
+            timeline=timeline,
+            seed=0,
+        )
+        clock.advance(until_s)
+        server.finish(until_s)
+        timeline.flush()
+        rows = [row for table in tables for row in table.to_pylist()]
+        spans = [
+            (row["client"], row["kind"], row["start_s"], row["end_s"], row["version"], row["modality"] or "")
+            for row in rows
+            if row["kind"] != "merge"
+        ]
+        merges = [
+            (row["client"], row["end_s"], row["version"], row["staleness"]) for row in rows if row["kind"] == "merge"
+        ]
+        return Played(spans, merges, rows, server, clock)
+
+    return play
+
+
+@pytest.fixture
+def task_list() -> TaskList:
+    """Return an executor that remembers its tasks."""
+    return TaskList()
+
+
+_LOGNORMAL_ARRIVAL = {
+    "per_client": {"distribution": "lognormal", "median_s": 1.5, "sigma": 0.8},
+    "jitter_sigma": 0.3,
+}
+
+_WILD: dict[str, Any] = {
+    "name": "wild",
+    "seed": 3,
+    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
+    "model": {"encoder": "mlp", "width": 4},
+    "clients": {"count": 4},
+    "world": {
+        "arrival": {"gray": _LOGNORMAL_ARRIVAL, "color": _LOGNORMAL_ARRIVAL},
+        "compute": {
+            "throughput_gflops": {"distribution": "lognormal", "median": 0.0005, "sigma": 0.5},
+            "overhead_s": 0.05,
+            "jitter_sigma": 0.2,
+        },
+        "network": {
+            "uplink_mbps": {"distribution": "lognormal", "median": 0.1, "sigma": 0.5},
+            "downlink_mbps": {"distribution": "lognormal", "median": 0.2, "sigma": 0.5},
+            "latency_ms": {"distribution": "lognormal", "median": 50, "sigma": 0.5},
+            "jitter_sigma": 0.2,
+        },
+        "faults": {"dropout_probability": 0.1},
+    },
+    "training": {"batch_size": 16, "window_samples": 48, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
+    "methods": [{"name": "fedavg"}],
+    "until": {"simulated_s": 15},
+    "evaluate": {"every_s": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def wild() -> Callable[..., dict[str, Any]]:
+    """Return a function from methods and changed sections to a scenario's mapping, lognormal in everything."""
+
+    def build(*methods: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
+        return {**deepcopy(_WILD), "methods": [dict(method) for method in methods], **sections}
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Callable[..., list[RunRecord]]:
+    """Return a function that runs a scenario's mapping in a folder of its own; a run that was made is shared."""
+    made: dict[str, list[RunRecord]] = {}
+
+    def run_in_new_folder(
+        given: Mapping[str, Any], *, timing_only: bool = True, afresh: bool = False
+    ) -> list[RunRecord]:
+        key = json.dumps([given, timing_only])
+        if afresh or key not in made:
+            runs = tmp_path_factory.mktemp("runs")
+            made[key] = run_scenario(parse_scenario(given), runs=runs, device="cpu", timing_only=timing_only)
+        return made[key]
+
+    return run_in_new_folder

@@ -1,0 +1,258 @@
+"""Traps seen in other simulators (shared/field.md, section 9): each is a test here."""
+
+import ast
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simulator.federation.rules import Barrier, Buffered, OnArrival
+from simulator.federation.staleness import ConstantStaleness
+from simulator.methods.base import merge_by_rule
+from simulator.methods.fedasync import FedAsync
+from simulator.training.merge import Arrived
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path for room in ("simulator", "models") for path in (ROOT / room).rglob("*.py"))
+
+AT_ONCE = {"gray": (0.0,) * 100, "color": (0.0,) * 100}
+ON_ARRIVAL = {"name": "fedasync", "server": {"rule": "on_arrival"}}
+
+
+def in_room(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+# --- the clock -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server", [{"rule": "barrier"}, {"rule": "on_arrival"}, {"rule": "buffered"}], ids=str)
+def test_a_hundred_equal_clients_tie_the_same_way_every_time(paper, server):
+    logs = [
+        paper({"name": "fedavg", "server": server}, 12.0, delays_s=AT_ONCE, step_s=(1.0,) * 100, first_idle_first=False)
+        for _ in range(3)
+    ]
+    assert logs[0].rows == logs[1].rows == logs[2].rows
+    assert len(logs[0].merges) >= 200
+
+
+def test_two_overlapping_jobs_of_10_s_end_at_10_s(paper):
+    played = paper(ON_ARRIVAL, 10.0, delays_s=AT_ONCE, step_s=(5.0, 5.0), down_s=0.0, up_s=0.0)
+    assert played.spans == [(0, "train", 0, 10, 0, "gray+color"), (1, "train", 0, 10, 0, "gray+color")]
+
+
+def test_a_client_in_flight_is_not_dispatched(paper):
+    """Client 1 trains for 40 s; all the while client 0 goes round and round alone."""
+    played = paper(ON_ARRIVAL, 20.0, delays_s=AT_ONCE, step_s=(1.0, 20.0))
+    assert [client for client, kind, *_ in played.spans if kind == "download"].count(1) == 1
+    assert [client for client, *_ in played.merges] == [0] * 5
+
+
+def test_a_client_that_was_dropped_is_idle_again(paper):
+    entry = {"name": "fedasync", "server": {"rule": "on_arrival", "concurrency": 1}}
+    played = paper(entry, 12.0, delays_s=AT_ONCE, step_s=(1.0, 1.0), lost={(0, 0): 0.5})
+    assert [(client, kind) for client, kind, *_ in played.spans if kind.startswith("upload")] == [
+        (0, "upload_lost"),
+        (1, "upload"),
+        (0, "upload"),
+    ]
+
+
+def test_staleness_counts_versions_not_updates(paper):
+    """Six updates come back while client 2 trains; in buffers of two they are three versions."""
+    delays_s = {"gray": (1.0, 1.0, 1.0), "color": (1.0, 1.0, 1.0)}
+    entry = {"name": "fedbuff", "server": {"rule": "buffered", "size": 2}}
+    played = paper(entry, 18.0, delays_s=delays_s, step_s=(1.0, 1.25, 6.0))
+    # 0 comes back at 4, 8, 12, 16 s; 1 at 4.5, 9, 13.5, 18 s; 2 at 14 s, so that its buffer holds {1, 2}, {0, ...}
+    by_client_2 = [(at_s, version, staleness) for client, at_s, version, staleness in played.merges if client == 2]
+    assert by_client_2 == [(16.0, 4, 3)]
+
+
+def test_idle_clients_cost_no_events(paper):
+    def num_events(num_clients):
+        arrives = (1.0,) * num_clients
+        entry = {"name": "fedasync", "server": {"rule": "on_arrival", "concurrency": 3}}
+        played = paper(
+            entry,
+            50.0,
+            delays_s={"gray": arrives, "color": arrives},
+            step_s=arrives,
+            first_idle_first=False,
+        )
+        return played.clock.num_events
+
+    assert num_events(100_000) == num_events(10) < 500
+
+
+# --- what is trained and merged --------------------------------------------------------------------------------------
+
+
+def test_training_starts_from_the_model_of_the_dispatch_however_late_it_is_computed(paper):
+    """Results are computed at the merge; by then the server has a newer model, which must not leak in."""
+    made, started_right, staleness = [], [], []
+
+    class Noting(FedAsync):
+        def merge(self, model, memory, updates):
+            if not made:
+                made.append(model)  # version 0
+            (update,) = updates
+            version = len(made) - 1
+            started_right.append(update.start is made[version - update.staleness])
+            staleness.append(update.staleness)
+            merged, memory = super().merge(model, memory, updates)
+            made.append(merged)
+            return merged, memory
+
+    delays_s = {"gray": (1.0, 1.0, 3.0), "color": (1.0, 2.0, 1.0)}
+    played = paper(ON_ARRIVAL, 20.0, delays_s=delays_s, trains=True, method=Noting)
+    assert len(started_right) == len(played.merges) >= 8
+    assert max(staleness) >= 2
+    assert all(started_right)
+
+
+def update(delta, staleness=0, num_samples=1, start=0.0):
+    return Arrived(
+        client=0,
+        groups=("head.bias",),
+        num_samples=num_samples,
+        staleness=staleness,
+        parameters={"head.bias": torch.tensor([start + delta])},
+        start={"head.bias": torch.tensor([start])},
+        report={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "updates", "expected"),
+    [
+        # (1 x 1 + 1/2 x 3) / 2, from 10: K divides once, s(3) = (1 + 3)^-1/2 = 1/2
+        (Buffered(size=2), [update(1.0), update(3.0, staleness=3, start=5.0)], 11.25),
+        # ten equal deltas of 1 are a step of 1, not of 1/10 or 10
+        (Buffered(size=10, staleness=ConstantStaleness()), [update(1.0)] * 10, 11.0),
+        # the server's step size multiplies once
+        (Buffered(size=2, learning_rate=0.5, staleness=ConstantStaleness()), [update(2.0), update(4.0)], 11.5),
+        # a buffer of one with s = 1 gains the whole delta
+        (Buffered(size=1, staleness=ConstantStaleness()), [update(1.5)], 11.5),
+        # (1 x 2 + 3 x 6) / 4
+        (Barrier(), [update(2.0, num_samples=1), update(6.0, num_samples=3)], 5.0),
+        # alpha = 0.6 (1 + 3)^-1/2 = 0.3: 0.7 x 10 + 0.3 x 20
+        (OnArrival(mixing=0.6), [update(20.0, staleness=3)], 13.0),
+    ],
+)
+def test_golden_merges(rule, updates, expected):
+    merged = merge_by_rule(rule, {"head.bias": torch.tensor([10.0])}, updates)
+    torch.testing.assert_close(merged, {"head.bias": torch.tensor([expected])})
+
+
+# --- host time, global randomness, standard input --------------------------------------------------------------------
+
+MAY_READ_THE_HOSTS_CLOCK = {"simulator/experiment.py", "simulator/progress.py"}
+CLOCKS = {"time", "datetime", "timeit"}
+STREAMS = {"Generator", "Philox"}
+TORCH_DRAWS = {
+    "bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm",
+}  # fmt: skip
+
+
+def imported_modules(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+def dotted(node):
+    """Return ``np.random.rand`` of such an expression, or nothing of another."""
+    if isinstance(node, ast.Attribute) and (owner := dotted(node.value)):
+        return f"{owner}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def global_draws(tree):
+    """Yield what draws from, or sets, a generator that everybody shares."""
+    for node in ast.walk(tree):
+        name = dotted(node)
+        if name.startswith(("np.random.", "numpy.random.")) and name.split(".")[2] not in STREAMS:
+            yield name
+        if name in {"torch.manual_seed", "torch.seed", "torch.random", "torch.cuda.manual_seed"}:
+            yield name
+        if isinstance(node, ast.Call):
+            called, keywords = dotted(node.func), {keyword.arg for keyword in node.keywords}
+            is_draw = called.startswith("torch.") and called.split(".")[-1] in TORCH_DRAWS
+            is_init = ".init." in called and called.endswith(("normal_", "uniform_", "orthogonal_"))
+            in_place = isinstance(node.func, ast.Attribute) and node.func.attr in {"normal_", "uniform_", "random_"}
+            if (is_draw or is_init or in_place) and "generator" not in keywords:
+                yield called
+            if called == "train_test_split" and "random_state" not in keywords:
+                yield called
+
+
+@pytest.mark.parametrize("path", FILES, ids=in_room)
+def test_the_hosts_clock_is_read_only_where_it_is_reported(path):
+    imported = set(imported_modules(ast.parse(path.read_text(encoding="utf-8"))))
+    assert in_room(path) in MAY_READ_THE_HOSTS_CLOCK or not imported & CLOCKS
+
+
+@pytest.mark.parametrize("path", FILES, ids=in_room)
+def test_nothing_draws_from_a_global_generator(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert list(global_draws(tree)) == []
+    assert not {"random", "secrets", "uuid"} & set(imported_modules(tree))
+
+
+@pytest.mark.parametrize(
+    "line", ["np.random.rand(3)", "torch.randn(3)", "torch.manual_seed(0)", "nn.init.xavier_normal_(w)", "x.normal_()"]
+)
+def test_a_global_draw_would_be_noticed(line):
+    assert list(global_draws(ast.parse(line))) != []
+
+
+@pytest.mark.parametrize("path", FILES, ids=in_room)
+def test_nothing_reads_standard_input(path):
+    names = [dotted(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    asks = ("input", "sys.stdin", "getpass", "typer.prompt", "typer.confirm", "Prompt.ask", "Confirm.ask")
+    assert [name for name in names if name.endswith(asks) and not name.endswith("_input")] == []
+
+
+def global_states():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
+
+def test_a_run_leaves_the_global_generators_alone_and_does_not_depend_on_them(wild, run):
+    scenario = wild({"name": "mba"}, until={"simulated_s": 8})
+    (one,) = run(scenario, timing_only=False, afresh=True)
+    torch.manual_seed(12345)
+    np.random.seed(12345)  # noqa: NPY002
+    random.seed(12345)
+    before = global_states()
+    (other,) = run(scenario, timing_only=False, afresh=True)
+    assert global_states() == before
+    assert (one.path / "metrics.csv").read_bytes() == (other.path / "metrics.csv").read_bytes()
+
+
+class NeverRead:
+    def __getattr__(self, name):
+        raise AssertionError(f"standard input was asked for {name}")
+
+
+def test_a_run_does_not_touch_standard_input(wild, run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", NeverRead())
+    (record,) = run(wild({"name": "fedavg"}, until={"simulated_s": 5}), timing_only=False, afresh=True)
+    assert record.is_complete
+
+
+def test_time_does_not_follow_the_host(wild, run, monkeypatch):
+    """A host that trains a thousand times slower, by its own clock, gives the same record."""
+    scenario = wild({"name": "fedasync"}, until={"simulated_s": 6})
+    (one,) = run(scenario, timing_only=False, afresh=True)
+    ticks = iter(range(0, 10**9, 1000))
+    monkeypatch.setattr("simulator.experiment.time.perf_counter", lambda: float(next(ticks)))
+    (other,) = run(scenario, timing_only=False, afresh=True)
+    assert one.timeline.equals(other.timeline)
+    assert one.metrics.equals(other.metrics)
+    assert other.info["totals"]["host_s"] >= 1000.0

@@ -1,0 +1,311 @@
+"""FedCMI: losses and temperatures by hand, and what it becomes without them."""
+
+import math
+from typing import Literal
+
+import pandas as pd
+import pytest
+import torch
+
+from models.decomposed import DecomposedNetwork
+from models.network import ModelSpec, group_of
+from simulator import BadInputError, parse_scenario, run_scenario
+from simulator.methods.fedavg import FedAvg, FedAvgOptions
+from simulator.methods.fedcmi import (
+    FedCMI,
+    FedCMIOptions,
+    Infiltrated,
+    InfiltratedAlone,
+    class_temperatures,
+    distillation,
+)
+from simulator.training.cost import CostModel
+from simulator.training.merge import Arrived
+from simulator.training.objective import Batch, Context, CrossEntropy
+
+BOTH = ("gray", "color")
+
+
+def softplus(x):
+    """ln(1 + e^x): the cross-entropy of logits (0, x) with label 0."""
+    return math.log1p(math.exp(x))
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.fixture
+def net():
+    return DecomposedNetwork(ModelSpec(encoder="mlp", width=2), {"gray": (2,), "color": (2,)}, num_classes=2)
+
+
+@pytest.fixture
+def parameters(net):
+    """Encoders, self projectors and classifiers pass on what they get; infiltration projectors swap its two numbers.
+
+    The head is the identity on gray and twice the identity on color.
+    """
+    values = {name: torch.zeros(shape.shape) for name, shape in net.shapes.items()}
+    for name in values:
+        if name.endswith("weight"):
+            values[name] = torch.eye(2)
+    for m in BOTH:
+        values[f"infiltration_projector.{m}.weight"] = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    values["head.color.weight"] = 2 * torch.eye(2)
+    return values
+
+
+def batch(label, gray=(1.0, 0.0), color=(0.0, 2.0)):
+    inputs = {"gray": torch.tensor([gray]), "color": torch.tensor([color])}
+    return Batch(inputs, torch.tensor([label]), torch.tensor([0]))
+
+
+def infiltrated(c1=2.0, c2=1.0, kappa=0.0):
+    return Infiltrated(BOTH, c1, c2, kappa)
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def test_loss_by_hand_where_gray_dominates(net, parameters):
+    # own: gray (1, 0), color (0, 2). Fused (1, 0) + 2 (0, 2) = (1, 4), label 0: CE = ln(1 + e^3).
+    # q_gray (1, 0): CE = ln(1 + e^-1), p = sigmoid(1). q_color (0, 2): CE = ln(1 + e^2), p = sigmoid(-2). rho > 1.
+    # Teacher gray: (sigmoid(1), sigmoid(-1)). Student q_color(IP color) = (2, 0): -log p = ln(1 + e^-2) and 2 more.
+    kd = softplus(-2) + 2 * sigmoid(-1)
+    loss = infiltrated(c1=2.0, c2=3.0).loss(net, parameters, batch(0), Context(parameters))
+    assert loss.item() == pytest.approx(softplus(3) + 2 * (softplus(-1) + softplus(2)) + 3 * kd, rel=1e-5)
+
+
+def test_loss_by_hand_where_color_dominates(net, parameters):
+    # label 1: p of gray = sigmoid(-1), of color = sigmoid(2): rho < 1. Fused (1, 4): CE = ln(1 + e^-3).
+    # Teacher color: (sigmoid(-2), sigmoid(2)). Student q_gray(IP gray) = (0, 1): -log p = ln(1 + e^-1) for class 1.
+    kd = softplus(-1) + 1 * sigmoid(-2)
+    loss = infiltrated().loss(net, parameters, batch(1), Context(parameters))
+    assert loss.item() == pytest.approx(softplus(-3) + 2 * (softplus(1) + softplus(-2)) + kd, rel=1e-5)
+
+
+def test_temperature_is_the_samples_class_and_sharpens_teacher_and_student(net, parameters):
+    # T_0 = 1/2: teacher logits (2, 0), student (4, 0)
+    kd = softplus(-4) + 4 * sigmoid(-2)
+    context = Context(parameters, prepared={"temperature": {"class": torch.tensor([0.5, 7.0])}})
+    loss = infiltrated(c1=0.0).loss(net, parameters, batch(0), context)
+    assert loss.item() == pytest.approx(softplus(3) + kd, rel=1e-5)
+
+
+def test_the_teacher_is_the_received_model(net, parameters):
+    # an ignorant global gray classifier teaches (1/2, 1/2)
+    received = {**parameters, "classifier.gray.weight": torch.zeros(2, 2)}
+    loss = infiltrated(c1=0.0).loss(net, parameters, batch(0), Context(received))
+    assert loss.item() == pytest.approx(softplus(3) + softplus(-2) + 2 * 0.5, rel=1e-5)
+
+
+def test_dominance_is_the_sum_over_the_batch(net, parameters):
+    # gray is sure of sample 0 and color of sample 1, color more so: sigmoid(1) + 1/2 < 1/2 + sigmoid(3)
+    inputs = {"gray": torch.tensor([[1.0, 0.0], [0.0, 0.0]]), "color": torch.tensor([[0.0, 0.0], [0.0, 3.0]])}
+    two = Batch(inputs, torch.tensor([0, 1]), torch.arange(2))
+    loss = infiltrated(c1=0.0).loss(net, parameters, two, Context(parameters))
+    fused = (softplus(-1) + softplus(-6)) / 2
+    # teacher color: (1/2, 1/2), then (sigmoid(-3), sigmoid(3)); student IP gray: (0, 1), then (0, 0)
+    kd = (softplus(1) * 0.5 + softplus(-1) * 0.5 + math.log(2)) / 2
+    assert loss.item() == pytest.approx(fused + kd, rel=1e-5)
+
+
+def test_padding_counts_for_nothing(net, parameters):
+    padded = {m: torch.cat([x, torch.full((1, 2), 9.0)]) for m, x in batch(0).inputs.items()}
+    masked = Batch(padded, torch.tensor([0, 1]), torch.arange(2), mask=torch.tensor([1.0, 0.0]))
+    objective = infiltrated(kappa=2.0)
+    losses = []
+    for given in (batch(0), masked):
+        prepared = objective.prepare(net, parameters, given, Context(parameters))
+        losses.append(objective.loss(net, parameters, given, Context(parameters, prepared=prepared)))
+    torch.testing.assert_close(losses[1], losses[0])
+
+
+@pytest.mark.parametrize(("label", "weak"), [(0, "color"), (1, "gray")])
+def test_only_the_weak_modality_learns_from_distillation(net, parameters, label, weak):
+    def gradients(c2):
+        leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+        loss = infiltrated(c1=0.5, c2=c2).loss(net, leaves, batch(label), Context(parameters))
+        return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True), strict=True))
+
+    without, with_it = gradients(0.0), gradients(1.0)
+    touched = {group_of(name) for name in without if not torch.equal(without[name], with_it[name])}
+    assert touched == {f"encoder.{weak}", f"infiltration_projector.{weak}", f"classifier.{weak}"}
+
+
+def test_one_modality_stands_in_for_the_other_by_hand(net, parameters):
+    # gray alone: own (1, 0) in its slot, infiltration (0, 1) in color's: (1, 0) + 2 (0, 1) = (1, 2), label 0
+    # color alone: infiltration (2, 0) in gray's slot, own (0, 2): (2, 0) + 2 (0, 2) = (2, 4), label 0
+    for m, margin in (("gray", 1.0), ("color", 2.0)):
+        loss = InfiltratedAlone((m,)).loss(net, parameters, batch(0), Context(parameters))
+        assert loss.item() == pytest.approx(softplus(margin), rel=1e-5)
+
+
+# --- temperatures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "v", "present", "expected"),
+    [
+        # r = 4, 2, 1; rbar = 7/3 > 1; only the first lags more than that
+        ([0.8, 0.6, 0.5], [0.2, 0.3, 0.5], [1, 1, 1], [1 / (1 + 2 * math.log(12 / 7)), 1, 1]),
+        # r = 1/4, 1/2, 1; rbar = 7/12 <= 1; compared with 1/rbar = 12/7, not with the mean 7/3 of 1/r = 4, 2, 1
+        (
+            [0.2, 0.3, 0.5],
+            [0.8, 0.6, 0.5],
+            [1, 1, 1],
+            [1 / (1 + 2 * math.log(7 / 3)), 1 / (1 + 2 * math.log(7 / 6)), 1],
+        ),
+        # the last class is absent: rbar = 3
+        ([0.8, 0.6, 0.0], [0.2, 0.3, 0.0], [1, 1, 0], [1 / (1 + 2 * math.log(4 / 3)), 1, 1]),
+        ([0.0, 0.0], [0.0, 0.0], [0, 0], [1, 1]),
+        ([0.5, 0.5], [0.5, 0.5], [1, 1], [1, 1]),
+    ],
+)
+def test_class_temperatures_by_hand(a, v, present, expected):
+    found = class_temperatures(torch.tensor(a), torch.tensor(v), torch.tensor(present, dtype=torch.bool), kappa=2.0)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_a_probability_that_underflows_leaves_a_temperature_above_zero():
+    found = class_temperatures(torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.5]), torch.tensor([True, True]), 2.0)
+    assert 0.0 < found[0] < 1.0
+    per_sample = distillation(torch.tensor([[100.0, 0.0]]), torch.tensor([[-100.0, 0.0]]), found[:1])
+    assert torch.isfinite(per_sample).all()
+
+
+def test_temperatures_come_from_the_received_model_over_the_window(net, parameters):
+    # color knows nothing: P = 1/2. gray: P_0 = (s(1) + s(3)) / 2, P_1 = s(2); r = 1.683633, 1.761594
+    gray = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
+    window = Batch({"gray": gray, "color": torch.zeros(3, 2)}, torch.tensor([0, 0, 1]), torch.arange(3))
+    ratios = [sigmoid(1) + sigmoid(3), 2 * sigmoid(2)]
+    expected = torch.tensor([1.0, 1 / (1 + 2 * math.log(ratios[1] / (sum(ratios) / 2)))])
+    garbage = {name: torch.full_like(value, math.nan) for name, value in parameters.items()}
+    prepared = infiltrated(kappa=2.0).prepare(net, garbage, window, Context(parameters))
+    torch.testing.assert_close(prepared["temperature"]["class"], expected)
+    assert infiltrated(kappa=0.0).prepare(net, garbage, window, Context(parameters)) == {}
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+def arrived(net, modalities, value, client=0, num_samples=1):
+    full = {name: torch.full(shape.shape, value) for name, shape in net.shapes.items()}
+    return Arrived(client, net.groups_of(modalities), num_samples, 0, full, full, {})
+
+
+def test_each_side_is_merged_over_its_holders_and_the_head_over_all(net):
+    # sides: gray over 1 (n = 1) and 4 (n = 2) = 3, color over 1 alone; head (1 + 2 * 4) / 3 = 3
+    model = {name: torch.zeros(shape.shape) for name, shape in net.shapes.items()}
+    merged, _ = FedCMI(FedCMIOptions()).merge(
+        model, {}, [arrived(net, BOTH, 1.0), arrived(net, ("gray",), 4.0, num_samples=2)]
+    )
+    values = {group: merged[names[0]].flatten()[0].item() for group, names in net.groups.items()}
+    assert {v for g, v in values.items() if g.endswith(".gray") or g.startswith("head.")} == {3.0}
+    assert {v for g, v in values.items() if g.endswith(".color") and not g.startswith("head.")} == {1.0}
+
+
+def test_a_personal_branch_stays_with_its_client(net):
+    method = FedCMI(FedCMIOptions(personalised_branch=True))
+    model = {name: torch.zeros(shape.shape) for name, shape in net.shapes.items()}
+    updates = [arrived(net, BOTH, 1.0, client=3), arrived(net, ("gray",), 4.0, client=5)]
+    merged, memory = method.merge(model, method.initial_memory(net, 9), updates)
+    assert method.model_for(merged, memory, 0) is merged
+    for client, value, own in ((3, 1.0, BOTH), (5, 4.0, ("gray",))):
+        downloaded = method.model_for(merged, memory, client)
+        changed = {group_of(n) for n in merged if not torch.equal(downloaded[n], merged[n])}
+        personal = {f"{part}.{m}" for part in ("infiltration_projector", "classifier") for m in own}
+        assert changed <= personal
+        assert all((downloaded[n] == value).all() for g in personal for n in net.groups[g])
+
+
+def test_a_third_modality_is_refused_in_one_sentence():
+    shapes = {"gray": (2,), "color": (2,), "depth": (2,)}
+    with pytest.raises(BadInputError, match="exactly two modalities, but the data set has 3: gray, color, depth"):
+        FedCMI(FedCMIOptions()).network(ModelSpec(encoder="mlp", width=2), shapes, 2)
+
+
+# --- whole runs ------------------------------------------------------------------------------------------------------
+
+SCENARIO = {
+    "name": "fedcmi",
+    "data": {"dataset": "cg-digits"},
+    "model": {"encoder": "mlp", "width": 16},
+    "clients": {"count": 4},
+    "world": {
+        "arrival": {m: {"per_client": {"distribution": "uniform", "low_s": 1.0, "high_s": 3.0}} for m in BOTH},
+        "compute": {"throughput_gflops": 0.1},
+        "network": {"uplink_mbps": 2, "downlink_mbps": 8, "latency_ms": 50},
+    },
+    "training": {"window_samples": 64, "optimizer": {"learning_rate": 0.05, "momentum": 0.9}},
+    "until": {"versions": 4},
+    "evaluate": {"every_s": 100},
+}
+BARE = {"c1": 0.0, "c2": 0.0, "proximal": 0.0}
+
+
+class DecomposedFedAvgOptions(FedAvgOptions):
+    name: Literal["test_fedcmi:DecomposedFedAvg"] = "test_fedcmi:DecomposedFedAvg"
+
+
+class DecomposedFedAvg(FedAvg):
+    Options = DecomposedFedAvgOptions
+
+    def network(self, spec, input_shapes, num_classes):
+        return DecomposedNetwork(spec, input_shapes, num_classes)
+
+
+def run(tmp_path, *methods, timing_only=False, **changes):
+    scenario = parse_scenario({**SCENARIO, **changes, "methods": list(methods)})
+    return run_scenario(scenario, runs=tmp_path, timing_only=timing_only)
+
+
+def test_without_its_terms_it_is_fedavg_on_the_decomposed_network(tmp_path):
+    first, second = run(tmp_path, {"name": "fedcmi", **BARE}, {"name": "test_fedcmi:DecomposedFedAvg"})
+    pd.testing.assert_frame_equal(first.metrics, second.metrics)
+    pd.testing.assert_frame_equal(first.timeline, second.timeline)
+
+
+def test_without_its_terms_the_loss_is_cross_entropy_to_the_last_bit(net):
+    random = net.initial_parameters(torch.Generator().manual_seed(0), torch.device("cpu"))
+    bare, plain = Infiltrated(BOTH, 0.0, 0.0, 2.0), CrossEntropy(BOTH)
+    assert torch.equal(*(o.loss(net, random, batch(0), Context(random)) for o in (bare, plain)))
+
+
+def test_distillation_starts_after_the_warm_up_and_is_paid_for(tmp_path, net):
+    (record,) = run(tmp_path, {"name": "fedcmi", "warm_up": 2}, timing_only=True)
+    flops = record.timeline.query("kind == 'train'").groupby("version")["flops"].unique()
+    assert [len(values) for values in flops] == [1, 1, 1, 1]
+    costs = flops.str[0]
+    assert costs[0] == costs[1] < costs[2] == costs[3]
+    # temperatures: encoder (two layers 2x2), self projector and classifier of both, 3 samples: 2 * 3 * 4 * 4 * 2
+    assert CostModel(net, 4, {}).prepare_flops(infiltrated(kappa=2.0), 3) == 192
+
+
+def test_a_client_with_one_modality_moves_its_side_and_the_head(tmp_path):
+    clients = {"count": 4, "multimodal_fraction": 0.0}
+    (record,) = run(tmp_path, {"name": "fedcmi"}, timing_only=True, clients=clients, until={"versions": 1})
+    net = DecomposedNetwork(ModelSpec(encoder="mlp", width=16), {"gray": (1, 8, 8), "color": (3, 8, 8)}, num_classes=10)
+    expected = {net.num_bytes(net.groups_of((m,))) for m in BOTH}
+    assert set(record.timeline.query("kind == 'download'")["bytes"]) == expected
+    assert set(record.timeline.query("kind == 'upload'")["bytes"]) == {n + 8 for n in expected}  # and n_k
+
+
+MIXED = {"clients": {"count": 4, "multimodal_fraction": 0.5}, "until": {"versions": 3}, "evaluate": {"every_s": 4}}
+
+
+@pytest.fixture(scope="module")
+def unswitched(tmp_path_factory):
+    (record,) = run(tmp_path_factory.mktemp("runs"), {"name": "fedcmi"}, **MIXED)
+    return record.metrics["value"]
+
+
+@pytest.mark.parametrize("switch", [{"c1": 0.0}, {"c2": 0.0}, {"kappa": 5.0}, {"class_wise": False}, {"warm_up": 0},
+                                    {"proximal": 0.0}, {"projector": "mlp"}, {"personalised_branch": True},
+                                    {"server": {"rule": "on_arrival"}}, {"server": {"rule": "buffered", "size": 2}},
+                                    {"waiting": "first"}, {"waiting": "opportunistic"}])  # fmt: skip
+def test_every_switch_runs_with_clients_of_one_modality_and_changes_the_result(switch, unswitched, tmp_path):
+    (record,) = run(tmp_path, {"name": "fedcmi", **switch}, **MIXED)
+    assert record.metrics["value"].notna().all()
+    assert not record.metrics["value"].equals(unswitched)
