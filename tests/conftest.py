@@ -32,6 +32,12 @@ _TINY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
+def removed() -> object:
+    """Return what `scenario_with` takes for a key to be removed."""
+    return REMOVED
+
+
+@pytest.fixture(scope="session")
 def scenario_with() -> Callable[..., dict[str, Any]]:
     """Return a function from changes, ``{"clients.count": 5}``, to a fresh mapping; `REMOVED` removes a key."""
 

@@ -212,7 +212,8 @@ def test_check_says_what_would_run_and_writes_nothing(cli, scenario_file, tmp_pa
     before = files_under(tmp_path)
     result = cli("check", path)
     assert result.code == 0, result.err
-    for part in ("1347 training, 450 test samples", f"{len(METHODS)} methods, seed 0", "30 simulated s", "upload", *METHODS):
+    said = f"{len(METHODS)} methods, seed 0"
+    for part in ("1347 training, 450 test samples", said, "30 simulated s", "upload", *METHODS):
         assert part in result.out
     assert files_under(tmp_path) == before
 

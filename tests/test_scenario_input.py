@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from conftest import REMOVED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -156,10 +155,10 @@ def test_an_unknown_key_is_answered_with_the_known_ones_and_the_nearest(scenario
         ("evaluate.every", "evaluate.every_s"),
     ],
 )
-def test_a_misspelt_required_key_is_named_not_only_missed(scenario_file, wrong, right):
+def test_a_misspelt_required_key_is_named_not_only_missed(scenario_file, wrong, right, removed):
     """A typo is answered with the nearest valid name also where the right key must be there."""
     assert_says(
-        scenario_file({right: REMOVED, wrong: 1}),
+        scenario_file({right: removed, wrong: 1}),
         f"'{wrong.rpartition('.')[2]}'",
         f"did you mean '{right.rpartition('.')[2]}'?",
     )
@@ -177,13 +176,13 @@ def test_a_misspelt_required_key_is_named_not_only_missed(scenario_file, wrong, 
         *("world.network.latency_ms", "training.optimizer.learning_rate"),
     ],
 )
-def test_what_is_missing_is_named(scenario_file, field):
-    assert_says(scenario_file({field: REMOVED}), f"{field} is missing")
+def test_what_is_missing_is_named(scenario_file, field, removed):
+    assert_says(scenario_file({field: removed}), f"{field} is missing")
 
 
-def test_a_missing_time_is_named_with_its_unit(scenario_file):
+def test_a_missing_time_is_named_with_its_unit(scenario_file, removed):
     field = "world.arrival.gray.per_client"
-    assert_says(scenario_file({f"{field}.median_s": REMOVED}), f"{field}: 'median_s' is missing")
+    assert_says(scenario_file({f"{field}.median_s": removed}), f"{field}: 'median_s' is missing")
 
 
 @pytest.mark.parametrize("missing", ["sample_period_s", "transfer_s"])
@@ -193,8 +192,8 @@ def test_a_stream_needs_its_period_and_its_transfer(scenario_file, missing):
     assert_says(scenario_file({"world.arrival.gray": stream}), f"world.arrival.gray.{missing} is missing")
 
 
-def test_a_modality_without_an_arrival_model_is_named(scenario_file):
-    path = scenario_file({"world.arrival.color": REMOVED})
+def test_a_modality_without_an_arrival_model_is_named(scenario_file, removed):
+    path = scenario_file({"world.arrival.color": removed})
     assert_says(path, "world.arrival: modality 'color' has no entry", "each of gray, color needs an arrival model")
 
 

@@ -55,10 +55,13 @@ def _check_causality(spans: pd.DataFrame, merges: pd.DataFrame) -> None:
     used = spans[spans["version"].fillna(0) > 0]
     made_at_use_s = made_s.reindex(used["version"]).to_numpy(dtype=float)
     _none(used[~(made_at_use_s <= used["start_s"].to_numpy())], "a span on a version that did not exist yet")
-    uploads = spans[spans["kind"] == "upload"].groupby("client").size()
-    surplus = merges.groupby("client").size().sub(uploads, fill_value=0)
-    if (surplus > 0).any():
-        raise BrokenInvariantError(f"client {surplus.idxmax()}: {surplus.max():.0f} more updates merged than uploaded")
+    uploads = spans[spans["kind"] == "upload"].sort_values("end_s", kind="stable")
+    # An update is merged once, after its upload: a client's n-th merge never comes before the end of its n-th upload.
+    received_s = uploads.set_index([uploads["client"], uploads.groupby("client").cumcount()])["end_s"]
+    order = pd.MultiIndex.from_arrays([merges["client"], merges.groupby("client").cumcount()])
+    arrived_s = received_s.reindex(order).to_numpy(dtype=float)
+    _none(merges[np.isnan(arrived_s)], "more updates merged than uploaded")
+    _none(merges[arrived_s > merges["start_s"].to_numpy()], "an update merged before its upload ended")
 
 
 def _none(broken: pd.DataFrame, what: str) -> None:

@@ -215,6 +215,7 @@ class LocalRound:
             return
         kind, start_s, planned_end_s, modality, num_bytes, flops = self._open
         share = (end_s - start_s) / (planned_end_s - start_s)
+        kind = "upload_lost" if kind == "upload" else kind  # it never got there
         self._server.timeline.add(
             self.client,
             kind,

@@ -39,7 +39,7 @@ class Barrier(BaseModel):
         needed = min(self.clients_per_round or server.num_clients, server.num_clients)
         while True:
             while not len(server.idle):
-                yield from server.inbox.get()  # everybody is late from earlier rounds
+                yield from server.receive()  # everybody is late from earlier rounds
             roles = yield from server.choose(math.ceil(needed * self.over_selection))
             server.dispatch(roles)
             updates = yield from gather(server, roles, needed, self.deadline_s)
@@ -62,7 +62,7 @@ def gather(
     updates: list[Update] = []
     deadline = None if deadline_s is None else server.clock.timeout(deadline_s)
     while waited_for and (needed is None or len(updates) < needed):
-        returned = yield from server.inbox.get(deadline if updates else None)
+        returned = yield from server.receive(deadline if updates else None)
         if returned is None:
             break
         if returned.client in waited_for:
@@ -109,7 +109,7 @@ def _keep_in_flight(server: Server, concurrency: int | None, merge_size: int) ->
     while True:
         roles = yield from server.choose(limit - server.num_in_flight)
         server.dispatch(roles)
-        returned = yield from server.inbox.get()
+        returned = yield from server.receive()
         if returned is not None and returned.update is not None:
             updates.append(returned.update)
         if len(updates) >= merge_size:

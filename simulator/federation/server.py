@@ -192,6 +192,17 @@ class Server:
             local_round = self._in_flight[client] = LocalRound(self, client, self._take_window(client), role)
             self.clock.process(self._local_round(local_round))
 
+    def receive(self, deadline: Event | None = None) -> Generator[Event, Any, Returned | None]:
+        """Wait for the next client to come back; None if a deadline is over first.
+
+        Only then can it be dispatched again, so nobody starts over before its update was taken in, even where several
+        come back at the same instant.
+        """
+        returned = yield from self.inbox.get(deadline)
+        if returned is not None:
+            self.idle.put_back(returned.client)
+        return returned
+
     def model_for(self, client: int) -> Parameters:
         """Return the model that a client downloads now."""
         return self._method.model_for(self.model, self.memory, client)
@@ -226,8 +237,9 @@ class Server:
 
     def finish(self, end_s: float) -> None:
         """Close every client's time at the end of the run."""
-        for client in self.idle:
-            self.timeline.add(client, "idle", self._idle_since_s[client], end_s)
+        for client, idle_since_s in enumerate(self._idle_since_s):
+            if client not in self._in_flight:
+                self.timeline.add(client, "idle", idle_since_s, end_s)
         for local_round in self._in_flight.values():
             local_round.cut(end_s)
 
@@ -247,7 +259,6 @@ class Server:
         yield from self._method.client_round(local_round)
         client = local_round.client
         del self._in_flight[client]
-        self.idle.put_back(client)
         self._idle_since_s[client] = self.clock.now
         self.num_returned += 1
         self.inbox.put(Returned(client, local_round.update))

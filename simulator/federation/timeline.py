@@ -2,7 +2,7 @@
 
 A row is a span of one client, or a merge (a moment: start = end). Spans: ``download``, ``wait`` (for a modality),
 ``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke
-off) and ``idle``. Rows are in the order in which things ended, ties first in, first out.
+off, or was under way at the end) and ``idle``. Rows are in the order in which things ended, ties first in, first out.
 """
 
 import hashlib

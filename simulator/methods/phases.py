@@ -97,7 +97,7 @@ def phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     while True:
         holders = [client for client in chain.holders(step) if client in server.idle]
         if not holders:
-            yield from server.inbox.get()  # everybody is late from earlier phases
+            yield from server.receive()  # everybody is late from earlier phases
             continue
         clients = chain.draw(holders, rule)
         chain.dispatch(step, clients)
@@ -138,7 +138,7 @@ def pipelined_phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     underway = [started(0), started(1)]
     send(range(server.num_clients))
     while True:
-        returned = yield from server.inbox.get()
+        returned = yield from server.receive()
         assert returned is not None
         free.add(returned.client)
         for phase in underway:

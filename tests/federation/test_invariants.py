@@ -409,18 +409,8 @@ def test_a_merge_back_in_time_is_found(timeline):
     assert_broken(timeline, "goes back in time")
 
 
-def uploads_of(timeline, *, is_cut):
-    """Return the index of the first upload of a client whose last upload is cut by the end of the run, or is not."""
-    uploads = timeline[timeline["kind"] == "upload"]
-    for _, mine in uploads.groupby("client"):
-        if (mine["end_s"].iloc[-1] == END_S) == is_cut:
-            return int(mine.index[0])
-    raise AssertionError("the good timeline has no such client; change its seed")
-
-
-@pytest.mark.parametrize("is_cut", [False, True], ids=["uploads-ended", "last-upload-cut-by-the-end"])
-def test_a_merge_without_an_upload_is_found(timeline, is_cut):
-    timeline.loc[uploads_of(timeline, is_cut=is_cut), "kind"] = "upload_lost"
+def test_a_merge_without_an_upload_is_found(timeline):
+    timeline.loc[row_of(timeline, "upload"), "kind"] = "upload_lost"
     assert_broken(timeline, "merged")
 
 

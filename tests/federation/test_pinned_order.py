@@ -53,7 +53,7 @@ PINNED: dict[str, dict[str, str]] = {
     "mba_vs_synchronous": {
         "mba": "49a56755018829d2429c609ebcbdebcb62eccc1e19aebf94efc8878d2c1d3a56",
         "bmsfed": "89f8beed21b83b0a36d7adda89a8edd7ad1ded7e0d460e41574ae2682d14aa85",
-        "fedcmi": "ce892e15cb0eeec0ae777256f0b1a11d8563f7ca4c98a733ab5581ff98e17570",
+        "fedcmi": "fabbf3d81dca520c8eefb98c53ee7de67033350ba419d6b8717e5325492d4b20",
         "fedmchain": "7020dbb19aa11d78c08924db669f5c45e5c8be4adf27855a1946fd959b546898",
         "fedavg": "4e0e5baefaad107ea497e22a39dc08a8062f60d3cb097f4e8c0caf376ff799db",
         "fedasync-all": "1af8b9441fe43e5497bc353ef6e729901893337df94674c514de2aec43044c8d",

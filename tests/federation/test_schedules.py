@@ -317,9 +317,9 @@ def test_on_arrival_clients_that_come_back_together_start_again_from_a_model_wit
     assert all(started_from[client] >= merged_as[client] for client in (0, 1, 2))
 
 
-def test_a_full_buffer_of_equal_clients_is_a_barrier(paper):
+def test_clients_that_come_back_together_are_taken_in_one_after_the_other(paper):
     """
-    Three equal clients and a buffer of three: who comes back at 4 s starts again from what was merged at 4 s.
+    Three equal clients and a buffer of three: 0 and 1 are sent out again before 2 fills the buffer at the same instant.
 
     0  D D T T T T U U D D T T T T U U
     1  D D T T T T U U D D T T T T U U
@@ -327,7 +327,7 @@ def test_a_full_buffer_of_equal_clients_is_a_barrier(paper):
                        M               M
     """
     played = paper(buffered(size=3), 8.0, delays_s=EQUAL)
-    assert played.merges == [(client, at_s, version, 0) for at_s, version in ((4, 1), (8, 2)) for client in (0, 1, 2)]
+    assert played.merges == [(0, 4, 1, 0), (1, 4, 1, 0), (2, 4, 1, 0), (0, 8, 2, 1), (1, 8, 2, 1), (2, 8, 2, 0)]
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
