@@ -19,8 +19,8 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Columns: method, seed, simulated_s, versions, final_accuracy and best_accuracy (fused), accuracy_<modality> (final,
     that modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up,
-    bytes_down, train_s, transfer_s, wait_s, idle_s (device-seconds summed over clients), mean_staleness. Accuracies are missing for
-    timing-only runs.
+    bytes_down, train_s, transfer_s, wait_s, idle_s (device-seconds summed over clients), mean_staleness. Accuracies
+    are missing for timing-only runs.
     """
     return pd.DataFrame([_summarise_run(record) for record in records])
 

@@ -125,7 +125,7 @@ class RunWriter:
         name = f"part-{self._num_parts:05d}.parquet"
         self._num_parts += 1
         temporary = self.path / "timeline" / f".{name}"
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, use_dictionary=["kind", "modality"])
         temporary.rename(self.path / "timeline" / name)
 
     def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:

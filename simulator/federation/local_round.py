@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from simpy import Event
+from simpy import Event, Timeout
 
 from models.network import Network, Parameters
 from simulator.randomness import Stream
@@ -86,7 +86,7 @@ class LocalRound:
         self._s_per_flop = world.devices.s_per_flop(client, window)
         self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
-        self._open: tuple[str, float, float, str, int, int] | None = None
+        self._open: tuple[str, float, float, str | None, int, int] | None = None
 
     @property
     def now_s(self) -> float:
@@ -131,14 +131,14 @@ class LocalRound:
         """
         num_bytes = self._server.download_bytes(self.client, groups)
         duration_s = self._server.world.links.transfer_s(self.client, "down", num_bytes, self.window)
-        yield from self._spend("download", duration_s, num_bytes=num_bytes)
+        yield from self._spend("download", duration_s, None, num_bytes)
         return self.received
 
     def wait_for(self, modality: str) -> Steps:
         """Wait until a modality is there; no time passes if it is."""
         return self.wait_until(self.arrivals_s[modality], modality)
 
-    def wait_until(self, at_s: float, modality: str = "") -> Steps:
+    def wait_until(self, at_s: float, modality: str | None = None) -> Steps:
         """Wait until a moment; no time passes if it is over."""
         now_s = self._clock.now
         if at_s <= now_s:
@@ -146,7 +146,7 @@ class LocalRound:
         delay_s = at_s - now_s
         while now_s + delay_s < at_s:  # rounding must not end the wait before the moment
             delay_s = math.nextafter(delay_s, math.inf)
-        yield from self._spend("wait", delay_s, modality=modality)
+        yield from self._spend("wait", delay_s, modality)
 
     def overhead_s(self) -> float:
         """Return the fixed time of a training task at this client."""
@@ -184,7 +184,7 @@ class LocalRound:
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
         duration_s = self.overhead_s() + cost.flops * self._s_per_flop
-        yield from self._spend(kind, duration_s, modality=cost.modality, flops=cost.flops)
+        yield from self._spend(kind, duration_s, cost.modality, 0, cost.flops)
         return trained
 
     def upload(
@@ -204,9 +204,9 @@ class LocalRound:
         duration_s = server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
-            yield from self._spend("upload_lost", fraction * duration_s, num_bytes=int(fraction * num_bytes))
+            yield from self._spend("upload_lost", fraction * duration_s, None, int(fraction * num_bytes))
             return
-        yield from self._spend("upload", duration_s, num_bytes=num_bytes)
+        yield from self._spend("upload", duration_s, None, num_bytes)
         self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
 
     def cut(self, end_s: float) -> None:
@@ -227,11 +227,13 @@ class LocalRound:
             int(flops * share),
         )
 
-    def _spend(self, kind: str, duration_s: float, *, modality: str = "", num_bytes: int = 0, flops: int = 0) -> Steps:
+    def _spend(
+        self, kind: str, duration_s: float, modality: str | None = None, num_bytes: int = 0, flops: int = 0
+    ) -> Steps:
         """Let simulated time pass and note what it was spent on."""
         clock = self._clock
         start_s = clock.now
         self._open = (kind, start_s, start_s + duration_s, modality, num_bytes, flops)
-        yield clock.timeout(duration_s)
+        yield Timeout(clock, duration_s)  # not clock.timeout(), whose lookup makes a new function at every call
         self._open = None
         self._server.timeline.add(self.client, kind, start_s, clock.now, self.version, modality, num_bytes, flops)
