@@ -32,6 +32,7 @@ from simulator.methods.card import FormulaCard
 from simulator.methods.waiting import Ready, WaitingName
 from simulator.training.merge import Arrived, Weight, add_deltas, mix
 from simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values, proximal
+from simulator.training.prototypes import class_means
 
 AnchorKind = Literal["none", "sample", "class_mean"]
 DistanceName = Literal["cosine", "squared"]
@@ -76,7 +77,7 @@ class Anchored(Objective):
         del context
         features = network.features(parameters, window.only(self.early))
         if self.anchor == "class_mean":
-            features = {m: _class_means(z, window.labels, network.num_classes) for m, z in features.items()}
+            features = {m: class_means(z, window.labels, network.num_classes)[0] for m, z in features.items()}
         return {"anchor": features}
 
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
@@ -105,12 +106,6 @@ def delta(u: Tensor, v: Tensor, kind: DistanceName) -> Tensor:
     if kind == "cosine":
         return 1.0 - functional.cosine_similarity(u, v, dim=1)
     return (u - v).square().mean(dim=1)
-
-
-def _class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    sums = features.new_zeros(num_classes, features.shape[1]).index_add(0, labels, features)
-    counts = features.new_zeros(num_classes).index_add(0, labels, torch.ones_like(features[:, 0]))
-    return sums / counts.clamp(min=1.0)[:, None]
 
 
 @dataclass(frozen=True)
