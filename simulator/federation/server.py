@@ -180,6 +180,12 @@ class Server:
         """Take up to `num_clients` idle clients, uniformly drawn, to be dispatched without a role."""
         return dict.fromkeys(self.idle.draw() for _ in range(min(num_clients, len(self.idle))))
 
+    def take(self, roles: Mapping[int, Role]) -> Mapping[int, Role]:
+        """Take the idle clients that somebody chose, to be dispatched in their roles; returns the roles."""
+        for client in roles:
+            self.idle.take(client)
+        return roles
+
     def choose(self, num_clients: int) -> Choosing:
         """Let the method take up to `num_clients` idle clients; returns their roles by client."""
         return self._method.choose(self, num_clients)

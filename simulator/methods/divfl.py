@@ -122,9 +122,7 @@ class DivFL(Method):
 def probe(server: Server) -> Generator[Any, Any, None]:
     """Send every client out in the role `PROBE`, wait for all, and remember what they report."""
     everybody = sorted(server.idle)
-    for client in everybody:
-        server.idle.take(client)
-    server.dispatch(dict.fromkeys(everybody, PROBE))
+    server.dispatch(server.take(dict.fromkeys(everybody, PROBE)))
     updates = yield from gather(server, everybody)
     if updates:
         server.learn(updates)
@@ -143,11 +141,7 @@ def probe_round(client: LocalRound, objective: Callable[[Ready], Objective]) -> 
 def choose_by_values(server: Server, num_clients: int, select: Callable[[], Mapping[int, Role]]) -> Mapping[int, Role]:
     """Take the idle clients that `select` names, or where there are no values, uniformly drawn ones."""
     roles: Mapping[int, Role] | None = server.executor.decide(select, lambda: None)
-    if roles is None:
-        return server.draw(num_clients)
-    for client in roles:
-        server.idle.take(client)
-    return roles
+    return server.draw(num_clients) if roles is None else server.take(roles)
 
 
 def subset_draw(server: Server, num_wanted: int, subset_size: int | None) -> Draw:

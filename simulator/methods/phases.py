@@ -70,9 +70,7 @@ class Chain:
     def dispatch(self, step: int, clients: Iterable[int]) -> None:
         """Send idle clients into a phase."""
         roles = {client: self._role(step, client) for client in clients}
-        for client in roles:
-            self._server.idle.take(client)
-        self._server.dispatch(roles)
+        self._server.dispatch(self._server.take(roles))
 
     def merge(self, step: int, updates: Sequence[Update]) -> None:
         """Merge the updates of a phase."""

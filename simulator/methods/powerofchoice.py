@@ -104,8 +104,7 @@ class PowerOfChoice(Method):
         """Take the clients with the largest loss among the candidates, once these have answered."""
         candidates = self._draw(server)
         if len(candidates) > num_clients:
-            _take(server, candidates)
-            server.dispatch(dict.fromkeys(candidates, _PROBE))
+            server.dispatch(server.take(dict.fromkeys(candidates, _PROBE)))
             server.learn((yield from gather(server, candidates)))
             losses: Mapping[int, Tensor] = server.memory
 
@@ -116,8 +115,7 @@ class PowerOfChoice(Method):
                 return [int(c) for c in _stream(server, "pow-d-stand-in").permutation(candidates)[:num_clients]]
 
             candidates = server.executor.decide(by_loss, otherwise=at_random)
-        _take(server, candidates)
-        return dict.fromkeys(candidates)
+        return server.take(dict.fromkeys(candidates))
 
     def client_round(self, client: LocalRound) -> Steps:
         """Answer a probe, or train."""
@@ -157,11 +155,6 @@ def largest(candidates: Sequence[int], losses: Mapping[int, Tensor], count: int)
     """Return the `count` candidates with the largest loss (0-d each); those without one come last, ties as listed."""
     known = {client: float(loss) for client, loss in losses.items()}
     return sorted(candidates, key=lambda client: known.get(client, -np.inf), reverse=True)[:count]
-
-
-def _take(server: Server, clients: Sequence[int]) -> None:
-    for client in clients:
-        server.idle.take(client)
 
 
 def _stream(server: Server, purpose: str) -> np.random.Generator:

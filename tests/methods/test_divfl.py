@@ -1,5 +1,6 @@
 """DivFL: probe, selection by gradients, and what it equals."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pandas as pd
@@ -10,6 +11,7 @@ from simulator import parse_scenario, run_scenario
 from simulator.errors import BadInputError
 from simulator.federation.rules import Barrier
 from simulator.federation.selection import IdleClients
+from simulator.federation.server import Server
 from simulator.methods.divfl import DivFL, DivFLOptions, choose_by_values, probe, subset_draw
 from simulator.methods.facility_location import GradientMap
 from simulator.methods.fedavg import FedAvg, FedAvgOptions
@@ -68,6 +70,7 @@ def test_selection_by_hand():
         for client in busy:
             idle.take(client)
         server = SimpleNamespace(memory=memory, idle=idle, seed=0, num_clients=3, num_returned=3, executor=executor)
+        server.take = partial(Server.take, server)
         with pytest.raises(StopIteration) as stop:
             next(DivFL(DivFLOptions(subset_size=3)).choose(server, num_clients))
         roles = list(stop.value.value)
