@@ -17,7 +17,7 @@ from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
-from simulator.record import RunRecord
+from simulator.record import RunRecord, with_other_seeds
 from simulator.scenario import Scenario, load_scenarios, method_class
 
 app = typer.Typer(
@@ -57,6 +57,9 @@ def run(
             records = run_scenario(
                 variant, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
             )
+        reused = [record.label for record in records if record.label not in display.shown]
+        if reused:
+            _console.print(f"Reused, as they were finished before: {', '.join(reused)}", soft_wrap=True)
         _conclude(variant, records, runs / variant.name)
 
 
@@ -118,6 +121,7 @@ def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path)
     from analysis.curves import plot_accuracy_vs_time  # noqa: PLC0415
     from analysis.summary import summarise_methods, summarise_runs  # noqa: PLC0415
 
+    records = with_other_seeds(records)
     summary = summarise_methods(summarise_runs(records))
     summary.to_csv(directory / "summary.csv", index=False)
     for title, rows in describe.summary_tables(summary, scenario):

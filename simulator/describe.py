@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 
 from models.encoders import ENCODERS
 from simulator.data import DATASETS
+from simulator.federation.rules import ServerRule
+from simulator.federation.staleness import StalenessSpec
 from simulator.methods import METHODS
 from simulator.methods.base import Method
 from simulator.scenario import Scenario
@@ -50,12 +52,20 @@ def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
         *(("RECONSTRUCTION", what) for what in about.reconstructed),
     ]
     yield about.title, Rows(rows)
-    options = [
+    yield "options", _options(method.Options)
+    for title, choices in (("server.rule", ServerRule), ("server.staleness.function", StalenessSpec)):
+        for choice in get_args(get_args(choices)[0]):
+            tag = next(iter(choice.model_fields))
+            yield f"{title}: {get_args(choice.model_fields[tag].annotation)[0]}", _options(choice)
+
+
+def _options(model: type[BaseModel]) -> Rows:
+    rows = [
         (name, _default(field), _range(field), field.description or "")
-        for name, field in method.Options.model_fields.items()
-        if name != "name"
+        for name, field in model.model_fields.items()
+        if name not in ("name", "rule", "function")
     ]
-    yield "options", Rows(options, ("option", "default", "allowed", "meaning"))
+    return Rows(rows or [("none", "", "", "")], ("option", "default", "allowed", "meaning"))
 
 
 def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[str, Rows]]:
@@ -133,11 +143,12 @@ def _range(field: FieldInfo) -> str:
     choices = get_args(field.annotation)
     if choices and all(isinstance(choice, str) for choice in choices):
         return ", ".join(choices)
+    annotated = [metadata for choice in choices for metadata in getattr(choice, "__metadata__", ())]  # of `X | None`
     bounds = [
         f"{sign} {getattr(bound, name):g}"
-        for bound in field.metadata
+        for bound in [*field.metadata, *annotated]
         for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if hasattr(bound, name)
+        if getattr(bound, name, None) is not None
     ]
     if field.annotation is bool:
         return "true, false"

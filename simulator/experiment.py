@@ -19,7 +19,7 @@ from simulator.federation.server import Population, Server
 from simulator.federation.timeline import Timeline
 from simulator.methods.base import MethodOptions
 from simulator.randomness import Stream, torch_seed
-from simulator.record import RunRecord, RunWriter, claim
+from simulator.record import RunRecord, RunWriter, claim, code_digest, file_digest
 from simulator.scenario import Scenario, method_class
 from simulator.training.evaluation import FUSED, Evaluation
 from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
@@ -106,6 +106,8 @@ class Part:
             "device": str(self.device),
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
+            "code": code_digest(method_class(self.options.name)),
+            "files": {str(path): file_digest(path) for path in self.scenario.files()},
             "scenario": self.scenario.resolved(),
         }
 
@@ -119,15 +121,14 @@ def _run(part: Part, watch: Watcher | None) -> RunRecord:
         run = Run(part, dataset, population, writer)
         try:
             run.play(watch)
+            invariants.check(RunRecord(part.path).timeline, population.num_clients, run.end_s)
         except BaseException as error:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             message = str(error) if isinstance(error, InterludeError) else repr(error)
             run.timeline.flush()
             writer.close(status, run.totals(time.perf_counter() - started_host_s), message)
             raise
-    record = writer.close("complete", run.totals(time.perf_counter() - started_host_s))
-    invariants.check(record.timeline, population.num_clients, run.end_s)
-    return record
+    return writer.close("complete", run.totals(time.perf_counter() - started_host_s))
 
 
 class Run:

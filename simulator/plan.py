@@ -1,5 +1,7 @@
-"""What a scenario would run: sizes, durations and an estimate of how much happens, without running anything."""
+"""What a scenario would run: sizes, durations, and how much happens, by playing a little of it without training."""
 
+import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,30 +10,28 @@ import numpy as np
 from models.network import Network
 from simulator.arrays import Floats
 from simulator.data import load_dataset
-from simulator.data.dataset import Dataset
 from simulator.describe import Rows, size
-from simulator.experiment import populate
-from simulator.federation.rules import Barrier
+from simulator.experiment import populate, run_scenario
 from simulator.federation.server import Population
 from simulator.methods.base import MethodOptions
-from simulator.scenario import Scenario, method_class
+from simulator.scenario import Scenario
 from simulator.training.cost import CostModel
 from simulator.training.objective import CrossEntropy
-from simulator.training.task import Stint, num_reported_bytes
+from simulator.training.task import Stint
 from simulator.world.world import World
+
+_ROUNDS_PLAYED = 5
 
 
 @dataclass(frozen=True)
 class FirstRounds:
-    """What every client's first local round takes if it waits for all modalities; [N] seconds each."""
+    """What every client's first local round takes if it waits for all its modalities; [N] seconds each."""
 
     download_s: Floats
     first_arrival_s: Floats
     last_arrival_s: Floats
     train_s: Floats
     upload_s: Floats
-    down_bytes: int
-    up_bytes: int
 
     @property
     def total_s(self) -> Floats:
@@ -76,8 +76,7 @@ def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
             ]
         ),
     )
-    rounds = [_first_rounds(scenario, options, dataset, world, population) for options in scenario.methods]
-    common = rounds[0]
+    common = _first_rounds(scenario, network, world, population)
     timings = {
         "download": common.download_s,
         "first modality arrives": common.first_arrival_s,
@@ -86,70 +85,69 @@ def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
         "upload": common.upload_s,
     }
     yield (
-        "a first local round, seconds over clients",
+        "a first local round on all modalities held, seconds over clients",
         Rows(
             [(name, *(f"{v:.2f}" for v in np.quantile(values, (0, 0.5, 1)))) for name, values in timings.items()],
             ("", "fastest", "median", "slowest"),
             frozenset({1, 2, 3}),
         ),
     )
+    horizon_s = _ROUNDS_PLAYED * float(common.total_s.max())
+    horizon_s = min(horizon_s, scenario.until.simulated_s or horizon_s)
     yield (
-        "methods (estimated from first rounds that wait for all modalities)",
+        f"methods, by playing their first {horizon_s:.0f} simulated seconds without training",
         Rows(
-            [_estimate(scenario, options, first) for options, first in zip(scenario.methods, rounds, strict=True)],
+            [_played(scenario, options, horizon_s) for options in scenario.methods],
             ("method", "waiting", "server", "down", "up", "local rounds", "bytes in all"),
             frozenset({3, 4, 5, 6}),
         ),
     )
 
 
-def _first_rounds(
-    scenario: Scenario, options: MethodOptions, dataset: Dataset, world: World, population: Population
-) -> FirstRounds:
-    method = method_class(options.name)(options)
-    network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
-    broadcast = method.broadcast(method.initial_memory(network, population.num_clients))
-    costs = CostModel(network, scenario.training.batch_size, broadcast)
-    up_bytes = sum(network.group_bytes.values())
-    down_bytes = up_bytes + num_reported_bytes(broadcast)
-    joint = CrossEntropy(network.modalities)
+def _first_rounds(scenario: Scenario, network: Network, world: World, population: Population) -> FirstRounds:
+    costs = CostModel(network, scenario.training.batch_size, {})
     rows = []
     for client, shard in enumerate(population.shards):
+        held = population.modalities[client]
+        num_bytes = network.num_bytes(network.groups_of(held))
         num_samples = min(len(shard), scenario.training.window_samples or len(shard))
         steps = costs.num_steps(num_samples, scenario.training.local_epochs)
-        flops = costs.of_task((Stint(joint, steps, "joint"),), num_samples).flops
-        arrivals_s = world.arrivals_s(client, 0, 0.0, num_samples, population.modalities[client]).values()
+        flops = costs.of_task((Stint(CrossEntropy(held), steps, "joint"),), num_samples).flops
+        arrivals_s = world.arrivals_s(client, 0, 0.0, num_samples, held).values()
         rows.append(
             (
-                world.links.transfer_s(client, "down", down_bytes, 0),
+                world.links.transfer_s(client, "down", num_bytes, 0),
                 min(arrivals_s, default=0.0),
                 max(arrivals_s, default=0.0),
                 world.devices.overhead_s(client) + flops * world.devices.s_per_flop(client, 0),
-                world.links.transfer_s(client, "up", up_bytes, 0),
+                world.links.transfer_s(client, "up", num_bytes, 0),
             )
         )
-    download_s, first_s, last_s, train_s, upload_s = np.array(rows).T
-    return FirstRounds(download_s, first_s, last_s, train_s, upload_s, down_bytes, up_bytes)
+    return FirstRounds(*np.array(rows).T)
 
 
-def _estimate(scenario: Scenario, options: MethodOptions, first: FirstRounds) -> tuple[str, ...]:
-    """Return a row on one method; an estimate only where simulated time ends the run."""
-    until_s, server = scenario.until.simulated_s, options.server
-    num_clients = len(first.total_s)
-    if until_s is None:
-        num_rounds = None
-    elif isinstance(server, Barrier):
-        per_round = min(server.clients_per_round or num_clients, num_clients)
-        num_rounds = per_round * until_s / float(first.total_s.max())
-    else:
-        in_flight = min(server.concurrency or num_clients, num_clients)
-        num_rounds = in_flight * until_s * float((1.0 / first.total_s).mean())
+def _played(scenario: Scenario, options: MethodOptions, horizon_s: float) -> tuple[str, ...]:
+    """Return a row on one method: bytes per transfer, and what the whole run comes to at the same pace."""
+    part = scenario.for_run(options, scenario.seed)
+    part = part.model_copy(
+        update={
+            "until": part.until.model_copy(update={"simulated_s": horizon_s}),
+            "evaluate": part.evaluate.model_copy(update={"every_s": horizon_s}),
+        }
+    )
+    with tempfile.TemporaryDirectory() as runs:
+        (record,) = run_scenario(part, runs=runs, device="cpu", timing_only=True)
+        timeline, totals = record.timeline, record.info["totals"]
+    moved = timeline[timeline["bytes"] > 0].groupby("kind")["bytes"]
+    pace = (scenario.until.simulated_s or math.inf) / totals["simulated_s"]
+    if scenario.until.versions is not None:
+        pace = min(pace, scenario.until.versions / max(totals["versions"], 1))
+    mean_bytes = moved.median().reindex(["download", "upload"])
     return (
         options.run_label,
         options.waiting,
-        server.rule,
-        size(first.down_bytes),
-        size(first.up_bytes),
-        "" if num_rounds is None else f"~ {num_rounds:,.0f}",
-        "" if num_rounds is None else f"~ {size(num_rounds * (first.down_bytes + first.up_bytes))}",
+        options.server.rule,
+        *("" if math.isnan(value) else size(value) for value in mean_bytes),
+        f"~ {totals['local_rounds'] * pace:,.0f}",
+        f"~ {size(float(moved.sum().sum()) * pace)}",
     )

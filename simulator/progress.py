@@ -20,6 +20,8 @@ class ProgressDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self.shown: set[str] = set()
+        """Labels of the runs that played; a finished run that was reused did not."""
         self._bars: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
         self._progress = Progress(
@@ -48,6 +50,7 @@ class ProgressDisplay:
 
     def __call__(self, moment: Moment) -> None:
         """Show a moment of a run."""
+        self.shown.add(moment.label)
         status = f"t = {moment.time_s:,.0f} s, version {moment.version}"
         if moment.accuracy is not None:
             status += f", accuracy {moment.accuracy:.3f}"

@@ -8,11 +8,13 @@
 written to a temporary name and renamed; metrics.csv grows by whole lines.
 """
 
+import hashlib
 import importlib.metadata
+import inspect
 import json
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,18 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def code_digest(method: type) -> str:
+    """Return the SHA-256 of the code that computes a run: the simulator, the networks and the method's own module."""
+    root = Path(__file__).parents[1]
+    files = {*(root / "simulator").rglob("*.py"), *(root / "models").rglob("*.py"), Path(inspect.getfile(method))}
+    return hashlib.sha256("".join(file_digest(file) for file in sorted(files)).encode()).hexdigest()
 
 
 class RunRecord:
@@ -158,6 +172,22 @@ def claim(path: Path, identity: Mapping[str, Any]) -> RunRecord | None:
     raise BadInputError(
         f"{path}: already holds {_describe(path)}; pass --overwrite to replace a run, or --runs DIR to write elsewhere"
     )
+
+
+def with_other_seeds(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the records and, beside each, the complete runs of the same thing with other seeds."""
+    found: dict[Path, RunRecord] = {}
+    for record in records:
+        for info in sorted(record.path.parent.glob(f"{record.label}-s*/run.json")):
+            other = RunRecord(info.parent)
+            if other.is_complete and _but_the_seed(other.info) == _but_the_seed(record.info):
+                found[other.path] = other
+    return list(found.values())
+
+
+def _but_the_seed(info: Mapping[str, Any]) -> dict[str, Any]:
+    scenario = {key: value for key, value in info["scenario"].items() if key != "seed"}
+    return {"scenario": scenario, **{key: info.get(key) for key in ("label", "timing_only", "device", "code", "files")}}
 
 
 def _describe(path: Path) -> str:

@@ -91,6 +91,10 @@ class Scenario(_Section):
         """Return everything the scenario says, defaults included, as plain data."""
         return self.model_dump(mode="json")
 
+    def files(self) -> list[Path]:
+        """Return the files that the scenario's distributions read."""
+        return [Path(path) for path in _files_in(self.resolved())]
+
     def digest(self) -> str:
         """Return a hash of everything the scenario says."""
         return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
@@ -187,6 +191,13 @@ def method_class(name: str) -> type[Method]:
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BadInputError(f"'{name}' is not a method: it must be a subclass of simulator.methods.base.Method")
     return found
+
+
+def _files_in(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["file"]] if node.get("distribution") == "empirical" else []
+        return own + [path for child in node.values() for path in _files_in(child)]
+    return [path for child in node for path in _files_in(child)] if isinstance(node, list) else []
 
 
 def _read_mapping(path: str | Path) -> dict[str, Any]:

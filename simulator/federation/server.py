@@ -262,7 +262,10 @@ class Server:
         return window
 
     def _local_round(self, local_round: LocalRound) -> Steps:
-        yield from self._method.client_round(local_round)
+        if local_round.modalities:
+            yield from self._method.client_round(local_round)
+        else:
+            yield from local_round.download()  # no data will come: it was sent out in vain
         client = local_round.client
         del self._in_flight[client]
         self._idle_since_s[client] = self.clock.now

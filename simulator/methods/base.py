@@ -68,8 +68,6 @@ class Method:
     def client_round(self, client: LocalRound) -> Steps:
         """Spend a client's local round."""
         model = yield from client.download()
-        if not client.modalities:
-            return
         ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
         joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
         trained = yield from client.train(joint, start=ready.start)

@@ -71,6 +71,18 @@ class BMSFedOptions(MethodOptions):
             )
         return self
 
+    def check_modalities(self, modalities: Sequence[str]) -> None:
+        """Check that there are two modalities.
+
+        Raises:
+            ValueError: if not.
+        """
+        if len(modalities) != 2:
+            raise ValueError(
+                f"name: BMSFed compares exactly 2 modalities, but the data set has {len(modalities)} "
+                f"({', '.join(modalities)})"
+            )
+
 
 class Weak(NamedTuple):
     """The role of a client that trains one modality alone."""
@@ -107,6 +119,8 @@ class BMSFed(Method):
         reconstructed=(
             "the probe trains at the scenario's learning rate: in the published code it is 0, so that its gradients "
             "are all zero",
+            "rho_k in beta_k and gamma_k is computed once per local round, over the window and with the received model "
+            "(the paper sums over batches); the one that is uploaded is computed after training",
             "a class that no selected client holds keeps its prototype, and one that nobody ever held takes no part: "
             "the code averages in zeros; class means are over the samples of the local round",
             "a uni-modal client cannot see the other modality, so the server tells it its last rho_k; it refreshes "
@@ -132,11 +146,10 @@ class BMSFed(Method):
         Raises:
             BadInputError: unless there are two modalities.
         """
-        if len(input_shapes) != 2:
-            raise BadInputError(
-                f"method '{self.options.run_label}': BMSFed compares exactly 2 modalities, but the data set has "
-                f"{len(input_shapes)} ({', '.join(input_shapes)})"
-            )
+        try:
+            self.options.check_modalities(tuple(input_shapes))
+        except ValueError as error:
+            raise BadInputError(str(error)) from error
         return super().network(spec, input_shapes, num_classes)
 
     def serve(self, server: Server) -> Serving:

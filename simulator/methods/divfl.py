@@ -131,8 +131,6 @@ def probe(server: Server) -> Generator[Any, Any, None]:
 def probe_round(client: LocalRound, objective: Callable[[Ready], Objective]) -> Steps:
     """Spend the probe: one epoch on all modalities, at the scenario's learning rate, and its upload."""
     model = yield from client.download()
-    if not client.modalities:
-        return
     ready = yield from wait_for_all(client, model, 1)
     trained = yield from client.train(Stint(objective(ready), client.num_steps(1), "joint"), start=ready.start)
     yield from client.upload(trained)

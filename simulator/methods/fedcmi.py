@@ -62,7 +62,7 @@ class FedCMIOptions(MethodOptions):
         """
         if len(modalities) != 2:
             raise ValueError(
-                f"fedcmi distils between exactly two modalities, but the data set has {len(modalities)}: "
+                f"name: fedcmi distils between exactly two modalities, but the data set has {len(modalities)}: "
                 f"{', '.join(modalities)}"
             )
 

@@ -32,6 +32,7 @@ from simulator.federation.server import Server
 from simulator.methods.base import Method, MethodOptions
 from simulator.methods.card import FormulaCard
 from simulator.methods.phases import Chain, phases, pipelined_phases
+from simulator.methods.waiting import WaitingName
 from simulator.training.merge import Arrived
 from simulator.training.objective import Batch, Context, Objective, Values, proximal
 from simulator.training.sparse_consensus import consensus, sparse_bytes, sparsify
@@ -45,7 +46,7 @@ class FedMChainOptions(MethodOptions):
     """Options of FedMChain."""
 
     name: Literal["fedmchain"] = "fedmchain"
-    waiting: Literal["all"] = Field("all", description="a client waits for all modalities that its phase needs")
+    waiting: WaitingName = Field("all", description="a client waits for all modalities that its phase needs")
     server: ServerRule = Field(Barrier(), description="a barrier per phase")
     order: tuple[str, ...] | None = Field(None, description="modalities of the chain; unset: the data set's order")
     ec: Compensation = Field("residual", description="weight samples by earlier errors, or fit the ensemble")
@@ -56,6 +57,13 @@ class FedMChainOptions(MethodOptions):
     least_agreement: float = Field(0.55, ge=0, le=1, description="a0, mean sign agreement within a cluster")
     server_rate: PositiveFloat = Field(1.0, description="eta_s, the server's step size")
     pipelined: bool = Field(False, description="let clients enter the next phase before the merge of this one")
+
+    @field_validator("waiting")
+    @classmethod
+    def _a_phase_trains_one_modality(cls, waiting: WaitingName) -> WaitingName:
+        if waiting != "all":
+            raise ValueError("a phase trains one modality and has no joint training to start early, so it must be all")
+        return waiting
 
     @field_validator("server")
     @classmethod
@@ -156,7 +164,8 @@ class FedMChain(Method):
         ">= a0; in a cluster the weighted mean of the values with the elected sign; "
         "theta_m <- theta_m + eta_s sum_c (N_c / N) Delta^c, N_c = samples in cluster c",
         payload="down: dense groups of the phase's modality and of the frozen ones that it uses, each only if it was "
-        "merged since this client last received it; up: per group of the phase rho P values and 4-byte indices or a "
+        "merged since this client last received it, or, where nothing was, the phase's own again; up: per group of "
+        "the phase rho P values and 4-byte indices or a "
         "P/8-byte bitmap, whichever is smaller, and n_k",
         waits="clients for the modalities that the phase uses; a phase for the merge of the one before; clients "
         "without the phase's modality sit it out; one merge per phase",

@@ -98,8 +98,6 @@ class FedPMR(Method):
     def client_round(self, client: LocalRound) -> Steps:
         """Spend a local round as the base does, in one stint per epoch, so that each starts with fresh prototypes."""
         model = yield from client.download()
-        if not client.modalities:
-            return
         ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
         objective, steps = self.objective_at(client, ready), client.num_steps(1)
         epochs = [Stint(objective, steps, "joint", first) for first in range(0, client.num_steps(), steps)]

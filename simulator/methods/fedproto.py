@@ -157,8 +157,6 @@ class FedProto(Method):
             yield from super().client_round(client)
             return
         own_model = yield from client.download(())
-        if not client.modalities:
-            return
         ready = yield from WAITING[self.options.waiting](client, own_model, self.options.unimodal_epochs)
         joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
         trained = yield from client.train(joint, start=ready.start)

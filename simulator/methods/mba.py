@@ -13,7 +13,8 @@ are a RECONSTRUCTION:
              merge      theta_m <- (1 - alpha_m) theta_m + alpha_m theta_k,m,
                         alpha_m = clip(alpha s(tau) r_m^gamma, 0, alpha_max)
 
-delta(u, v) = 1 - cos(u, v). gamma = 0 is FedAsync per modality; with beta = 0 and no gap training, FedAsync whole.
+delta(u, v) = 1 - cos(u, v). gamma = 0 is FedAsync per modality; with beta = 0, no gap training and equal
+proximal terms, FedAsync whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -165,7 +166,8 @@ class MBA(Method):
             "all defaults; a modality without a report in a buffer takes the buffer's mean distance, else D_m",
         ),
         limits=(
-            "gamma = 0, beta = 0, waiting: all is FedAsync waiting for all, number for number",
+            "gamma = 0, beta = 0, waiting: all, with equal proximal terms and mixing <= alpha_max: FedAsync waiting "
+            "for all, number for number",
             "no arrival gap: no early modality, so plain joint training",
         ),
     )

@@ -123,8 +123,6 @@ class PowerOfChoice(Method):
             yield from super().client_round(client)
             return
         model = yield from client.download()
-        if not client.modalities:
-            return
         waiting = WAITING["first" if self.options.waiting == "first" else "all"]
         ready = yield from waiting(client, model, self.options.unimodal_epochs)
         answer = yield from client.train(Stint(LossProbe(ready.modalities), 0, _PROBE), start=model)

@@ -77,12 +77,9 @@ class CostModel:
             window, context = self._prepared(objective, num_samples)
             flops += _flops(partial(self._report, objective, window, context))
             report_bytes += num_reported_bytes(self._report(objective, window, context))
-        return TaskCost(
-            flops=flops,
-            report_bytes=report_bytes,
-            groups=tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network))),
-            modality="+".join(dict.fromkeys(modality for o in objectives for modality in o.modalities)),
-        )
+        groups = tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network)))
+        trained = [modality for modality in self._network.modalities if f"encoder.{modality}" in groups]
+        return TaskCost(flops, report_bytes, groups, "+".join(trained))
 
     def _step_flops(self, objective: Objective, num_samples: int) -> int:
         """Return the FLOPs of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""

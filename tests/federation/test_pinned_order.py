@@ -53,8 +53,10 @@ PINNED: dict[str, dict[str, str]] = {
     "mba_vs_synchronous": {
         "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
         "bmsfed": "8bc6f0e96bdc60dabe559f4e9d7001740d85288f0990764e0177176ed39da2f9",
+        "bmsfed-5": "e30f7522bc46efee61acfda14391c6574ee3971c32696cf8e1e3795f2f2361c8",
         "fedcmi": "136a45dc6e698945b43ee927565ac34c63fa2198287622a8ac88add5b30a1fd1",
-        "fedmchain": "884a710c085d71ab0a21f544cb5ddc52109e6d2b2fb91c448a8af4fa4b03e80f",
+        "fedmchain": "32d919e1adbf39793cb2aa28752a6c9e7d7cd888d40a36f635c7513cb023858c",
+        "fedmchain-1": "091e757a5c8c8e124b92c931fdae430a81f63766e3935220d16fda965c0f6b25",
         "fedavg": "2cf21c784ade23988270ef549b3be2c1a4b158204471a9cbc16e4008f4285407",
         "fedasync-all": "cad9c565f780dd42a7222481b8625223cb58e899c81a6055fb381c293db76e8c",
         "fedasync-first": "9c6550a234af39af069b3f12ebfdbee18dcd4778643ec543170b87cbfa8e0e9e",
