@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from simulator import BadInputError, RunRecord, TrainingError, load_scenarios, parse_scenario, run_scenario
+from simulator.federation import invariants
+from simulator.record import with_other_seeds
 
 SCENARIO = {
     "name": "small",
@@ -97,6 +99,54 @@ def test_a_finished_run_is_reused_and_another_is_never_overwritten_silently(tmp_
         run_scenario(other, runs=tmp_path, timing_only=True)
     run_scenario(other, runs=tmp_path, timing_only=True, overwrite=True)
     assert json.loads(info.read_text())["totals"]["simulated_s"] == 5.0
+
+
+def test_a_run_is_not_taken_for_finished_when_a_file_it_reads_has_changed(tmp_path):
+    trace = tmp_path / "delays.csv"
+    trace.write_text("delay_s\n1\n2\n")
+    empirical = {"per_client": {"distribution": "empirical", "file": str(trace), "column": "delay_s"}}
+    arrival = {**SCENARIO["world"]["arrival"], "gray": empirical}
+    given = {**SCENARIO, "world": {**SCENARIO["world"], "arrival": arrival}}
+    run_scenario(parse_scenario(given), runs=tmp_path / "runs", timing_only=True)
+    trace.write_text("delay_s\n1\n9\n")
+    with pytest.raises(BadInputError, match="already holds a run"):
+        run_scenario(parse_scenario(given), runs=tmp_path / "runs", timing_only=True)
+
+
+def test_a_run_that_breaks_an_invariant_is_recorded_as_failed(tmp_path, monkeypatch):
+    def broken(*_):
+        raise invariants.BrokenInvariantError("time ran backwards")
+
+    monkeypatch.setattr(invariants, "check", broken)
+    with pytest.raises(invariants.BrokenInvariantError):
+        run_scenario(parse_scenario(SCENARIO), runs=tmp_path, timing_only=True)
+    assert RunRecord(tmp_path / "small" / "fedasync-s0").info["status"] == "failed"
+
+
+def test_runs_of_other_seeds_join_a_summary_and_other_scenarios_do_not(tmp_path):
+    for seed in (0, 1):
+        records = run_scenario(parse_scenario({**SCENARIO, "seed": seed}), runs=tmp_path, timing_only=True)
+    longer = {**SCENARIO, "seed": 2, "until": {"simulated_s": 13}}
+    run_scenario(parse_scenario(longer), runs=tmp_path, timing_only=True)
+    assert [record.seed for record in with_other_seeds(records)] == [0, 1]
+
+
+def test_the_method_of_the_readme_runs(tmp_path, pytestconfig, monkeypatch):
+    block = (pytestconfig.rootpath / "README.md").read_text().split("class HalfAsyncOptions")[1].split("```")[0]
+    block = block.replace("FormulaCard(...)", "FedAsync.card")
+    imports = (
+        "from simulator.federation.rules import OnArrival, ServerRule\n"
+        "from simulator.methods.base import Method, MethodOptions\n"
+        "from simulator.methods.fedasync import FedAsync\n"
+        "from simulator.training.objective import CrossEntropy\n"
+        "from simulator.training.task import Stint\n"
+    )
+    (tmp_path / "readme_method.py").write_text(f"{imports}class HalfAsyncOptions{block}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "readme_method", raising=False)
+    scenario = parse_scenario({**SCENARIO, "methods": [{"name": "readme_method:HalfAsync"}]})
+    (record,) = run_scenario(scenario, runs=tmp_path)
+    assert record.label == "HalfAsync"
 
 
 def test_an_unknown_device_is_refused_before_anything_is_written(tmp_path):
