@@ -121,6 +121,7 @@ def _run(part: Part, watch: Watcher | None) -> RunRecord:
         run = Run(part, dataset, population, writer)
         try:
             run.play(watch)
+            host_s = time.perf_counter() - started_host_s
             invariants.check(RunRecord(part.path).timeline, population.num_clients, run.end_s)
         except BaseException as error:
             status = "failed" if isinstance(error, Exception) else "interrupted"
@@ -128,7 +129,7 @@ def _run(part: Part, watch: Watcher | None) -> RunRecord:
             run.timeline.flush()
             writer.close(status, run.totals(time.perf_counter() - started_host_s), message)
             raise
-    return writer.close("complete", run.totals(time.perf_counter() - started_host_s))
+    return writer.close("complete", run.totals(host_s))
 
 
 class Run:
