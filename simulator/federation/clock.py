@@ -24,11 +24,15 @@ class Clock(simpy.Environment):
         Raises:
             InterludeError: if nothing is left to happen, which means that a process waits for ever.
         """
-        while not self.is_stopped:
-            next_s = self.peek()
-            if next_s > until_s:
-                if next_s == float("inf"):
+        queue, step = self._queue, self.step  # what peek() looks at; this loop runs for every event
+        num_events = 0
+        try:
+            while not self.is_stopped:
+                if not queue:
                     raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
-                return
-            self.step()
-            self.num_events += 1
+                if queue[0][0] > until_s:
+                    return
+                step()
+                num_events += 1
+        finally:
+            self.num_events += num_events
