@@ -67,10 +67,14 @@ class DivFL(Method):
         payload="as FedAvg; in the probe every client's model goes down and its update comes up",
         waits="as FedAvg; the first round starts when everybody is back from the probe",
         staleness="always 0; the gradients of clients that were not selected lately are old",
-        reconstructed=("a client whose probe was lost counts as a zero gradient until it sends an update",),
+        reconstructed=(
+            "a client whose probe was lost counts as a zero gradient until it sends an update",
+            "the gradient is that of the whole model unless gradients: encoders says otherwise",
+            "that BMSFed's code runs DivFL on the encoders alone is inferred: it leaves the heads out of its own distances",
+        ),
         limits=(
             "server.clients_per_round unset: FedAvg after a probe",
-            "gradients: encoders is the DivFL of BMSFed's code",
+            "gradients: encoders is, by that inference, the DivFL of BMSFed's code",
             "timing-only: selection is uniform, as there are no gradients",
         ),
     )
