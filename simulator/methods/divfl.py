@@ -40,7 +40,7 @@ class DivFLOptions(MethodOptions):
         None, description="clients a greedy step looks at; unset: clients per round or a tenth of all, the larger"
     )
     gradients: Literal["model", "encoders"] = Field(
-        "model", description="parts whose gradients are compared; encoders: as BMSFed's code does"
+        "model", description="parts whose gradients are compared; encoders: heads left out"
     )
 
     @model_validator(mode="after")
@@ -70,7 +70,7 @@ class DivFL(Method):
         reconstructed=(
             "a client whose probe was lost counts as a zero gradient until it sends an update",
             "the gradient is that of the whole model unless gradients: encoders says otherwise",
-            "that BMSFed's code runs DivFL on the encoders alone is inferred: it leaves the heads out of its own distances",
+            "that BMSFed's code runs DivFL on the encoders alone is inferred from its own distances, without heads",
         ),
         limits=(
             "server.clients_per_round unset: FedAvg after a probe",

@@ -112,8 +112,8 @@ class FedMSplit(Method):
         waits="clients for all their modalities; the server for all dispatched clients",
         staleness="always 0: every update starts from the client's own last blocks",
         reconstructed=(
-            "block formulas and lambda = 0.01 follow a third party's port; no official code was found, and the citation "
-            "is not verified",
+            "block formulas and lambda = 0.01 follow a third party's port; no official code was found, and "
+            "the citation is not verified",
             "the graph spans the clients whose updates are merged together; the others keep their blocks",
             "of the head two clients share the slices of common modalities (and a shared bias); dim_b counts those",
             "the global model that is evaluated: the mean of all personal blocks, weighted by samples, per group over "
