@@ -48,6 +48,7 @@ class DecomposedNetwork(Network):
     ) -> None:
         self._projector = projector
         super().__init__(spec, input_shapes, num_classes)
+        self._made_of = (spec, input_shapes, num_classes, projector)
 
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the self projections [B, D] of the modalities in `inputs`."""

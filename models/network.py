@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from models.encoders import ENCODERS, Norm
 from models.fusion import HEADS
+from models.packed import group_of, layout_of
 
-Parameters = dict[str, Tensor]
+Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""
 
 EncoderName = Literal["mlp", "conv4", "resnet18"]
@@ -55,6 +56,7 @@ class Network:
     """
 
     def __init__(self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int) -> None:
+        self._made_of: tuple[Any, ...] = (spec, input_shapes, num_classes)
         self.modalities = tuple(input_shapes)
         self.input_shapes = {modality: tuple(shape) for modality, shape in input_shapes.items()}
         self.num_classes = num_classes
@@ -78,8 +80,26 @@ class Network:
             for group, names in self.groups.items()
         }
         """Dense payload of each group: sum of numel x itemsize."""
+        first = next(iter(self.shapes.values()))
+        self.layout = layout_of(tuple((name, value.shape) for name, value in self.shapes.items()), first.dtype)
+        """Where the parameters lie in one flat vector."""
         self.num_bytes = cache(self._num_bytes)
         self.groups_of = cache(self._groups_of)
+
+    def __reduce__(self) -> tuple[type["Network"], tuple[Any, ...]]:
+        """Pickle what the network is made of; worker processes build their own."""
+        return type(self), self._made_of
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether some parameter is a convolution kernel."""
+        return any(shape.dim() >= 3 for shape in self.shapes.values())
+
+    @property
+    def has_batch_statistics(self) -> bool:
+        """Whether some layer mixes the samples of a batch, so that a batch cannot be padded."""
+        modules = (module for root in self._modules.values() for module in root.modules())
+        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
 
     def initial_parameters(self, generator: torch.Generator, device: torch.device) -> Parameters:
         """Return fresh parameters: Kaiming (fan-out) for convolutions, Xavier for linear layers, norms 1, biases 0.
@@ -148,11 +168,6 @@ def _parameter_slots(prefix: str, module: nn.Module) -> list[tuple[dict[str, Any
         for own_name, parameter in owner._parameters.items()
         if parameter is not None
     ]
-
-
-def group_of(name: str) -> str:
-    """Return the group of a parameter, e.g. ``encoder.gray`` of ``encoder.gray.layers.1.weight``."""
-    return ".".join(name.split(".")[:2])
 
 
 def select_groups(parameters: Mapping[str, Tensor], groups: Iterable[str]) -> Parameters:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.network import group_of
+from models.packed import group_of
 from simulator.arrays import Floats
 from simulator.training.merge import Arrived
 

@@ -25,7 +25,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters, group_of
+from models.network import Network, Parameters
+from models.packed import group_of
 from simulator.federation.local_round import LocalRound, Steps
 from simulator.federation.rules import Barrier, ServerRule, Serving
 from simulator.federation.server import Server
@@ -244,8 +245,8 @@ class FedMChain(Method):
 
 def _sparsified(update: Arrived, residual: Mapping[str, Tensor], rho: float) -> tuple[Parameters, Parameters]:
     """Return what a client sends of Delta_k + e_k, and the e_k that is left."""
-    kept: Parameters = {}
-    left: Parameters = {}
+    kept: dict[str, Tensor] = {}
+    left: dict[str, Tensor] = {}
     for name, value in update.parameters.items():
         if group_of(name) in update.groups:
             delta = value - update.start[name] + residual.get(name, 0.0)

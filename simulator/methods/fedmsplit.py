@@ -20,7 +20,8 @@ import torch
 from pydantic import Field, NonNegativeFloat, field_validator
 from torch import Tensor
 
-from models.network import Network, Parameters, group_of
+from models.network import Network, Parameters
+from models.packed import group_of
 from simulator.federation.rules import Barrier, ServerRule
 from simulator.methods.base import Method, MethodOptions
 from simulator.methods.card import FormulaCard
@@ -140,7 +141,7 @@ class FedMSplit(Method):
     ) -> tuple[Parameters, Mapping[int, Blocks]]:
         """Return the mean of all clients' blocks, and the blocks after mixing those of `updates` along the graph."""
         weights = graph_weights(updates)
-        mixed: list[Parameters] = [{} for _ in updates]
+        mixed: list[dict[str, Tensor]] = [{} for _ in updates]
         for name in model:
             group = group_of(name)
             holders = [position for position, update in enumerate(updates) if group in update.groups]

@@ -119,7 +119,7 @@ class CostModel:
 
     def _trainable(self, objective: Objective) -> Parameters:
         trained = {name for group in objective.groups(self._network) for name in self._network.groups[group]}
-        shapes: dict[str, Tensor] = self._network.shapes
+        shapes = self._network.shapes
         return {name: shape.clone().requires_grad_(name in trained) for name, shape in shapes.items()}
 
 

@@ -2,18 +2,25 @@
 
 Notation: theta the global model, theta_k a client's result, theta^(v_k) the version it started from. A group changes
 only by the updates that trained it; a group that nobody trained stays as it is, never averaged with stale copies.
+Parameters are packed, so that a run of groups with the same holders is merged in one operation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from models.network import Parameters, group_of
+from models.network import Parameters
+from models.packed import Layout, Packed, pack
 from simulator.training.objective import Values
+from simulator.training.transfer import to_device
 
 Weight = float | Tensor
+
+_BLOCK_BYTES = 1 << 20
+"""Rows summed at a time: a block that stays in a cache, and that is small beside the parameters of large networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +40,19 @@ class Arrived:
     report: Values
 
 
-def weighted_mean(model: Parameters, updates: Sequence[Arrived]) -> Parameters:
+def weighted_mean(model: Parameters, updates: Sequence[Arrived]) -> Packed:
     """Return sum_k n_k theta_k / sum_k n_k per group, over the updates that hold the group (FedAvg)."""
-    merged = dict(model)
-    for name in model:
-        holders = [update for update in updates if group_of(name) in update.groups]
-        if holders:
-            total = sum(update.num_samples for update in holders)
-            weighted = [update.parameters[name] * (update.num_samples / total) for update in holders]
-            merged[name] = torch.stack(weighted).sum(dim=0)
-    return merged
+    theta, rows = _packed(model, updates)
+    merged = theta.flat.clone()
+    for span, group in _runs(theta.layout, lambda group: _holders(updates, group)):
+        if holders := _holders(updates, group):
+            total = sum(updates[position].num_samples for position in holders)
+            weights = [updates[position].num_samples / total for position in holders]
+            merged[span] = weighted_sum([rows[position].flat[span] for position in holders], weights)
+    return Packed(theta.layout, merged)
 
 
-def mix(model: Parameters, update: Arrived, alpha: Mapping[str, Weight]) -> Parameters:
+def mix(model: Parameters, update: Arrived, alpha: Mapping[str, Weight]) -> Packed:
     """Return (1 - alpha_g) theta + alpha_g theta_k for each group g that the update holds (FedAsync).
 
     Args:
@@ -53,18 +60,19 @@ def mix(model: Parameters, update: Arrived, alpha: Mapping[str, Weight]) -> Para
         update: the update to mix in.
         alpha: mixing weight of each group, a number or a 0-d tensor.
     """
-    merged = dict(model)
-    for name, value in model.items():
-        group = group_of(name)
-        if group in update.groups:
-            weight = torch.as_tensor(alpha[group], dtype=value.dtype, device=value.device)
-            merged[name] = torch.lerp(value, update.parameters[name], weight)
-    return merged
+    theta, (row,) = _packed(model, [update])
+    merged = theta.flat.clone()
+    held = {group: alpha[group] for group in update.groups}
+    for span, group in _runs(theta.layout, lambda group: _identity(held.get(group))):
+        if group in held:
+            weight = torch.as_tensor(held[group], dtype=merged.dtype, device=merged.device)
+            torch.lerp(theta.flat[span], row.flat[span], weight, out=merged[span])
+    return Packed(theta.layout, merged)
 
 
 def add_deltas(
     model: Parameters, updates: Sequence[Arrived], weight: Callable[[int, str], Weight], learning_rate: float
-) -> Parameters:
+) -> Packed:
     """Return theta + learning_rate * sum_k w_kg (theta_k - theta^(v_k)) per group g (FedBuff and its relatives).
 
     Args:
@@ -73,19 +81,60 @@ def add_deltas(
         weight: w_kg by the update's position in `updates` and the group; asked only for groups that the update holds.
         learning_rate: the server's step size.
     """
-    merged = dict(model)
-    for name in model:
-        group = group_of(name)
-        deltas = [
-            (update.parameters[name] - update.start[name]) * weight(position, group)
-            for position, update in enumerate(updates)
-            if group in update.groups
-        ]
-        if deltas:
-            merged[name] = model[name] + learning_rate * torch.stack(deltas).sum(dim=0)
-    return merged
+    theta, rows = _packed(model, updates)
+    starts = [theta.layout.pack(update.start) for update in updates]
+    merged = theta.flat.clone()
+
+    for group, columns in theta.layout.group_columns.items():
+        if holders := _holders(updates, group):
+            deltas = [rows[position].flat[columns] - starts[position].flat[columns] for position in holders]
+            merged[columns] += learning_rate * weighted_sum(deltas, [weight(position, group) for position in holders])
+    return Packed(theta.layout, merged)
+
+
+def weighted_sum(rows: Sequence[Tensor], weights: Sequence[Weight]) -> Tensor:
+    """Return sum_k w_k row_k of rows [P]: a product of weights and rows, a block of rows at a time."""
+    first = rows[0]
+    by_row = _as_vector(weights, first)
+    num_rows = max(1, _BLOCK_BYTES // max(1, first.numel() * first.itemsize))
+    total = torch.zeros_like(first)
+    for start in range(0, len(rows), num_rows):
+        block = slice(start, start + num_rows)
+        total.addmv_(torch.stack(tuple(rows[block])).T, by_row[block])
+    return total
 
 
 def num_holders(updates: Sequence[Arrived], group: str) -> int:
     """Return how many updates hold a group."""
     return sum(group in update.groups for update in updates)
+
+
+def _holders(updates: Sequence[Arrived], group: str) -> tuple[int, ...]:
+    return tuple(position for position, update in enumerate(updates) if group in update.groups)
+
+
+def _packed(model: Parameters, updates: Sequence[Arrived]) -> tuple[Packed, list[Packed]]:
+    """Return the model and the updates in one layout."""
+    theta = pack(model)
+    return theta, [theta.layout.pack(update.parameters) for update in updates]
+
+
+def _runs(layout: Layout, how: Callable[[str], Hashable]) -> Iterator[tuple[slice, str]]:
+    """Yield the columns of neighbouring groups that are merged alike, and one of these groups."""
+    for _, run in groupby(layout.group_columns, how):
+        groups = list(run)
+        yield slice(layout.group_columns[groups[0]].start, layout.group_columns[groups[-1]].stop), groups[0]
+
+
+def _identity(weight: Weight | None) -> Hashable:
+    """Return what equals only for weights that are surely the same; reads no value back from a device."""
+    return id(weight) if isinstance(weight, Tensor) else weight
+
+
+def _as_vector(weights: Sequence[Weight], like: Tensor) -> Tensor:
+    """Return weights [N] where `like` is, without waiting for the device."""
+    if all(isinstance(weight, Tensor) for weight in weights):
+        return torch.stack([torch.as_tensor(weight) for weight in weights]).to(like)
+    if any(isinstance(weight, Tensor) for weight in weights):
+        return torch.stack([torch.as_tensor(w, dtype=like.dtype, device=like.device) for w in weights])
+    return to_device(torch.tensor(weights, dtype=like.dtype), like.device)

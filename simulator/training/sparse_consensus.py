@@ -118,7 +118,7 @@ def consensus(
         least: a0, the least mean agreement of two clusters that are merged.
     """
     clusters = cluster(agreement(deltas), least)
-    step: Parameters = {}
+    step: dict[str, Tensor] = {}
     for name, like in deltas[0].items():
         stacked = torch.stack([delta[name] for delta in deltas])
         samples = torch.tensor(num_samples, dtype=like.dtype, device=like.device)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from models.decomposed import DecomposedNetwork
-from models.network import ModelSpec, group_of
+from models.network import ModelSpec
+from models.packed import group_of
 from simulator import BadInputError, parse_scenario, run_scenario
 from simulator.methods.fedavg import FedAvg, FedAvgOptions
 from simulator.methods.fedcmi import (

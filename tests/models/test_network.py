@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.network import ModelSpec, Network, group_of
+from models.network import ModelSpec, Network
+from models.packed import group_of
 
 DIGITS = {"gray": (1, 28, 28), "color": (3, 28, 28)}
 

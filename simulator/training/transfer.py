@@ -1,0 +1,11 @@
+"""From the host to the training device, without making the host wait."""
+
+import torch
+from torch import Tensor
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Return host values on a device; the copy to a GPU runs behind the host."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
