@@ -1,14 +1,15 @@
 """One run: a scenario with one method and one seed becomes a run directory."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.network import Network, Parameters
 from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
 from simulator.data.partition import hold_modalities, partition
@@ -21,8 +22,13 @@ from simulator.methods.base import MethodOptions
 from simulator.randomness import Stream, torch_seed
 from simulator.record import RunRecord, RunWriter, claim, code_digest, file_digest
 from simulator.scenario import Scenario, method_class
-from simulator.training.evaluation import FUSED, Evaluation
+from simulator.training.batched import BatchedExecutor
+from simulator.training.crew import Crew
+from simulator.training.evaluation import FUSED, PendingEvaluation, evaluation_subset
 from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
+from simulator.training.host import keep_freed_memory, num_cores, one_thread
+from simulator.training.objective import Values
+from simulator.training.strategy import choose_strategy
 from simulator.world.world import World
 
 
@@ -37,8 +43,11 @@ class Moment:
     done: float
     """Share of the run that is over, in [0, 1]."""
     accuracy: float | None
-    """Fused test accuracy of the global model; None in a timing-only run."""
+    """Fused test accuracy of the latest model that is evaluated; None before the first, and in a timing-only run."""
 
+
+_MOST_OBSERVATIONS = 16
+"""Moments whose evaluations may be under way; each keeps a version of the model alive."""
 
 Watcher = Callable[[Moment], None]
 
@@ -48,6 +57,7 @@ def run_scenario(
     *,
     runs: str | Path = "runs",
     device: str = "auto",
+    workers: int | None = None,
     timing_only: bool = False,
     overwrite: bool = False,
     watch: Watcher | None = None,
@@ -58,6 +68,7 @@ def run_scenario(
         scenario: what to run.
         runs: where run directories go, as ``runs/<scenario>/<method>-s<seed>``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: processes of one thread each that train, on a CPU; None: one per core. Changes no result.
         timing_only: run the clock without any training.
         overwrite: replace runs that are there; without it a finished identical run is reused.
         watch: told of every evaluation.
@@ -74,7 +85,8 @@ def run_scenario(
         Part(scenario.for_run(method, scenario.seed), Path(runs), chosen, timing_only) for method in scenario.methods
     ]
     finished = [None if overwrite else claim(part.path, part.identity) for part in parts]
-    return [record or _run(part, watch) for part, record in zip(parts, finished, strict=True)]
+    with Crew((workers or num_cores()) - 1 if chosen.type == "cpu" else 0) as crew:
+        return [record or _run(part, watch, crew) for part, record in zip(parts, finished, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -112,13 +124,14 @@ class Part:
         }
 
 
-def _run(part: Part, watch: Watcher | None) -> RunRecord:
+def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
     dataset = load_dataset(part.scenario.data)
     population = populate(part.scenario, dataset)
     writer = RunWriter(part.path, part.identity)
     started_host_s = time.perf_counter()
-    with _one_thread():
-        run = Run(part, dataset, population, writer)
+    with one_thread():
+        keep_freed_memory()
+        run = Run(part, dataset, population, writer, crew)
         try:
             run.play(watch)
             host_s = time.perf_counter() - started_host_s
@@ -140,27 +153,23 @@ class Run:
         dataset: what is learned from.
         population: who holds what.
         writer: receives the record.
+        crew: worker processes that help to train.
     """
 
-    def __init__(self, part: Part, dataset: Dataset, population: Population, writer: RunWriter) -> None:
-        scenario, options, device = part.scenario, part.options, part.device
+    def __init__(self, part: Part, dataset: Dataset, population: Population, writer: RunWriter, crew: Crew) -> None:
+        scenario, options = part.scenario, part.options
         self._scenario = scenario
         self._writer = writer
         self._label = options.run_label
-        self._evaluated: tuple[int, Evaluation | None] | None = None
+        self._evaluated: tuple[int, PendingEvaluation | None] | None = None
+        self._observations: deque[_Observation] = deque()
+        self._accuracy: float | None = None
         self.end_s = 0.0
         self.clock = Clock()
         self.timeline = Timeline(writer.add_timeline)
         method = method_class(options.name)(options)
         network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
-        executor: Executor
-        if part.timing_only:
-            executor, model = TimingOnlyExecutor(), network.shapes
-        else:
-            train, test = to_device(dataset.train, device), to_device(dataset.test, device)
-            executor = SequentialExecutor(network, scenario.training, scenario.seed, train, test)
-            generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
-            model = network.initial_parameters(generator, device)
+        executor, model = _executor_and_model(part, network, dataset, crew)
         self.server = Server(
             clock=self.clock,
             world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
@@ -189,6 +198,7 @@ class Run:
         self.timeline.flush()
         if self.clock.is_stopped:
             self._observe(self.end_s, watch)
+        self._write_observations(0)
 
     def totals(self, host_s: float) -> dict[str, Any]:
         """Return what the run came to."""
@@ -205,19 +215,27 @@ class Run:
         version = self.server.version
         if self._evaluated is None or self._evaluated[0] != version:
             self._evaluated = (version, self.server.executor.evaluate(self.server.model))
-        evaluation = self._evaluated[1]
-        if evaluation is not None:
+        pending = self._evaluated[1]
+        if pending is not None:
+            self._observations.append(_Observation(time_s, version, pending, self.server.observe()))
+            self._write_observations(_MOST_OBSERVATIONS)
+        if watch is not None:
+            watch(Moment(self._label, time_s, version, self._done(time_s), self._accuracy))
+
+    def _write_observations(self, most_left: int) -> None:
+        """Write what is evaluated, in the order of time; wait for evaluations only where too many are under way."""
+        while self._observations and (len(self._observations) > most_left or self._observations[0].pending.is_ready):
+            observation = self._observations.popleft()
+            evaluation = observation.pending.result()
+            self._accuracy = evaluation.accuracy[FUSED]
             rows = [("accuracy", modality, value) for modality, value in evaluation.accuracy.items()]
             rows.append(("loss", FUSED, evaluation.loss))
             rows += [
                 (metric, modality, float(value))
-                for metric, values in self.server.observe().items()
+                for metric, values in observation.memory.items()
                 for modality, value in values.items()
             ]
-            self._writer.add_metrics(time_s, version, rows)
-        if watch is not None:
-            accuracy = None if evaluation is None else evaluation.accuracy[FUSED]
-            watch(Moment(self._label, time_s, version, self._done(time_s), accuracy))
+            self._writer.add_metrics(observation.time_s, observation.version, rows)
 
     def _done(self, time_s: float) -> float:
         until = self._scenario.until
@@ -227,6 +245,33 @@ class Run:
         if until.versions is not None:
             shares.append(self.server.version / until.versions)
         return max(shares)
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    """A moment that is to be written down once its evaluation is there."""
+
+    time_s: float
+    version: int
+    pending: PendingEvaluation
+    memory: Values
+
+
+def _executor_and_model(part: Part, network: Network, dataset: Dataset, crew: Crew) -> tuple[Executor, Parameters]:
+    """Return who computes results, and version 0 of the model."""
+    scenario, device = part.scenario, part.device
+    if part.timing_only:
+        return TimingOnlyExecutor(), network.shapes
+    subset = evaluation_subset(dataset.test, scenario.evaluate.samples, scenario.seed)
+    train, test = to_device(dataset.train, device), to_device(subset, device)
+    model = network.initial_parameters(
+        torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model"))), device
+    )
+    if scenario.executor.kind == "sequential":
+        return SequentialExecutor(network, scenario.training, scenario.seed, train, test), model
+    strategy = choose_strategy(scenario.executor, network, device)
+    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, crew)
+    return executor, network.layout.pack(model)
 
 
 def populate(scenario: Scenario, dataset: Dataset) -> Population:
@@ -266,14 +311,3 @@ def _moments(every_s: float, limit_s: float) -> Iterator[float]:
         yield moment_s
         index += 1
     yield limit_s
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread while training: small products gain nothing from two, and sums must not depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

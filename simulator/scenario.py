@@ -30,6 +30,7 @@ from simulator.methods import METHODS
 from simulator.methods.base import Method, MethodOptions
 from simulator.sentences import sentence
 from simulator.strict_yaml import apply_override, read_yaml, set_field
+from simulator.training.strategy import ExecutorSpec
 from simulator.training.task import TrainingSpec
 from simulator.world.world import WorldSpec
 
@@ -64,6 +65,9 @@ class EvaluateSpec(_Section):
     """The ``evaluate`` section. Evaluating takes no simulated time and changes no event."""
 
     every_s: PositiveFloat = Field(description="simulated seconds between two evaluations")
+    samples: PositiveInt | None = Field(
+        None, description="test samples that are looked at, a fixed random subset; unset: all"
+    )
     target_accuracy: float | None = Field(
         None, gt=0, le=1, description="fused accuracy whose first time is reported as time to accuracy"
     )
@@ -82,6 +86,7 @@ class Scenario(_Section):
     methods: Annotated[tuple[SerializeAsAny[MethodOptions], ...], Field(min_length=1)]
     until: UntilSpec
     evaluate: EvaluateSpec
+    executor: ExecutorSpec = ExecutorSpec()
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""

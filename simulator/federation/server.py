@@ -220,7 +220,7 @@ class Server:
         def rule() -> Any:
             return self._method.learn(memory, [self._arrived(update) for update in updates])
 
-        self.memory = self.executor.merge(rule, memory)
+        self.memory = self.executor.merge(rule, memory, [update.trained for update in updates])
         self.broadcast = self._method.broadcast(self.memory)
 
     def merge(self, updates: Sequence[Update]) -> None:
@@ -232,7 +232,7 @@ class Server:
             return self._method.merge(model, memory, arrived)
 
         staleness = [self.version - update.version for update in updates]
-        self.model, self.memory = self.executor.merge(rule, (model, memory))
+        self.model, self.memory = self.executor.merge(rule, (model, memory), [update.trained for update in updates])
         self.broadcast = self._method.broadcast(self.memory)
         self.version += 1
         now_s = self.clock.now

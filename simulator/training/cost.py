@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.network import Network, Parameters

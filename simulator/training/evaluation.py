@@ -1,13 +1,17 @@
 """How good a model is: fused accuracy, accuracy of each modality alone (the others zero-filled), and loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from models.network import Network, Parameters
+from models.packed import Packed
+from simulator.arrays import Samples
+from simulator.randomness import Stream
 
 FUSED = "fused"
 """Stands in a metric's modality column where all modalities are used together."""
@@ -25,7 +29,31 @@ class Evaluation:
     """Mean cross-entropy of the fused logits."""
 
 
-@torch.no_grad()
+class PendingEvaluation(Protocol):
+    """The metrics of a model, computed together with those of others."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the metrics are there."""
+        ...
+
+    def result(self) -> Evaluation:
+        """Return the metrics, computing them if nobody has yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Metrics that are there."""
+
+    evaluation: Evaluation
+    is_ready: ClassVar[bool] = True
+
+    def result(self) -> Evaluation:
+        """Return the metrics."""
+        return self.evaluation
+
+
 def evaluate(network: Network, parameters: Parameters, inputs: Mapping[str, Tensor], labels: Tensor) -> Evaluation:
     """Return the metrics of a model.
 
@@ -35,16 +63,54 @@ def evaluate(network: Network, parameters: Parameters, inputs: Mapping[str, Tens
         inputs: [N, *shape] test inputs of each modality.
         labels: [N] class indices.
     """
-    num_samples = len(labels)
+    (evaluation,) = evaluate_together(network, [parameters], (inputs, labels), stacks=False)
+    return evaluation
+
+
+@torch.no_grad()
+def evaluate_together(
+    network: Network, models: Sequence[Parameters], samples: Samples, stacks: bool
+) -> list[Evaluation]:
+    """Return the metrics of several models.
+
+    Args:
+        network: the network.
+        models: V models.
+        samples: the test set.
+        stacks: whether all models run at once, or one after the other.
+    """
+    inputs, labels = samples
     subsets = {FUSED: network.modalities, **{modality: (modality,) for modality in network.modalities}}
-    correct = torch.zeros(len(subsets), dtype=torch.long, device=labels.device)
-    loss = torch.zeros((), device=labels.device)
-    for start in range(0, num_samples, _CHUNK_SAMPLES):
-        chunk = slice(start, start + _CHUNK_SAMPLES)
-        truth = labels[chunk]
-        features = network.features(parameters, {modality: x[chunk] for modality, x in inputs.items()})
-        logits = [network.classify(parameters, {m: features[m] for m in subset}) for subset in subsets.values()]
-        correct += torch.stack([(prediction.argmax(dim=1) == truth).sum() for prediction in logits])
-        loss += functional.cross_entropy(logits[0], truth, reduction="sum")
-    accuracy = (correct / num_samples).tolist()
-    return Evaluation(dict(zip(subsets, accuracy, strict=True)), float(loss / num_samples))
+    correct = torch.zeros(len(models), len(subsets), dtype=torch.long, device=labels.device)
+    loss = torch.zeros(len(models), device=labels.device)
+    flats = [network.layout.pack(model).flat for model in models]
+    for start in range(0, len(labels), _CHUNK_SAMPLES):
+        chunk = {modality: x[start : start + _CHUNK_SAMPLES] for modality, x in inputs.items()}
+        truth = labels[start : start + _CHUNK_SAMPLES]
+
+        def count(flat: Tensor, chunk: dict[str, Tensor] = chunk, truth: Tensor = truth) -> tuple[Tensor, Tensor]:
+            parameters = Packed(network.layout, flat)
+            features = network.features(parameters, chunk)
+            logits = [network.classify(parameters, {m: features[m] for m in subset}) for subset in subsets.values()]
+            right = torch.stack([(prediction.argmax(dim=1) == truth).sum() for prediction in logits])
+            return right, functional.cross_entropy(logits[0], truth, reduction="sum")
+
+        if stacks:
+            right, lost = torch.vmap(count)(torch.stack(flats))
+        else:
+            right, lost = (torch.stack(values) for values in zip(*map(count, flats), strict=True))
+        correct += right
+        loss += lost
+    accuracies = (correct / len(labels)).tolist()
+    losses = (loss / len(labels)).tolist()
+    return [Evaluation(dict(zip(subsets, a, strict=True)), value) for a, value in zip(accuracies, losses, strict=True)]
+
+
+def evaluation_subset(samples: Samples, num_samples: int | None, seed: int) -> Samples:
+    """Return a fixed random subset of a test set: the same for every method, in the set's order."""
+    inputs, labels = samples
+    if num_samples is None or num_samples >= len(labels):
+        return samples
+    order = Stream(seed, "evaluation-subset").generator().permutation(len(labels))[:num_samples]
+    index = torch.from_numpy(order).sort().values
+    return {modality: x[index] for modality, x in inputs.items()}, labels[index]

@@ -6,7 +6,7 @@ trains nothing, so that the same clock runs without values. A faster executor ha
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from models.network import Network, Parameters
 from simulator.arrays import Samples
 from simulator.errors import TrainingError
 from simulator.randomness import Stream, torch_seed
-from simulator.training.evaluation import Evaluation, evaluate
+from simulator.training.evaluation import Evaluated, PendingEvaluation, evaluate
 from simulator.training.objective import Batch, Context, Noise, Objective
 from simulator.training.optimizer import Sgd
 from simulator.training.task import Deferred, Stint, Task, Trained, TrainingSpec, batch_positions, resolve
@@ -33,16 +33,16 @@ class Executor(Protocol):
         """Return the promise of a task's result; computes nothing yet."""
         ...
 
-    def merge(self, rule: Callable[[], State], unchanged: State) -> State:
-        """Return the server's state after a merge: what `rule` computes."""
+    def merge(self, rule: Callable[[], State], unchanged: State, needed: Sequence[Deferred] = ()) -> State:
+        """Return the server's state after a merge: what `rule` computes, which will ask for the results `needed`."""
         ...
 
     def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
         """Return a decision of the clock that depends on values, or what stands in where there are none."""
         ...
 
-    def evaluate(self, parameters: Parameters) -> Evaluation | None:
-        """Return the test metrics of a model, or None where nothing is trained."""
+    def evaluate(self, parameters: Parameters) -> PendingEvaluation | None:
+        """Return the promise of a model's test metrics, or None where nothing is trained."""
         ...
 
 
@@ -54,9 +54,9 @@ class TimingOnlyExecutor:
         del task
         return _Untrained()
 
-    def merge(self, rule: Callable[[], State], unchanged: State) -> State:
+    def merge(self, rule: Callable[[], State], unchanged: State, needed: Sequence[Deferred] = ()) -> State:
         """Return the state as it was."""
-        del rule
+        del rule, needed
         return unchanged
 
     def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
@@ -64,10 +64,9 @@ class TimingOnlyExecutor:
         del by_values
         return otherwise()
 
-    def evaluate(self, parameters: Parameters) -> Evaluation | None:
+    def evaluate(self, parameters: Parameters) -> None:
         """Return nothing: there is no model."""
         del parameters
-        return None
 
 
 class _Untrained:
@@ -97,9 +96,9 @@ class SequentialExecutor:
         """Return the promise of a task's result."""
         return _Pending(self, task)
 
-    def merge(self, rule: Callable[[], State], unchanged: State) -> State:
+    def merge(self, rule: Callable[[], State], unchanged: State, needed: Sequence[Deferred] = ()) -> State:
         """Return what `rule` computes."""
-        del unchanged
+        del unchanged, needed
         return rule()
 
     def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
@@ -107,9 +106,9 @@ class SequentialExecutor:
         del otherwise
         return by_values()
 
-    def evaluate(self, parameters: Parameters) -> Evaluation:
+    def evaluate(self, parameters: Parameters) -> Evaluated:
         """Return the test metrics of a model."""
-        return evaluate(self._network, parameters, *self._test)
+        return Evaluated(evaluate(self._network, parameters, *self._test))
 
     def train(self, task: Task) -> Trained:
         """Carry out a task.

@@ -49,8 +49,8 @@ class Trained:
     """All parameters: the trained groups changed, the others as they were at the start."""
     report: Values = field(default_factory=dict)
     """What the objective reports for upload."""
-    loss: float = 0.0
-    """Mean loss over the task's steps."""
+    loss: float | Tensor = 0.0
+    """Mean loss over the task's steps; 0-d on its device where nobody has read it back yet."""
 
 
 class Deferred(Protocol):

@@ -1,0 +1,218 @@
+"""The crew: worker processes of one thread each, and the jobs they share with the process that runs the clock.
+
+Who carries out a job never changes its result, so jobs go to whoever is free: workers take the oldest ones, and the main
+process, when it needs a result that nobody has begun, computes it itself.
+"""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections import deque
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
+from typing import Any, Protocol
+
+from simulator.errors import TrainingError
+
+is_supported = sys.platform != "win32"
+"""Whether worker processes can be had here; they need descriptors that travel through Unix sockets."""
+
+
+class Job(Protocol):
+    """Something to compute."""
+
+    is_done: bool
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody can still ask for its results."""
+        ...
+
+    def carry_out(self) -> None:
+        """Compute it here."""
+        ...
+
+    def message(self) -> tuple[str, object] | None:
+        """Return what a worker is asked, None where it cannot be sent now."""
+        ...
+
+    def accept(self, answer: Any) -> None:
+        """Take a worker's answer."""
+        ...
+
+
+class _Worker:
+    """A worker process, seen from here."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            paths = [path or os.getcwd() for path in sys.path]
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "simulator.training.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            )
+        self.connection = Connection(ours.detach())
+        self.jobs: dict[int, Job] = {}
+        self.setup: object = None
+
+
+class Crew:
+    """Worker processes, started when they are first wanted and kept from run to run; a context manager.
+
+    Args:
+        num_workers: processes beside this one.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        self._num_wanted = num_workers if is_supported else 0
+        self.workers: list[_Worker] = []
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.connection.close()
+        for worker in self.workers:
+            try:
+                worker.process.wait(timeout=1.0)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()  # busy with what nobody wants any more
+                worker.process.wait()
+        self.workers = []
+        self._num_wanted = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there are workers to be had."""
+        return self._num_wanted > 0
+
+    def start(self) -> None:
+        """Start the processes, if they are not there yet; they take seconds to come, and nobody waits for them."""
+        while len(self.workers) < self._num_wanted:
+            self.workers.append(_Worker())
+
+    def lose(self, worker: _Worker) -> None:
+        """Give up a worker that died."""
+        self._num_wanted -= 1
+        self.workers.remove(worker)
+        worker.connection.close()
+        worker.process.wait()
+
+
+class Shift:
+    """The jobs of one run.
+
+    Args:
+        crew: who helps; nobody before `begin`.
+        most_at_once: jobs that a worker holds, so that it never waits for the next.
+    """
+
+    def __init__(self, crew: Crew | None, most_at_once: int) -> None:
+        self._crew = crew
+        self._most_at_once = most_at_once
+        self._setup: bytes | None = None
+        self._descriptors: tuple[int, ...] = ()
+        self._queue: deque[Job] = deque()
+        self._number = 0
+
+    @property
+    def has_help(self) -> bool:
+        """Whether workers take jobs."""
+        return self._setup is not None
+
+    def begin(self, setup: object, descriptors: tuple[int, ...]) -> None:
+        """Let workers take jobs from now on.
+
+        Args:
+            setup: what a worker needs to know of this run.
+            descriptors: what it needs to open.
+        """
+        assert self._crew is not None
+        self._setup = pickle.dumps(setup)
+        self._descriptors = descriptors
+        self._crew.start()
+
+    def put(self, job: Job) -> None:
+        """Add a job; it is carried out when somebody has time, at the latest when it is needed."""
+        self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
+        self._queue.append(job)
+        self._feed()
+
+    def finish(self, job: Job) -> None:
+        """See to it that a job is done."""
+        self._collect(timeout_s=0.0)
+        while not job.is_done:
+            if job in self._queue:
+                self._queue.remove(job)
+                self._feed()
+                job.carry_out()
+            elif self._queue:
+                other = self._queue.popleft()
+                self._feed()
+                other.carry_out()
+            else:
+                self._collect(timeout_s=None)
+        self._collect(timeout_s=0.0)
+
+    def poll(self) -> None:
+        """Take in what workers have answered."""
+        self._collect(timeout_s=0.0)
+
+    def _feed(self) -> None:
+        if self._crew is None or self._setup is None:
+            return
+        for worker in list(self._crew.workers):
+            try:
+                while self._queue and len(worker.jobs) < self._most_at_once:
+                    message = self._queue[0].message()
+                    if message is None:
+                        return
+                    self._send(worker, message, self._queue.popleft())
+            except (BrokenPipeError, ConnectionResetError):
+                self._lose(worker)
+
+    def _send(self, worker: _Worker, message: tuple[str, object], job: Job) -> None:
+        if worker.setup is not self._setup:
+            worker.jobs.clear()  # left over from an earlier run
+            worker.connection.send(("setup", -1, self._setup))
+            for descriptor in self._descriptors:
+                send_handle(worker.connection, descriptor, worker.process.pid)
+            worker.setup = self._setup
+        self._number += 1
+        worker.jobs[self._number] = job
+        kind, body = message
+        worker.connection.send((kind, self._number, pickle.dumps(body)))
+
+    def _collect(self, timeout_s: float | None) -> None:
+        """Take in answers; with no time limit, wait for at least one."""
+        if self._crew is None or self._setup is None:
+            return
+        busy = {worker.connection: worker for worker in self._crew.workers if worker.jobs}
+        for connection in wait(list(busy), timeout_s) if busy else ():
+            assert isinstance(connection, Connection)
+            worker = busy[connection]
+            try:
+                while worker.jobs and connection.poll():
+                    self._take(worker, *connection.recv())
+            except (EOFError, ConnectionResetError):
+                self._lose(worker)
+        self._feed()
+
+    def _take(self, worker: _Worker, number: int, is_good: bool, answer: Any) -> None:
+        job = worker.jobs.pop(number, None)
+        if not is_good:
+            raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)
+        if job is not None:
+            job.accept(answer)
+
+    def _lose(self, worker: _Worker) -> None:
+        """Go on without a worker that died; its jobs are carried out by others."""
+        assert self._crew is not None
+        self._queue.extendleft(reversed(list(worker.jobs.values())))
+        self._crew.lose(worker)

@@ -1,0 +1,448 @@
+"""Trains many clients together: their parameters are rows of one bank, their steps one step.
+
+Rows may start from different versions, have different numbers of steps (the longest first, finished rows dropped) and
+windows of different sizes (padded and masked). The objective's pure functions run for all rows at once under
+`torch.func.vmap`, ordinary autograd goes backward through them, and one subtraction steps the whole bank. Shapes: G rows
+(clients), P parameters, S steps, B batch, W window.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.network import Network
+from models.packed import Packed
+from simulator.arrays import Samples
+from simulator.randomness import Stream, torch_seed
+from simulator.training.objective import Batch, Context, Objective
+from simulator.training.recording import Recorder
+from simulator.training.strategy import Strategy
+from simulator.training.task import Stint, Task, Trained, TrainingSpec, batch_positions, resolve
+from simulator.training.traits import Path, Traits, leaves_of, traits_of, tree_of
+from simulator.training.transfer import to_device
+
+Chain = Sequence[Task]
+"""Tasks of one local round, each after the first starting from the one before it."""
+
+
+class _Row:
+    """A chain under way."""
+
+    __slots__ = ("_tasks", "contexts", "finished", "flat", "losses", "momentum", "stint_index", "task")
+
+    def __init__(self, chain: Chain, flat: Tensor) -> None:
+        self._tasks = list(chain)
+        self.flat = flat
+        """[P] the parameters as they are now."""
+        self.finished: list[_Finished] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.task = self._tasks.pop(0)
+        self.stint_index = 0
+        self.momentum: Tensor | None = None
+        self.losses: list[tuple[Any, int]] = []
+        self.contexts: dict[Objective, tuple[_Stack, int]] = {}
+
+    @property
+    def stint(self) -> Stint:
+        return self.task.stints[self.stint_index]
+
+    def advance(self) -> bool:
+        """Go on to the next stint that there is; returns whether there is one."""
+        self.stint_index += 1
+        while self.stint_index >= len(self.task.stints):
+            self.finished.append(_Finished(self.flat, self.losses, self.contexts))
+            if not self._tasks:
+                return False
+            self._begin()
+        return True
+
+
+@dataclass(slots=True)
+class _Finished:
+    """A task that is trained and has yet to report."""
+
+    flat: Tensor
+    losses: list[tuple[Any, int]]
+    """Sum over the steps, and their number, of each stint."""
+    contexts: dict[Objective, tuple["_Stack", int]]
+    report: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    def trained(self, network: Network) -> Trained:
+        num_steps = sum(steps for _, steps in self.losses)
+        loss = sum(total for total, _ in self.losses) / num_steps if num_steps else 0.0
+        return Trained(Packed(network.layout, self.flat), self.report, loss)
+
+
+@dataclass(slots=True)
+class _Stack:
+    """What the rows of one stint look at besides their parameters, as named tensors."""
+
+    objective: Objective
+    traits: Traits
+    leaves: dict[Path, Tensor]
+    """Shared by all rows, or [G, ...]."""
+    shared: frozenset[Path]
+    """Leaves that are the same for all rows."""
+    window: dict[Path, Tensor] = field(default_factory=dict)
+    """The window's samples [G, W, ...], where they are needed."""
+
+    def rows(self, which: Sequence[int]) -> tuple[dict[Path, Tensor], dict[Path, Tensor]]:
+        """Return the leaves and the window of some rows."""
+        index = torch.tensor(which)
+        leaves = {p: v if p in self.shared else v[to_device(index, v.device)] for p, v in self.leaves.items()}
+        return leaves, {p: v[to_device(index, v.device)] for p, v in self.window.items()}
+
+
+class StackedTrainer:
+    """Trains chains of tasks together.
+
+    Args:
+        network: the network.
+        spec: batch size and optimiser.
+        seed: the run's seed, for the order of batches.
+        train: the training set.
+        strategy: how rows run.
+    """
+
+    def __init__(self, network: Network, spec: TrainingSpec, seed: int, train: Samples, strategy: Strategy) -> None:
+        self._network = network
+        self._spec = spec
+        self._seed = seed
+        self._inputs, self._labels = train
+        self._strategy = strategy
+        self._device = self._labels.device
+        self._recorder = Recorder(strategy.compiles) if strategy.records else None
+        self._traits: dict[Objective, Traits] = {}
+
+    def train(self, chains: Sequence[Chain]) -> list[list[Trained]]:
+        """Carry out chains of tasks; the first task of a chain starts from parameters that are there.
+
+        Losses are not checked here: one that is not finite is in `Trained.loss`.
+        """
+        layout = self._network.layout
+        rows = [_Row(chain, layout.pack(resolve(chain[0].start)).flat) for chain in chains]
+        waiting: dict[Objective, list[_Row]] = {}
+        for row in rows:
+            waiting.setdefault(row.stint.objective, []).append(row)
+        while waiting:
+            objective = next(iter(waiting))
+            members = waiting.pop(objective)
+            self._run_stint(objective, members)
+            for row in members:
+                if row.advance():
+                    waiting.setdefault(row.stint.objective, []).append(row)
+        finished = [task for row in rows for task in row.finished]
+        with torch.no_grad():
+            self._report(finished)
+        return [[task.trained(self._network) for task in row.finished] for row in rows]
+
+    def _run_stint(self, objective: Objective, rows: list[_Row]) -> None:
+        rows.sort(key=lambda row: -row.stint.num_steps)
+        bank = torch.stack([row.flat for row in rows])
+        with torch.no_grad():
+            stack = self._stack(objective, rows, bank)
+        batches = _Batches(self._seed, rows, self._spec.batch_size, self._device)
+        momentum = _momentum(rows, bank) if self._spec.optimizer.momentum > 0.0 else None
+        spans = self._network.layout.spans(objective.groups(self._network))
+        totals = torch.zeros(len(rows), device=self._device)
+        for step in range(rows[0].stint.num_steps):
+            num_rows, leaves = batches.at(step)
+            batch = self._gather(leaves, objective)
+            noise = self._noise(stack.traits, rows[:num_rows], step)
+            losses, *gradients = self._step(stack, spans, bank[:num_rows], batch, noise)
+            with torch.no_grad():
+                totals[:num_rows] += losses
+                for span, gradient in zip(spans, gradients, strict=True):
+                    kept = None if momentum is None else momentum[:num_rows, span]
+                    self._descend(bank[:num_rows, span], gradient, kept)
+        values = totals.tolist() if self._device.type == "cpu" else totals.unbind()
+        for position, row in enumerate(rows):
+            row.flat = bank[position]
+            row.momentum = None if momentum is None else momentum[position]
+            row.losses.append((values[position], row.stint.num_steps))
+            row.contexts[objective] = (stack, position)
+
+    def _descend(self, values: Tensor, gradient: Tensor, momentum: Tensor | None) -> None:
+        """Step in place as `simulator.training.optimizer.Sgd`; momentum starts from zeros, which is the same."""
+        optimizer = self._spec.optimizer
+        if optimizer.weight_decay > 0.0:
+            gradient = gradient + optimizer.weight_decay * values
+        if momentum is not None:
+            gradient = momentum.mul_(optimizer.momentum).add_(gradient)
+        values.sub_(gradient, alpha=optimizer.learning_rate)
+
+    def _step(
+        self,
+        stack: _Stack,
+        spans: tuple[slice, ...],
+        bank: Tensor,
+        batch: dict[Path, Tensor],
+        noise: Sequence[Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Return the losses [n] and, for every span, the gradients [n, span] of one step of the first n rows."""
+        leaves = {path: v if path in stack.shared else v[: len(bank)] for path, v in stack.leaves.items()}
+        paths = (*batch, *leaves)
+        function = partial(self._losses_and_gradients, stack, spans, paths, len(noise))
+        return self._run(("step", stack.objective, paths), function, (bank, *noise, *batch.values(), *leaves.values()))
+
+    def _losses_and_gradients(
+        self, stack: _Stack, spans: tuple[slice, ...], paths: tuple[Path, ...], num_noise: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        network, layout, objective = self._network, self._network.layout, stack.objective
+        bank, noise, values = tensors[0], tensors[1 : 1 + num_noise], tensors[1 + num_noise :]
+        runs = [bank[:, span].detach().requires_grad_() for span in spans]
+        trained = {
+            name: layout.shaped(column, name)
+            for span, run in zip(spans, runs, strict=True)
+            for name, column in _columns(layout.names_in(span), run, layout.shapes)
+        }
+        names, dims = tuple(trained), self._dims(stack, paths)
+
+        def loss(row: Tensor, *given: Tensor) -> Tensor:
+            parameters = _Over(dict(zip(names, given, strict=False)), Packed(layout, row))
+            batch, context = self._batch_and_context(paths, given[len(names) :])
+            return objective.loss(network, parameters, batch, context)
+
+        with torch.enable_grad(), self._strategy.autocast(self._device):
+            losses = self._lift(loss, (0, *(0 for _ in names), *dims))(bank, *trained.values(), *values)
+        gradients = torch.autograd.grad(losses.sum(), runs, materialize_grads=True)
+        if not stack.traits.modulates:
+            return losses.detach(), *gradients
+
+        def modulated(row: Tensor, *given: Tensor) -> dict[str, Tensor]:
+            own = {name: g for name, g in zip(names, given, strict=False)}
+            rest = given[len(names) :]
+            left = iter(rest[:num_noise])
+            batch, context = self._batch_and_context(paths, rest[num_noise:])
+            return dict(objective.modulate(network, own, Packed(layout, row), batch, context, lambda like: next(left)))
+
+        by_name = {
+            name: layout.shaped(column, name)
+            for span, gradient in zip(spans, gradients, strict=True)
+            for name, column in _columns(layout.names_in(span), gradient, layout.shapes)
+        }
+        with torch.no_grad():
+            dims = (0, *(0 for _ in names), *(0 for _ in noise), *dims)
+            changed = self._lift(modulated, dims)(bank, *by_name.values(), *noise, *values)
+            joined = [
+                torch.cat([layout.flattened(changed[name], name) for name in layout.names_in(span)], dim=1)
+                for span in spans
+            ]
+        return losses.detach(), *joined
+
+    def _stack(self, objective: Objective, rows: Sequence[_Row], bank: Tensor) -> _Stack:
+        """Return what the rows look at: the models they received, what was sent along, and what they prepare."""
+        broadcast = [leaves_of(row.task.broadcast) for row in rows]
+        if objective not in self._traits:
+            self._traits[objective] = traits_of(self._network, objective, rows[0].task.broadcast)
+        traits = self._traits[objective]
+        leaves: dict[Path, Tensor] = {}
+        shared: set[Path] = set()
+        for path in broadcast[0]:
+            self._add(leaves, shared, ("broadcast", *path), [sent[path] for sent in broadcast])
+        if traits.reads_received:
+            received = [self._network.layout.pack(row.task.received).flat for row in rows]
+            self._add(leaves, shared, ("received",), received)
+        stack = _Stack(objective, traits, leaves, frozenset(shared))
+        if traits.prepared or traits.reported:
+            stack.window = self._gather(_windows(rows, self._device), objective)
+        if traits.prepared:
+            function = partial(self._over_rows, stack, "prepare", traits.prepared)
+            prepared = self._values("prepare", stack, bank, stack.leaves, stack.window, function)
+            stack.leaves |= {("prepared", *path): value for path, value in prepared.items()}
+        return stack
+
+    def _add(self, leaves: dict[Path, Tensor], shared: set[Path], path: Path, values: Sequence[Tensor]) -> None:
+        first = values[0]
+        if all(value is first for value in values):
+            shared.add(path)
+            leaves[path] = first.to(self._device)
+        else:
+            leaves[path] = torch.stack([value.to(self._device) for value in values])
+
+    def _report(self, finished: Sequence[_Finished]) -> None:
+        """Let every objective report, for all rows that were prepared together at once."""
+        together: dict[int, tuple[_Stack, list[tuple[_Finished, int]]]] = {}
+        for task in finished:
+            for stack, position in task.contexts.values():
+                if stack.traits.reported:
+                    together.setdefault(id(stack), (stack, []))[1].append((task, position))
+        for stack, members in together.values():
+            leaves, window = stack.rows([position for _, position in members])
+            bank = torch.stack([task.flat for task, _ in members])
+            function = partial(self._over_rows, stack, "report", stack.traits.reported)
+            reported = self._values("report", stack, bank, leaves, window, function)
+            for position, (task, _) in enumerate(members):
+                task.report |= tree_of({path: value[position] for path, value in reported.items()})
+
+    def _values(
+        self,
+        what: str,
+        stack: _Stack,
+        bank: Tensor,
+        leaves: dict[Path, Tensor],
+        window: dict[Path, Tensor],
+        function: Callable[..., tuple[Tensor, ...]],
+    ) -> dict[Path, Tensor]:
+        """Return what the objective prepares or reports [n, ...] from the parameters [n, P] and the whole window."""
+        paths = (*window, *leaves)
+        wanted = stack.traits.prepared if what == "prepare" else stack.traits.reported
+        tensors = (bank, *window.values(), *leaves.values())
+        values = self._run((what, stack.objective, paths), partial(function, paths), tensors)
+        return dict(zip(wanted, values, strict=True))
+
+    def _over_rows(
+        self, stack: _Stack, what: str, wanted: tuple[Path, ...], paths: tuple[Path, ...], *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        def of_row(row: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            window, context = self._batch_and_context(paths, given)
+            parameters = Packed(self._network.layout, row)
+            values = leaves_of(getattr(stack.objective, what)(self._network, parameters, window, context))
+            return tuple(values[path] for path in wanted)
+
+        with torch.no_grad():
+            values: tuple[Tensor, ...] = self._lift(of_row, (0, *self._dims(stack, paths)))(*tensors)
+        return values
+
+    def _batch_and_context(self, paths: tuple[Path, ...], given: Sequence[Tensor]) -> tuple[Batch, Context]:
+        """Return one row's batch and context from its tensors."""
+        inputs: dict[str, Tensor] = {}
+        one: dict[str, Tensor] = {}
+        trees: dict[str, dict[Path, Tensor]] = {"broadcast": {}, "prepared": {}}
+        for path, value in zip(paths, given, strict=True):
+            if path[0] == "inputs":
+                inputs[path[1]] = value
+            elif path[0] in trees:
+                trees[path[0]][path[1:]] = value
+            else:
+                one[path[0]] = value
+        batch = Batch(inputs, one["labels"], one["positions"], one.get("mask"))
+        received = Packed(self._network.layout, one["received"]) if "received" in one else {}
+        return batch, Context(received, tree_of(trees["broadcast"]), tree_of(trees["prepared"]))
+
+    def _gather(self, leaves: dict[Path, Tensor], objective: Objective) -> dict[Path, Tensor]:
+        """Return the samples at an index [n, B], with the rest of what a batch is."""
+        index = leaves.pop(("index",))
+        wanted = [m for m in self._network.modalities if m in objective.modalities]
+        inputs: dict[Path, Tensor] = {("inputs", m): self._strategy.laid_out(self._inputs[m][index]) for m in wanted}
+        return {**inputs, ("labels",): self._labels[index], **leaves}
+
+    def _noise(self, traits: Traits, rows: Sequence[_Row], step: int) -> list[Tensor]:
+        """Return the normal numbers [n, ...] of a step; each row's are its own, drawn on the CPU."""
+        if not traits.noise_shapes:
+            return []
+        drawn: list[list[Tensor]] = []
+        for row in rows:
+            stream = Stream(self._seed, "noise", row.task.client, row.stint.phase)
+            seed = torch_seed(stream, row.task.window, row.stint.first_step + step)
+            generator = torch.Generator().manual_seed(seed)
+            drawn.append([torch.randn(shape, generator=generator) for shape in traits.noise_shapes])
+        return [to_device(torch.stack(numbers), self._device) for numbers in zip(*drawn, strict=True)]
+
+    def _dims(self, stack: _Stack, paths: tuple[Path, ...]) -> tuple[int | None, ...]:
+        return tuple(None if path in stack.shared else 0 for path in paths)
+
+    def _lift(self, function: Callable[..., Any], dims: tuple[int | None, ...]) -> Callable[..., Any]:
+        """Return a function of one row as a function of stacked rows."""
+        return torch.vmap(function, in_dims=dims) if self._strategy.stacks else partial(_alone, function, dims)
+
+    def _run(
+        self, key: tuple[Any, ...], function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        return function(*tensors) if self._recorder is None else self._recorder.run(key, function, tensors)
+
+
+class _Batches:
+    """The mini-batches of a stint, for all its rows and steps at once."""
+
+    def __init__(self, seed: int, rows: Sequence[_Row], batch_size: int, device: torch.device) -> None:
+        by_row = [batch_positions(seed, row.task, row.stint, batch_size) for row in rows]
+        num_steps = len(by_row[0])
+        self._num_rows = [sum(len(steps) > step for steps in by_row) for step in range(num_steps)]
+        self._sizes = np.zeros((len(rows), num_steps), dtype=np.int64)
+        longest = max((len(p) for steps in by_row for p in steps), default=0)
+        positions = np.zeros((len(rows), num_steps, longest), dtype=np.int64)
+        for r, steps in enumerate(by_row):
+            for s, at in enumerate(steps):
+                positions[r, s, : len(at)] = at
+                self._sizes[r, s] = len(at)
+        index = np.stack([row.task.samples[positions[r]] for r, row in enumerate(rows)])
+        self._positions = to_device(torch.from_numpy(positions), device)
+        self._index = to_device(torch.from_numpy(index), device)
+        self._device = device
+
+    def at(self, step: int) -> tuple[int, dict[Path, Tensor]]:
+        """Return how many rows take part in a step, and its index, positions and mask [n, B]."""
+        num_rows = self._num_rows[step]
+        sizes = self._sizes[:num_rows, step]
+        cut = (slice(num_rows), step, slice(int(sizes.max())))
+        leaves = {("index",): self._index[cut], ("positions",): self._positions[cut]}
+        return num_rows, leaves | _mask(sizes, self._device)
+
+
+def _windows(rows: Sequence[_Row], device: torch.device) -> dict[Path, Tensor]:
+    """Return the index, positions and mask [G, W] of the rows' whole windows."""
+    sizes = np.array([len(row.task.samples) for row in rows])
+    index = np.zeros((len(rows), sizes.max()), dtype=np.int64)
+    for r, row in enumerate(rows):
+        index[r, : sizes[r]] = row.task.samples
+        index[r, sizes[r] :] = row.task.samples[0]
+    positions = np.broadcast_to(np.arange(index.shape[1]), index.shape).copy()
+    leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
+    return {path: to_device(value, device) for path, value in leaves.items()} | _mask(sizes, device)
+
+
+def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", device: torch.device) -> dict[Path, Tensor]:
+    """Return the mask [n, B] of rows of these sizes; none where all are alike."""
+    longest = sizes.max()
+    if (sizes == longest).all():
+        return {}
+    mask = (np.arange(longest) < sizes[:, None]).astype(np.float32)
+    return {("mask",): to_device(torch.from_numpy(mask), device)}
+
+
+def _momentum(rows: Sequence[_Row], bank: Tensor) -> Tensor:
+    kept = [row.momentum for row in rows]
+    return torch.stack([torch.zeros_like(bank[0]) if momentum is None else momentum for momentum in kept])
+
+
+def _columns(names: Sequence[str], run: Tensor, shapes: Mapping[str, torch.Size]) -> list[tuple[str, Tensor]]:
+    """Return a span's parameters [n, numel]; one split, whose backward pass is one concatenation."""
+    return list(zip(names, torch.split(run, [shapes[name].numel() for name in names], dim=1), strict=True))
+
+
+def _alone(function: Callable[..., Any], dims: tuple[int | None, ...], *tensors: Tensor) -> Any:
+    """Run a function of one row on a stack of one row."""
+    (result,) = (function(*(t if dim is None else t[0] for t, dim in zip(tensors, dims, strict=True))),)
+    if isinstance(result, Tensor):
+        return result.unsqueeze(0)
+    if isinstance(result, dict):
+        return {name: value.unsqueeze(0) for name, value in result.items()}
+    return tuple(value.unsqueeze(0) for value in result)
+
+
+class _Over(Mapping[str, Tensor]):
+    """The trained parameters over those that stay as they are."""
+
+    __slots__ = ("_frozen", "_trained")
+
+    def __init__(self, trained: dict[str, Tensor], frozen: Packed) -> None:
+        self._trained = trained
+        self._frozen = frozen
+
+    def __getitem__(self, name: str) -> Tensor:
+        value = self._trained.get(name)
+        return self._frozen[name] if value is None else value
+
+    def __iter__(self) -> Any:
+        return iter(self._frozen)
+
+    def __len__(self) -> int:
+        return len(self._frozen)

@@ -1,0 +1,117 @@
+"""How training runs on this machine, and the written rule that decides it.
+
+Nothing here is timed at run time: the same scenario on the same device takes the same path and gives the same bytes.
+
+    batch statistics in the network        looped: a padded batch would change them
+    convolutions on a CPU                  looped, channels last: stacked convolutions are slower than one after the other
+    convolutions on a GPU, rows > 16 MB    looped: a client fills the device by itself
+    rows > 4 MB on a CPU                   looped: products that large gain nothing from a stack
+    else                                   stacked, in groups of 16 on a CPU and of 128 on a GPU
+
+`interlude calibrate` measures whether the rule is right for a machine, and prints what to set where it is not.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor
+
+from models.network import Network
+
+_CPU_GROUP = 16
+_GPU_GROUP = 128
+_CPU_ROW_BYTES = 4 << 20
+_GPU_ROW_BYTES = 16 << 20
+
+
+class ExecutorSpec(BaseModel):
+    """The ``executor`` section of a scenario: how training is carried out. It changes no event of the clock."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["auto", "batched", "sequential"] = Field(
+        "auto", description="auto: batched; sequential: one client after the other, the plain reference"
+    )
+    strategy: Literal["auto", "stacked", "looped"] = Field(
+        "auto",
+        description="stacked: clients' parameters in one bank; looped: one client after the other; auto: by rule",
+    )
+    group_size: PositiveInt | None = Field(None, description="most clients in a stack; unset: by rule")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: forward and backward passes under autocast; parameters stay float32"
+    )
+    compile: bool = Field(
+        False, description="stacked steps compiled by TorchInductor: seconds per shape, for runs of an hour and more"
+    )
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How the rows of a group are trained."""
+
+    stacks: bool
+    """Whether a group is a stack; else it is one client."""
+    group_size: int
+    reason: str
+    channels_last: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    records: bool = False
+    """Whether steps that run often are recorded."""
+    compiles: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is called, e.g. ``stacked in groups of 16``."""
+        how = f"stacked in groups of {self.group_size}" if self.stacks else "looped"
+        extras = [
+            "channels last" if self.channels_last else "",
+            "bfloat16" if self.precision == "bfloat16" else "",
+            "compiled" if self.compiles else "",
+        ]
+        return ", ".join([how, *filter(None, extras)])
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """Return the context of a forward pass."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def laid_out(self, inputs: Tensor) -> Tensor:
+        """Return inputs [n, B, *shape] in the memory order that convolutions want."""
+        if self.channels_last and inputs.dim() == 5:
+            return inputs[0].contiguous(memory_format=torch.channels_last).unsqueeze(0)
+        return inputs
+
+
+def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device) -> Strategy:
+    """Return the strategy that the scenario names, or the rule's."""
+    stacks, reason = _by_rule(network, device)
+    if spec.strategy != "auto":
+        stacks, reason = spec.strategy == "stacked", "as the scenario says"
+    if network.has_batch_statistics and stacks:
+        stacks, reason = False, "batch statistics cannot be padded"
+    is_cpu = device.type == "cpu"
+    return Strategy(
+        stacks=stacks,
+        group_size=(spec.group_size or (_CPU_GROUP if is_cpu else _GPU_GROUP)) if stacks else 1,
+        reason=reason,
+        channels_last=not stacks and network.has_convolutions,
+        precision=spec.precision,
+        records=stacks and is_cpu,
+        compiles=stacks and spec.compile,
+    )
+
+
+def _by_rule(network: Network, device: torch.device) -> tuple[bool, str]:
+    row_bytes = sum(network.group_bytes.values())
+    is_cpu = device.type == "cpu"
+    if network.has_batch_statistics:
+        return False, "batch statistics cannot be padded"
+    if network.has_convolutions and is_cpu:
+        return False, "stacked convolutions are slower than one after the other on a CPU"
+    if row_bytes > (_CPU_ROW_BYTES if is_cpu else _GPU_ROW_BYTES):
+        return False, f"{row_bytes / 1e6:.0f} MB of parameters per client gain nothing from a stack"
+    return True, "small products: many clients share every operation"
