@@ -90,6 +90,7 @@ class BatchedExecutor:
         self._num_submitted += 1
         if len(self._waiting) >= self._wave_size:
             self._launch([])
+            self._shift.poll()
         return pending
 
     def merge(self, rule: Callable[[], State], unchanged: State, needed: Sequence[Deferred] = ()) -> State:
@@ -125,6 +126,7 @@ class BatchedExecutor:
             job = _EvaluationJob(self, self._evaluations)
             self._evaluations = []
             self._shift.put(job)
+            self._shift.poll()
             if not self._shift.has_help:
                 self._shift.finish(job)
 

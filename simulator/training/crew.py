@@ -20,6 +20,9 @@ is_supported = sys.platform != "win32"
 """Whether worker processes can be had here; they need descriptors that travel through Unix sockets."""
 
 
+_COMMAND = "from simulator.training.worker import main; main()"
+
+
 class Job(Protocol):
     """Something to compute."""
 
@@ -51,7 +54,7 @@ class _Worker:
         with theirs:
             paths = [path or os.getcwd() for path in sys.path]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "simulator.training.worker", str(theirs.fileno())],
+                [sys.executable, "-c", _COMMAND, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
@@ -59,6 +62,8 @@ class _Worker:
         self.connection = Connection(ours.detach())
         self.jobs: dict[int, Job] = {}
         self.setup: object = None
+        self.is_here = False
+        """Whether the process has come up and takes messages."""
 
 
 class Crew:
@@ -142,7 +147,6 @@ class Shift:
         """Add a job; it is carried out when somebody has time, at the latest when it is needed."""
         self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
         self._queue.append(job)
-        self._feed()
 
     def finish(self, job: Job) -> None:
         """See to it that a job is done."""
@@ -161,13 +165,13 @@ class Shift:
         self._collect(timeout_s=0.0)
 
     def poll(self) -> None:
-        """Take in what workers have answered."""
+        """Take in what workers have answered, and give them more to do."""
         self._collect(timeout_s=0.0)
 
     def _feed(self) -> None:
         if self._crew is None or self._setup is None:
             return
-        for worker in list(self._crew.workers):
+        for worker in [worker for worker in self._crew.workers if worker.is_here]:
             try:
                 while self._queue and len(worker.jobs) < self._most_at_once:
                     message = self._queue[0].message()
@@ -193,18 +197,19 @@ class Shift:
         """Take in answers; with no time limit, wait for at least one."""
         if self._crew is None or self._setup is None:
             return
-        busy = {worker.connection: worker for worker in self._crew.workers if worker.jobs}
+        busy = {worker.connection: worker for worker in self._crew.workers if worker.jobs or not worker.is_here}
         for connection in wait(list(busy), timeout_s) if busy else ():
             assert isinstance(connection, Connection)
             worker = busy[connection]
             try:
-                while worker.jobs and connection.poll():
+                while connection.poll():
                     self._take(worker, *connection.recv())
             except (EOFError, ConnectionResetError):
                 self._lose(worker)
         self._feed()
 
     def _take(self, worker: _Worker, number: int, is_good: bool, answer: Any) -> None:
+        worker.is_here = True
         job = worker.jobs.pop(number, None)
         if not is_good:
             raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)

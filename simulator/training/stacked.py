@@ -19,12 +19,14 @@ from models.network import Network
 from models.packed import Packed
 from simulator.arrays import Samples
 from simulator.randomness import Stream, torch_seed
-from simulator.training.objective import Batch, Context, Objective
+from simulator.training.objective import Batch, Context, Objective, Proximal
 from simulator.training.recording import Recorder
 from simulator.training.strategy import Strategy
 from simulator.training.task import Stint, Task, Trained, TrainingSpec, batch_positions, resolve
 from simulator.training.traits import Path, Traits, leaves_of, traits_of, tree_of
 from simulator.training.transfer import to_device
+
+_RECEIVED: Path = ("received",)
 
 Chain = Sequence[Task]
 """Tasks of one local round, each after the first starting from the one before it."""
@@ -196,6 +198,7 @@ class StackedTrainer:
         self, stack: _Stack, spans: tuple[slice, ...], paths: tuple[Path, ...], num_noise: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         network, layout, objective = self._network, self._network.layout, stack.objective
+        plain, mu = (objective.inner, objective.mu) if isinstance(objective, Proximal) else (objective, 0.0)
         bank, noise, values = tensors[0], tensors[1 : 1 + num_noise], tensors[1 + num_noise :]
         runs = [bank[:, span].detach().requires_grad_() for span in spans]
         trained = {
@@ -208,13 +211,18 @@ class StackedTrainer:
         def loss(row: Tensor, *given: Tensor) -> Tensor:
             parameters = _Over(dict(zip(names, given, strict=False)), Packed(layout, row))
             batch, context = self._batch_and_context(paths, given[len(names) :])
-            return objective.loss(network, parameters, batch, context)
+            return plain.loss(network, parameters, batch, context)
 
         with torch.enable_grad(), self._strategy.autocast(self._device):
-            losses = self._lift(loss, (0, *(0 for _ in names), *dims))(bank, *trained.values(), *values)
+            losses = self._lift(loss, (0, *(0 for _ in names), *dims), len(bank))(bank, *trained.values(), *values)
         gradients = torch.autograd.grad(losses.sum(), runs, materialize_grads=True)
+        losses = losses.detach()
+        if mu > 0.0:  # the proximal term of all rows and parameters at once, without a detour through autograd
+            drifts = [bank[:, span] - values[paths.index(_RECEIVED)][..., span] for span in spans]
+            losses = losses + sum(0.5 * mu * drift.square().sum(dim=1) for drift in drifts)
+            gradients = tuple(g + mu * drift for g, drift in zip(gradients, drifts, strict=True))
         if not stack.traits.modulates:
-            return losses.detach(), *gradients
+            return losses, *gradients
 
         def modulated(row: Tensor, *given: Tensor) -> dict[str, Tensor]:
             own = {name: g for name, g in zip(names, given, strict=False)}
@@ -230,12 +238,12 @@ class StackedTrainer:
         }
         with torch.no_grad():
             dims = (0, *(0 for _ in names), *(0 for _ in noise), *dims)
-            changed = self._lift(modulated, dims)(bank, *by_name.values(), *noise, *values)
+            changed = self._lift(modulated, dims, len(bank))(bank, *by_name.values(), *noise, *values)
             joined = [
                 torch.cat([layout.flattened(changed[name], name) for name in layout.names_in(span)], dim=1)
                 for span in spans
             ]
-        return losses.detach(), *joined
+        return losses, *joined
 
     def _stack(self, objective: Objective, rows: Sequence[_Row], bank: Tensor) -> _Stack:
         """Return what the rows look at: the models they received, what was sent along, and what they prepare."""
@@ -249,7 +257,7 @@ class StackedTrainer:
             self._add(leaves, shared, ("broadcast", *path), [sent[path] for sent in broadcast])
         if traits.reads_received:
             received = [self._network.layout.pack(row.task.received).flat for row in rows]
-            self._add(leaves, shared, ("received",), received)
+            self._add(leaves, shared, _RECEIVED, received)
         stack = _Stack(objective, traits, leaves, frozenset(shared))
         if traits.prepared or traits.reported:
             stack.window = self._gather(_windows(rows, self._device), objective)
@@ -308,7 +316,7 @@ class StackedTrainer:
             return tuple(values[path] for path in wanted)
 
         with torch.no_grad():
-            values: tuple[Tensor, ...] = self._lift(of_row, (0, *self._dims(stack, paths)))(*tensors)
+            values: tuple[Tensor, ...] = self._lift(of_row, (0, *self._dims(stack, paths)), len(tensors[0]))(*tensors)
         return values
 
     def _batch_and_context(self, paths: tuple[Path, ...], given: Sequence[Tensor]) -> tuple[Batch, Context]:
@@ -349,9 +357,9 @@ class StackedTrainer:
     def _dims(self, stack: _Stack, paths: tuple[Path, ...]) -> tuple[int | None, ...]:
         return tuple(None if path in stack.shared else 0 for path in paths)
 
-    def _lift(self, function: Callable[..., Any], dims: tuple[int | None, ...]) -> Callable[..., Any]:
+    def _lift(self, function: Callable[..., Any], dims: tuple[int | None, ...], num_rows: int) -> Callable[..., Any]:
         """Return a function of one row as a function of stacked rows."""
-        return torch.vmap(function, in_dims=dims) if self._strategy.stacks else partial(_alone, function, dims)
+        return torch.vmap(function, in_dims=dims) if num_rows > 1 else partial(_alone, function, dims)
 
     def _run(
         self, key: tuple[Any, ...], function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]

@@ -75,6 +75,10 @@ class SentChain:
     tasks: tuple[SentTask, ...]
 
 
+HERE = 0
+"""The number of the first answer, which says that the process has come up."""
+
+
 class Arrays:
     """Tensors as numpy arrays, which are cheap to send; one that many tasks share is sent once."""
 
@@ -180,6 +184,7 @@ def serve(connection: Connection) -> None:
     messages: SimpleQueue[tuple[str, int, Any] | None] = SimpleQueue()
     threading.Thread(target=read, args=(connection, messages), daemon=True).start()
     worker: Worker | None = None
+    connection.send((HERE, True, None))
     while (message := messages.get()) is not None:
         kind, number, body = message
         try:

@@ -1,0 +1,270 @@
+"""Every method under every way to train: the same results as the plain sequential reference, and the same events."""
+
+import dataclasses
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+import simulator.experiment
+import simulator.training.batched as batched
+import simulator.training.recording as recording
+from models.network import ModelSpec, Network
+from simulator import parse_scenario, run_scenario
+from simulator.errors import TrainingError
+from simulator.methods import METHODS
+from simulator.training.batched import BatchedExecutor
+from simulator.training.crew import Crew
+from simulator.training.executor import SequentialExecutor
+from simulator.training.objective import CrossEntropy
+from simulator.training.optimizer import OptimizerSpec
+from simulator.training.stacked import StackedTrainer
+from simulator.training.strategy import ExecutorSpec, Strategy, choose_strategy
+from simulator.training.task import Stint, Task, TrainingSpec, resolve
+
+TOLERANCE = 1e-4
+"""Largest difference from the reference, relative to what training changed; float32 leaves about 1e-5."""
+
+STACKED = Strategy(stacks=True, group_size=64, reason="test")
+STRATEGIES = {
+    "stacked": STACKED,
+    "recorded": dataclasses.replace(STACKED, records=True),
+    "looped": Strategy(stacks=False, group_size=1, reason="test"),
+}
+
+
+class Witness(SequentialExecutor):
+    """The reference, which keeps the tasks that it carried out, and their results."""
+
+    seen: list
+
+    def train(self, task):
+        trained = super().train(task)
+        self.seen.append((dataclasses.replace(task, start=resolve(task.start)), trained))
+        Witness.last = self
+        return trained
+
+
+@pytest.fixture(scope="module")
+def witnessed(tmp_path_factory, scenario_with):
+    """Return a function from a method to the reference executor of a small ragged run and the tasks it carried out."""
+    runs = tmp_path_factory.mktemp("runs")
+    known = {}
+
+    def witness(name):
+        if name not in known:
+            scenario = ragged(scenario_with, {"name": name}, kind="sequential")
+            Witness.seen = []
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(simulator.experiment, "SequentialExecutor", Witness)
+                run_scenario(scenario, runs=runs, device="cpu")
+            known[name] = (Witness.last, Witness.seen)
+        return known[name]
+
+    return witness
+
+
+def ragged(scenario_with, method, **executor):
+    """Return a scenario whose clients differ in samples, steps and modalities, some of whose uploads break off."""
+    changes = {
+        "methods": [method],
+        "executor": executor,
+        "clients": {"count": 7, "multimodal_fraction": 0.75},
+        "data.partition": {"kind": "dirichlet", "alpha": 1.0},
+        "world.faults": {"dropout_probability": 0.1},
+        "world.arrival.gray.jitter_sigma": 0.5,
+        "training": {
+            "local_epochs": 1,
+            "batch_size": 64,
+            "optimizer": {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.001},
+        },
+        "until": {"simulated_s": 45},
+    }
+    if method["name"] == "pow-d":
+        changes["methods"] = [{**method, "candidates": 5, "server": {"rule": "barrier", "clients_per_round": 3}}]
+    return parse_scenario(scenario_with(changes))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_strategy_equals_the_reference(method, strategy, witnessed, monkeypatch):
+    monkeypatch.setattr(recording, "_USES_BEFORE_RECORDING", 0)
+    executor, seen = witnessed(method)
+    tasks = [task for task, _ in seen][:24]
+    trainer = StackedTrainer(
+        executor._network, executor._spec, executor._seed, (executor._inputs, executor._labels), STRATEGIES[strategy]
+    )
+    groups = [tasks] if STRATEGIES[strategy].stacks else [[task] for task in tasks]
+    results = [chain[0] for group in groups for chain in trainer.train([[task] for task in group])]
+    assert len({len(task.samples) for task in tasks}) > 1
+    for task, (_, expected), trained in zip(tasks, seen, results, strict=False):
+        start = task.start
+        moved = max((expected.parameters[n] - start[n]).abs().max().item() for n in start)
+        apart = max((expected.parameters[n] - trained.parameters[n]).abs().max().item() for n in start)
+        assert apart <= TOLERANCE * moved, task.label
+        assert trained.loss == pytest.approx(expected.loss, rel=1e-4)
+        assert {name: set(values) for name, values in trained.report.items()} == {
+            name: set(values) for name, values in expected.report.items()
+        }
+        for name, values in expected.report.items():
+            for modality, value in values.items():
+                torch.testing.assert_close(trained.report[name][modality], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, tmp_path, scenario_with):
+    orders = set()
+    for number, executor in enumerate(
+        [{"kind": "sequential"}, {}, {"group_size": 2}, {"strategy": "looped"}, {"strategy": "stacked", "group_size": 5}]
+    ):
+        (record,) = run_scenario(
+            ragged(scenario_with, {"name": method}, **executor), runs=tmp_path / str(number), device="cpu", workers=1
+        )
+        orders.add(record.info["totals"]["order_sha256"])
+    assert len(orders) == 1
+
+
+@pytest.mark.parametrize("method", ["fedavg", "mba", "bmsfed", "fedogm"])
+def test_the_number_of_processes_changes_no_byte(method, tmp_path, scenario_with, monkeypatch):
+    monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
+    scenario = ragged(scenario_with, {"name": method}, group_size=2)
+    written = []
+    for workers in (1, 3):
+        (record,) = run_scenario(scenario, runs=tmp_path / str(workers), device="cpu", workers=workers)
+        written.append((record.path / "metrics.csv").read_bytes())
+    assert written[0] == written[1]
+
+
+SHAPES = {"a": (6,), "b": (4,)}
+JOINT = CrossEntropy(("a", "b"))
+
+
+@pytest.fixture
+def network():
+    return Network(ModelSpec(encoder="mlp", width=5), SHAPES, num_classes=3)
+
+
+@pytest.fixture
+def executor(network):
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randn(60, *shape, generator=generator) for m, shape in SHAPES.items()}
+    samples = inputs, torch.randint(3, (60,), generator=generator)
+    spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1))
+    return BatchedExecutor(network, spec, 0, samples, samples, choose_strategy(ExecutorSpec(), network, CPU))
+
+
+CPU = torch.device("cpu")
+
+
+def model_of(network, seed=1):
+    return network.layout.pack(network.initial_parameters(torch.Generator().manual_seed(seed), CPU))
+
+
+def task_of(model, client=0, start=None, num_steps=2):
+    return Task(
+        client=client,
+        window=0,
+        version=0,
+        stints=(Stint(JOINT, num_steps, "joint"),),
+        samples=np.arange(client * 5, client * 5 + 5),
+        start=model if start is None else start,
+        received=model,
+    )
+
+
+def live_models(network):
+    """Return how many vectors of this network's parameters are alive, by the storage they look at."""
+    gc.collect()
+    size = network.layout.size
+    tensors = [o for o in gc.get_objects() if isinstance(o, torch.Tensor) and o.device.type == "cpu"]
+    return len({t.untyped_storage().data_ptr() for t in tensors if t.dim() == 1 and t.numel() == size})
+
+
+def test_one_result_that_is_needed_trains_all_that_are_ready(network, executor):
+    model = model_of(network)
+    promises = [executor.submit(task_of(model, client)) for client in range(4)]
+    promises[2].result()
+    assert all(promise.is_done for promise in promises)
+
+
+def test_a_task_that_starts_from_another_is_trained_in_the_same_wave(network, executor):
+    model = model_of(network)
+    first = executor.submit(task_of(model, 1))
+    second = executor.submit(task_of(model, 1, start=first))
+    other = executor.submit(task_of(model, 2))
+    expected = executor.trainer.train([[task_of(model, 1), task_of(model, 1)]])[0]
+    torch.testing.assert_close(second.result().parameters.flat, expected[1].parameters.flat)
+    torch.testing.assert_close(first.result().parameters.flat, expected[0].parameters.flat)
+    assert other.is_done
+
+
+def test_nobody_trains_what_nobody_can_ask_for(network, executor):
+    model = model_of(network)
+    kept = executor.submit(task_of(model, 0))
+    executor.submit(task_of(model, 1))
+    trained = []
+    train = executor.trainer.train
+    executor.trainer.train = lambda chains: trained.extend(task.client for chain in chains for task in chain) or train(
+        chains
+    )
+    kept.result()
+    assert trained == [0]
+
+
+def test_versions_that_nobody_needs_are_freed(network, executor):
+    before = live_models(network)
+    model = model_of(network)
+    for _ in range(5):
+        promises = [executor.submit(task_of(model, client)) for client in range(3)]
+        model = network.layout.pack({n: v.clone() for n, v in promises[0].result().parameters.items()})
+        del promises
+    assert live_models(network) - before == 1
+
+
+def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, executor, monkeypatch):
+    monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
+    with Crew(1) as crew:
+        helped = BatchedExecutor(
+            network, executor._spec, 0, executor.trainer_samples, executor.test, executor.strategy, crew
+        )
+        model = model_of(network)
+        promises = [helped.submit(task_of(model, client)) for client in range(10)]
+        kept = promises[9].result().parameters["head.a.weight"]
+        for promise in promises:
+            promise.result()
+        del promise, promises, model
+        gc.collect()
+        assert helped.arena.num_live <= 1
+        expected = executor.trainer.train([[task_of(model_of(network), 9)]])[0][0].parameters["head.a.weight"]
+        torch.testing.assert_close(kept, expected)
+
+
+def test_a_loss_that_is_not_finite_names_client_and_task(network, executor):
+    spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=1e30))
+    samples = (executor.trainer._inputs, executor.trainer._labels)
+    diverging = BatchedExecutor(network, spec, 0, samples, samples, executor.strategy)
+    with pytest.raises(TrainingError, match=r"client 2, local round 0, task 'joint' from model version 0"):
+        diverging.submit(task_of(model_of(network), 2, num_steps=6)).result()
+
+
+def test_evaluations_wait_for_each_other_and_equal_those_of_the_reference(network, executor):
+    models = [model_of(network, seed) for seed in range(3)]
+    pending = [executor.evaluate(model) for model in models]
+    assert not any(evaluation.is_ready for evaluation in pending)
+    samples = (executor.trainer._inputs, executor.trainer._labels)
+    reference = SequentialExecutor(network, executor._spec, 0, samples, executor.test)
+    for model, evaluation in zip(models, pending, strict=True):
+        expected = reference.evaluate(model).result()
+        assert evaluation.result().accuracy == pytest.approx(expected.accuracy)
+        assert evaluation.result().loss == pytest.approx(expected.loss)
+
+
+def test_the_rule_loops_where_a_stack_would_not_pay_or_would_be_wrong():
+    image = {"a": (1, 8, 8)}
+    conv = Network(ModelSpec(encoder="conv4", width=8), image, 3)
+    normed = Network(ModelSpec(encoder="conv4", width=8, norm="batch"), image, 3)
+    small = Network(ModelSpec(encoder="mlp", width=8), image, 3)
+    large = Network(ModelSpec(encoder="mlp", width=2048), image, 3)
+    assert [choose_strategy(ExecutorSpec(), n, CPU).stacks for n in (small, conv, normed, large)] == [True] + [False] * 3
+    assert not choose_strategy(ExecutorSpec(strategy="stacked"), normed, CPU).stacks
