@@ -1,0 +1,336 @@
+# ruff: noqa: T201
+"""Client-trainings per host second against a plain PyTorch loop. Run by hand: python tests/benchmarks/bench_training.py
+
+For each workload, in turns within outer rounds, all on one thread:
+
+* the plain loop (the reference) and a tuned loop;
+* the executor alone: the tasks of FedAvg rounds, submitted and merged without clock, network or record;
+* whole simulated runs through `run_scenario`: clock, network, merges and record included. Their speed is the slope
+  between a short and a long run, so that start-up and the two evaluations of a run, which do not depend on its length,
+  are not in it.
+
+Before anything is timed, results are checked: the executor's merged model against the plain loop's on the same batches,
+and each whole run's final loss against a replay of its recorded merges with the plain loop.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from workloads import (
+    SEED,
+    WORKLOADS,
+    Contenders,
+    Measured,
+    PlainLoop,
+    State,
+    TunedLoop,
+    Workload,
+    alternate,
+    check,
+    distance,
+    fix_process,
+    measured_loop,
+    rates,
+    ratios,
+    register,
+    scenario,
+    spread,
+)
+
+from simulator import BadInputError, RunRecord, Scenario, parse_scenario, run_scenario
+from simulator.data import load_dataset
+from simulator.experiment import Part, Run, populate
+from simulator.federation.server import Server
+from simulator.record import RunWriter
+from simulator.scenario import method_class
+from simulator.training.merge import Arrived, weighted_mean
+from simulator.training.objective import CrossEntropy
+from simulator.training.task import Stint, Task, batch_positions
+
+EXECUTORS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "sequential": {"executor": {"kind": "sequential"}},
+    "batched": {"executor": {"kind": "batched"}},
+}
+"""What is merged into the scenario; one that this version does not accept is left out, with the reason printed."""
+
+RUNS = {"W1": ("sync", "async"), "W2": ("sync",)}
+"""Which whole runs are measured of each workload; W2 can have ``async`` too, for as much time again."""
+
+
+class Rounds(NamedTuple):
+    """How much of each is run at once."""
+
+    checked_run: int
+    loop: int
+    executor: int
+    short_run: int
+    long_run: int
+
+
+ROUNDS = {"W1": Rounds(2, 5, 10, 2, 22), "W2": Rounds(1, 1, 2, 1, 3)}
+QUICK = {"W1": Rounds(1, 2, 3, 1, 6), "W2": Rounds(1, 1, 1, 1, 2)}
+
+UPDATE_TOLERANCE = 1e-2  # of the update; single precision alone moves a convolutional update by 1e-3
+LOSS_TOLERANCE = 1e-2  # of the change of the test loss; a step less of two or four changes it by far more
+
+
+# The executor alone
+
+
+class ExecutorAlone:
+    """Submits the tasks of FedAvg rounds and merges their results, and does nothing else.
+
+    Args:
+        workload: what is trained.
+        server: the server of a run that is never played; its executor, first model and shards are used.
+    """
+
+    def __init__(self, workload: Workload, server: Server) -> None:
+        self.workload = workload
+        self.model = server.model
+        self._server = server
+        self._executor = server.executor
+        self._windows: Counter[int] = Counter()
+        self._draws = torch.Generator().manual_seed(SEED)
+
+    def tasks(self) -> list[Task]:
+        """Return the tasks of the next round."""
+        workload, network = self.workload, self._server.network
+        drawn = torch.randperm(workload.num_clients, generator=self._draws)[: workload.clients_per_round]
+        objective = CrossEntropy(network.modalities)
+        tasks = []
+        for client in drawn.tolist():
+            shard = self._server.population.shards[client]
+            check(len(shard) == workload.samples_per_client, "every client holds the same number of samples")
+            stint = Stint(objective, workload.num_steps, "joint")
+            tasks.append(Task(client, self._windows[client], 0, (stint,), shard, self.model, self.model))
+            self._windows[client] += 1
+        return tasks
+
+    def merge(self, tasks: list[Task]) -> None:
+        """Train and merge, as the barrier does: everything submitted before anything is asked for."""
+        model, groups = self.model, tuple(self._server.network.groups)
+        promises = [self._executor.submit(task) for task in tasks]
+
+        def rule() -> State:
+            arrived = []
+            for task, promise in zip(tasks, promises, strict=True):
+                parameters = promise.result().parameters
+                arrived.append(Arrived(task.client, groups, len(task.samples), 0, parameters, model, {}))
+            return weighted_mean(model, arrived)
+
+        self.model = self._executor.merge(rule, model)
+
+    def measured(self, rounds: int) -> Measured:
+        """Time some rounds, up to the moment when the last model's values are there."""
+        start = self.model
+        started = time.perf_counter()
+        for _ in range(rounds):
+            self.merge(self.tasks())
+        moved = distance(self.model, start)
+        seconds = time.perf_counter() - started
+        check(moved > 0.0, "the executor moves the model")
+        return Measured(rounds * self.workload.clients_per_round, seconds)
+
+
+def assembled(given: Scenario) -> Server:
+    """Return the server of a run that is never played, put together as `run_scenario` does."""
+    dataset = load_dataset(given.data)
+    with tempfile.TemporaryDirectory() as runs:
+        part = Part(given.for_run(given.methods[0], given.seed), Path(runs), torch.device("cpu"), timing_only=False)
+        run = Run(part, dataset, populate(given, dataset), RunWriter(part.path, part.identity))
+    return run.server
+
+
+# Whole runs
+
+
+def whole_run(given: Scenario) -> tuple[RunRecord, Measured, tuple[float, float]]:
+    """Return the record of a run, what it took, and its first and last test loss."""
+    with tempfile.TemporaryDirectory() as runs:
+        started = time.perf_counter()
+        (record,) = run_scenario(given, runs=runs, device="cpu")
+        seconds = time.perf_counter() - started
+        _ = record.timeline  # read before the directory goes
+        losses = record.metrics.query("metric == 'loss' and modality == 'fused'")["value"]
+    return record, Measured(record.info["totals"]["local_rounds"], seconds), (losses.iloc[0], losses.iloc[-1])
+
+
+def slope(workload: Workload, kind: str, executor: Mapping[str, Any], rounds: Rounds) -> Measured:
+    """Return what a long run took more than a short one."""
+    took = []
+    for length in (rounds.short_run, rounds.long_run):
+        record, measured, _ = whole_run(parse_scenario({**scenario(workload, kind, length), **executor}))
+        num_merged = int((record.timeline["kind"] == "merge").sum())
+        check(num_merged == measured.trainings, "every local round that is counted is merged")
+        took.append(measured)
+    short, long = took
+    check(long.seconds > short.seconds, "a long run takes longer than a short one; measure more rounds")
+    return Measured(long.trainings - short.trainings, long.seconds - short.seconds)
+
+
+# Checks
+
+
+def check_tuned_loop(workload: Workload) -> None:
+    """Compare one round of the tuned loop with the plain loop's; both draw the same clients and batches."""
+    plain, tuned = PlainLoop(workload), TunedLoop(workload)
+    start = plain.state
+    plain.run_round()
+    tuned.run_round()
+    difference = distance(tuned.state, plain.state) / distance(plain.state, start)
+    check(difference < UPDATE_TOLERANCE, f"the tuned loop's update is the plain loop's (off by {difference:.1e} of it)")
+
+
+def check_executor(workload: Workload, server: Server) -> float:
+    """Compare one round with the plain loop on the same batches; return the difference as a share of the update."""
+    alone, loop = ExecutorAlone(workload, server), PlainLoop(workload)
+    start, tasks = alone.model, alone.tasks()
+    alone.merge(tasks)
+    trained = [plain_result(loop, task, start) for task in tasks]
+    expected = {name: torch.stack([one[name] for one in trained]).mean(dim=0) for name in start}
+    update = distance(expected, start)
+    difference = distance(alone.model, expected) / update
+    check(update > 0.0, "the plain loop moves the model")
+    check(difference < UPDATE_TOLERANCE, f"the executor's update is the plain loop's (off by {difference:.1e} of it)")
+    return difference
+
+
+def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], rounds: int) -> float:
+    """Replay a run's recorded merges with the plain loop; return the loss's difference as a share of its change."""
+    given = parse_scenario({**scenario(workload, kind, rounds), **executor})
+    record, _, (first, last) = whole_run(given)
+    loop = PlainLoop(workload)
+    expected = loop.test_loss(to_plain(loop, replayed(given, record, loop)))
+    change = abs(expected - first)
+    difference = abs(last - expected) / change
+    check(change > 1e-3, "the run moves the model")
+    check(difference < LOSS_TOLERANCE, f"a run ends where its replay ends (off by {difference:.1e} of the way)")
+    return difference
+
+
+def replayed(given: Scenario, record: RunRecord, loop: PlainLoop) -> State:
+    """Return the last model of a run, trained anew with the plain loop along the merges in its timeline."""
+    server = assembled(given)
+    method = method_class(given.methods[0].name)(given.methods[0])
+    groups, objective = tuple(server.network.groups), CrossEntropy(server.network.modalities)
+    models, windows = [server.model], Counter[int]()
+    merges = record.timeline.query("kind == 'merge'")[["client", "version", "staleness"]].astype(int)
+    for version, merged in merges.groupby("version"):
+        updates = []
+        for client, staleness in zip(merged["client"].tolist(), merged["staleness"].tolist(), strict=True):
+            start, shard = models[version - 1 - staleness], server.population.shards[client]
+            stint = Stint(objective, loop.workload.num_steps, "joint")
+            task = Task(client, windows[client], version, (stint,), shard, start, start)
+            windows[client] += 1
+            parameters = plain_result(loop, task, start)
+            updates.append(Arrived(client, groups, len(shard), staleness, parameters, start, {}))
+        models.append(method.merge(models[-1], None, updates)[0])
+    return models[-1]
+
+
+def plain_result(loop: PlainLoop, task: Task, start: State) -> State:
+    """Return a task's result by the plain loop, on the batches that the simulator gives the task."""
+    positions = batch_positions(SEED, task, task.stints[0], loop.workload.batch_size)
+    batches = [torch.from_numpy(task.samples[batch]) for batch in positions]
+    trained = loop.train(to_plain(loop, start), batches)
+    check(trained.num_steps == loop.workload.num_steps, "the plain loop takes the steps it claims")
+    return from_plain(loop, trained.state)
+
+
+def to_plain(loop: PlainLoop, parameters: State) -> State:
+    """Return parameters under the names of the plain model; its head is one matrix, not a slice per modality."""
+    modalities = loop.workload.shapes
+    state = {f"encoders{name[7:]}": value for name, value in parameters.items() if name.startswith("encoder.")}
+    state["head.weight"] = torch.cat([parameters[f"head.{modality}.weight"] for modality in modalities], dim=1)
+    state["head.bias"] = parameters["head.bias"]
+    return state
+
+
+def from_plain(loop: PlainLoop, state: State) -> State:
+    """Return the plain model's state under the simulator's names."""
+    parameters = {f"encoder{name[8:]}": value for name, value in state.items() if name.startswith("encoders.")}
+    slices = state["head.weight"].split(loop.workload.width, dim=1)
+    for modality, weight in zip(loop.workload.shapes, slices, strict=True):
+        parameters[f"head.{modality}.weight"] = weight
+    parameters["head.bias"] = state["head.bias"]
+    return parameters
+
+
+# The table
+
+
+def accepted(workload: Workload) -> dict[str, dict[str, Any]]:
+    """Return the executor configurations that this version of the simulator takes; print the others."""
+    usable = {}
+    for name, executor in EXECUTORS.items():
+        try:
+            parse_scenario({**scenario(workload, "sync", 1), **executor})
+        except BadInputError as error:
+            print(f"left out: executor '{name}' ({error})")
+        else:
+            usable[name] = executor
+    return usable
+
+
+def contenders(workload: Workload, rounds: Rounds) -> Contenders:
+    """Return everything that is compared with the plain loop, checked."""
+    check_tuned_loop(workload)
+    chosen: dict[str, Any] = {"tuned loop": partial(measured_loop, TunedLoop(workload), rounds.loop)}
+    for name, executor in accepted(workload).items():
+        given = parse_scenario({**scenario(workload, "sync", 1), **executor})
+        differences = [f"executor alone {check_executor(workload, assembled(given)):.0e} of the update"]
+        alone = ExecutorAlone(workload, assembled(given))
+        alone.measured(1)
+        chosen[f"executor alone, {name}"] = partial(alone.measured, rounds.executor)
+        for kind in RUNS[workload.name]:
+            difference = check_run(workload, kind, executor, rounds.checked_run)
+            differences.append(f"{kind} run {difference:.0e} of the loss's change")
+            chosen[f"{kind} run, {name}"] = partial(slope, workload, kind, executor, rounds)
+        print(f"checked: {name} against the plain loop: {', '.join(differences)}", flush=True)
+    return chosen
+
+
+def report(results: Mapping[str, list[Measured]]) -> None:
+    """Print the table of one workload."""
+    reference = results[""]
+    print(f"{'':<32}{'trainings/s':>12}   ratio to the plain loop")
+    for name, measured in results.items():
+        speed = statistics.median(rates(measured))
+        print(f"{name or 'plain loop':<32}{speed:>12,.1f}   {spread(ratios(measured, reference))}")
+    for name in results:
+        kind, _, executor = name.partition(" run, ")
+        if executor:
+            share = spread(ratios(results[name], results[f"executor alone, {executor}"]))
+            print(f"{f'{kind} run / executor alone, {executor}':<44}   {share}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Training speed against a plain PyTorch loop.")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="comma-separated; default: all")
+    parser.add_argument("--repeats", type=int, help="outer rounds; default 5, with --quick 1")
+    parser.add_argument("--quick", action="store_true", help="smaller counts, about a minute: to see that it runs")
+    arguments = parser.parse_args()
+    fix_process()
+    register()
+    repeats = arguments.repeats or (1 if arguments.quick else 5)
+    for name in arguments.workloads.split(","):
+        workload, rounds = WORKLOADS[name], (QUICK if arguments.quick else ROUNDS)[name]
+        print(f"\n{name}: {workload.about}; median [min-max] of {repeats}")
+        loop = PlainLoop(workload)
+        loop.run_round()
+        report(alternate(partial(measured_loop, loop, rounds.loop), contenders(workload, rounds), repeats))
+
+
+if __name__ == "__main__":
+    main()
