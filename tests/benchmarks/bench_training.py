@@ -1,7 +1,7 @@
 # ruff: noqa: T201
 """Client-trainings per host second against a plain PyTorch loop. Run by hand: python tests/benchmarks/bench_training.py
 
-For each workload, in turns within outer rounds, all on one thread:
+For each workload, in turns within outer rounds, all in one process on one thread, without worker processes:
 
 * the plain loop (the reference) and a tuned loop;
 * the executor alone: the tasks of FedAvg rounds, submitted and merged without clock, network or record;
@@ -51,6 +51,7 @@ from simulator.experiment import Part, Run, populate
 from simulator.federation.server import Server
 from simulator.record import RunWriter
 from simulator.scenario import method_class
+from simulator.training.crew import Crew
 from simulator.training.merge import Arrived, weighted_mean
 from simulator.training.objective import CrossEntropy
 from simulator.training.task import Stint, Task, batch_positions
@@ -58,9 +59,11 @@ from simulator.training.task import Stint, Task, batch_positions
 EXECUTORS: dict[str, dict[str, Any]] = {
     "default": {},
     "sequential": {"executor": {"kind": "sequential"}},
-    "batched": {"executor": {"kind": "batched"}},
 }
-"""What is merged into the scenario; one that this version does not accept is left out, with the reason printed."""
+"""What is merged into the scenario, e.g. ``{"executor": {"strategy": "looped"}}``; the default is batched.
+
+One that this version does not accept is left out, with the reason printed.
+"""
 
 RUNS = {"W1": ("sync", "async"), "W2": ("sync",)}
 """Which whole runs are measured of each workload; W2 can have ``async`` too, for as much time again."""
@@ -76,8 +79,8 @@ class Rounds(NamedTuple):
     long_run: int
 
 
-ROUNDS = {"W1": Rounds(2, 5, 10, 2, 22), "W2": Rounds(1, 1, 2, 1, 3)}
-QUICK = {"W1": Rounds(1, 2, 3, 1, 6), "W2": Rounds(1, 1, 1, 1, 2)}
+ROUNDS = {"W1": Rounds(2, 5, 20, 5, 45), "W2": Rounds(1, 1, 2, 1, 3)}
+QUICK = {"W1": Rounds(1, 2, 5, 5, 25), "W2": Rounds(1, 1, 1, 1, 2)}
 
 UPDATE_TOLERANCE = 1e-2  # of the update; single precision alone moves a convolutional update by 1e-3
 LOSS_TOLERANCE = 1e-2  # of the change of the test loss; a step less of two or four changes it by far more
@@ -147,7 +150,7 @@ def assembled(given: Scenario) -> Server:
     dataset = load_dataset(given.data)
     with tempfile.TemporaryDirectory() as runs:
         part = Part(given.for_run(given.methods[0], given.seed), Path(runs), torch.device("cpu"), timing_only=False)
-        run = Run(part, dataset, populate(given, dataset), RunWriter(part.path, part.identity))
+        run = Run(part, dataset, populate(given, dataset), RunWriter(part.path, part.identity), Crew(0))
     return run.server
 
 
@@ -158,7 +161,7 @@ def whole_run(given: Scenario) -> tuple[RunRecord, Measured, tuple[float, float]
     """Return the record of a run, what it took, and its first and last test loss."""
     with tempfile.TemporaryDirectory() as runs:
         started = time.perf_counter()
-        (record,) = run_scenario(given, runs=runs, device="cpu")
+        (record,) = run_scenario(given, runs=runs, device="cpu", workers=1)
         seconds = time.perf_counter() - started
         _ = record.timeline  # read before the directory goes
         losses = record.metrics.query("metric == 'loss' and modality == 'fused'")["value"]
