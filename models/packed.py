@@ -1,8 +1,8 @@
 """Parameters in one flat vector, so that many clients' parameters are rows of one bank.
 
 Groups are contiguous, in the order of the network, so that a merge is one operation per group or run of groups.
-Matrices [out, in] lie transposed and convolution kernels [out, in, h, w] with their channels last: as the products of a
-training step read them and write their gradients, without a copy.
+Matrices [out, in] lie transposed and convolution kernels [out, in, h, w] with their channels last: as a training step
+reads them and writes their gradients, without a copy; and a convolution with such a kernel runs channels last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

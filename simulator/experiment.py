@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def run_scenario(
     *,
     runs: str | Path = "runs",
     device: str = "auto",
-    workers: int | None = None,
+    workers: int | Crew | None = None,
     timing_only: bool = False,
     overwrite: bool = False,
     watch: Watcher | None = None,
@@ -68,7 +69,8 @@ def run_scenario(
         scenario: what to run.
         runs: where run directories go, as ``runs/<scenario>/<method>-s<seed>``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        workers: processes of one thread each that train, on a CPU; None: one per core. Changes no result.
+        workers: processes of one thread each that train on a CPU, this one included; None: one per core. Or a crew of
+            processes beside this one that is kept for several calls. Changes no result.
         timing_only: run the clock without any training.
         overwrite: replace runs that are there; without it a finished identical run is reused.
         watch: told of every evaluation.
@@ -85,7 +87,7 @@ def run_scenario(
         Part(scenario.for_run(method, scenario.seed), Path(runs), chosen, timing_only) for method in scenario.methods
     ]
     finished = [None if overwrite else claim(part.path, part.identity) for part in parts]
-    with Crew((workers or num_cores()) - 1 if chosen.type == "cpu" else 0) as crew:
+    with nullcontext(workers) if isinstance(workers, Crew) else Crew((workers or num_cores()) - 1) as crew:
         return [record or _run(part, watch, crew) for part, record in zip(parts, finished, strict=True)]
 
 
@@ -169,7 +171,7 @@ class Run:
         self.timeline = Timeline(writer.add_timeline)
         method = method_class(options.name)(options)
         network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
-        executor, model = _executor_and_model(part, network, dataset, crew)
+        executor, model = executor_and_model(part, network, dataset, crew)
         self.server = Server(
             clock=self.clock,
             world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
@@ -257,20 +259,20 @@ class _Observation:
     memory: Values
 
 
-def _executor_and_model(part: Part, network: Network, dataset: Dataset, crew: Crew) -> tuple[Executor, Parameters]:
-    """Return who computes results, and version 0 of the model."""
+def executor_and_model(part: Part, network: Network, dataset: Dataset, crew: Crew) -> tuple[Executor, Parameters]:
+    """Return who computes a run's results, and version 0 of the model."""
     scenario, device = part.scenario, part.device
     if part.timing_only:
         return TimingOnlyExecutor(), network.shapes
     subset = evaluation_subset(dataset.test, scenario.evaluate.samples, scenario.seed)
     train, test = to_device(dataset.train, device), to_device(subset, device)
-    model = network.initial_parameters(
-        torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model"))), device
-    )
+    generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
+    model = network.initial_parameters(generator, device)
     if scenario.executor.kind == "sequential":
         return SequentialExecutor(network, scenario.training, scenario.seed, train, test), model
     strategy = choose_strategy(scenario.executor, network, device)
-    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, crew)
+    help_here = crew if device.type == "cpu" else None
+    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, help_here)
     return executor, network.layout.pack(model)
 
 

@@ -1,16 +1,17 @@
 """The batched executor: results are computed together, when somebody first needs one of them.
 
-Tasks wait until a result is needed (or until many wait). Then all that are ready form a wave, in the order in which they
-were submitted: those that are needed first, and others that are under way, up to a full wave. The wave is cut into groups
-of rows, each a job that this process or a worker carries out. Which tasks share a group is decided by the simulated clock
-alone, never by how fast a process is, so that equal runs give equal bytes with any number of workers. A task whose result
-nobody can ask for any more (its upload broke off) is never trained.
+Tasks wait until a result is needed, or until many wait. Then those that are ready form a wave: what is needed first, and
+up to a full wave of what is under way, in the order in which it was submitted. The wave is cut into groups of rows, each
+a job for this process or a worker. Which tasks share a group is decided by the simulated clock alone, never by how fast a
+process is, so that equal runs give equal bytes with any number of workers. A task whose result nobody can ask for any
+more (its upload broke off) is never trained.
 """
 
 import math
 import os
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -271,7 +272,7 @@ class _Pending:
 
 
 class _TrainingJob:
-    """A group of chains that are trained together. It keeps the tasks, but only their promises keep somebody waiting."""
+    """A group of chains that are trained together; it keeps the tasks, but their promises only as long as others do."""
 
     def __init__(self, executor: BatchedExecutor, chains: Sequence[Sequence[_Pending]]) -> None:
         self._executor = executor
@@ -388,4 +389,4 @@ def _near_equal(chains: Sequence[Any], group_size: int) -> list[Sequence[Any]]:
     num_rows = len(chains)
     num_groups = max(math.ceil(num_rows / group_size), 2 if num_rows >= _ROWS_WORTH_SPLITTING else 1)
     cuts = [round(i * num_rows / num_groups) for i in range(num_groups + 1)]
-    return [chains[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start]
+    return [chains[start:stop] for start, stop in pairwise(cuts) if stop > start]

@@ -1,7 +1,7 @@
 """The crew: worker processes of one thread each, and the jobs they share with the process that runs the clock.
 
-Who carries out a job never changes its result, so jobs go to whoever is free: workers take the oldest ones, and the main
-process, when it needs a result that nobody has begun, computes it itself.
+Who carries out a job never changes its result, so jobs go to whoever is free: workers take the oldest ones, and the
+main process, when it needs a result that nobody has begun, computes it itself.
 """
 
 import os
@@ -101,6 +101,14 @@ class Crew:
         """Start the processes, if they are not there yet; they take seconds to come, and nobody waits for them."""
         while len(self.workers) < self._num_wanted:
             self.workers.append(_Worker())
+
+    def wait(self) -> None:
+        """Wait until the processes are there: for whoever measures them."""
+        self.start()
+        for worker in self.workers:
+            if not worker.is_here:
+                worker.connection.recv()
+                worker.is_here = True
 
     def lose(self, worker: _Worker) -> None:
         """Give up a worker that died."""

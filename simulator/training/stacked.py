@@ -2,8 +2,8 @@
 
 Rows may start from different versions, have different numbers of steps (the longest first, finished rows dropped) and
 windows of different sizes (padded and masked). The objective's pure functions run for all rows at once under
-`torch.func.vmap`, ordinary autograd goes backward through them, and one subtraction steps the whole bank. Shapes: G rows
-(clients), P parameters, S steps, B batch, W window.
+`torch.func.vmap`, ordinary autograd goes backward through them, and one subtraction steps the whole bank. Shapes: G
+rows (clients), P parameters, S steps, B batch, W window.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -225,7 +225,7 @@ class StackedTrainer:
             return losses, *gradients
 
         def modulated(row: Tensor, *given: Tensor) -> dict[str, Tensor]:
-            own = {name: g for name, g in zip(names, given, strict=False)}
+            own = dict(zip(names, given, strict=False))
             rest = given[len(names) :]
             left = iter(rest[:num_noise])
             batch, context = self._batch_and_context(paths, rest[num_noise:])
@@ -339,7 +339,7 @@ class StackedTrainer:
         """Return the samples at an index [n, B], with the rest of what a batch is."""
         index = leaves.pop(("index",))
         wanted = [m for m in self._network.modalities if m in objective.modalities]
-        inputs: dict[Path, Tensor] = {("inputs", m): self._strategy.laid_out(self._inputs[m][index]) for m in wanted}
+        inputs: dict[Path, Tensor] = {("inputs", m): self._inputs[m][index] for m in wanted}
         return {**inputs, ("labels",): self._labels[index], **leaves}
 
     def _noise(self, traits: Traits, rows: Sequence[_Row], step: int) -> list[Tensor]:

@@ -3,7 +3,7 @@
 Nothing here is timed at run time: the same scenario on the same device takes the same path and gives the same bytes.
 
     batch statistics in the network        looped: a padded batch would change them
-    convolutions on a CPU                  looped, channels last: stacked convolutions are slower than one after the other
+    convolutions on a CPU                  looped: stacked convolutions are slower than one by one
     convolutions on a GPU, rows > 16 MB    looped: a client fills the device by itself
     rows > 4 MB on a CPU                   looped: products that large gain nothing from a stack
     else                                   stacked, in groups of 16 on a CPU and of 128 on a GPU
@@ -17,7 +17,6 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from torch import Tensor
 
 from models.network import Network
 
@@ -56,7 +55,6 @@ class Strategy:
     """Whether a group is a stack; else it is one client."""
     group_size: int
     reason: str
-    channels_last: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     records: bool = False
     """Whether steps that run often are recorded."""
@@ -67,7 +65,6 @@ class Strategy:
         """What it is called, e.g. ``stacked in groups of 16``."""
         how = f"stacked in groups of {self.group_size}" if self.stacks else "looped"
         extras = [
-            "channels last" if self.channels_last else "",
             "bfloat16" if self.precision == "bfloat16" else "",
             "compiled" if self.compiles else "",
         ]
@@ -78,12 +75,6 @@ class Strategy:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(device.type, torch.bfloat16)
-
-    def laid_out(self, inputs: Tensor) -> Tensor:
-        """Return inputs [n, B, *shape] in the memory order that convolutions want."""
-        if self.channels_last and inputs.dim() == 5:
-            return inputs[0].contiguous(memory_format=torch.channels_last).unsqueeze(0)
-        return inputs
 
 
 def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device) -> Strategy:
@@ -98,7 +89,6 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device) 
         stacks=stacks,
         group_size=(spec.group_size or (_CPU_GROUP if is_cpu else _GPU_GROUP)) if stacks else 1,
         reason=reason,
-        channels_last=not stacks and network.has_convolutions,
         precision=spec.precision,
         records=stacks and is_cpu,
         compiles=stacks and spec.compile,

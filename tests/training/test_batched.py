@@ -116,7 +116,13 @@ def test_every_strategy_equals_the_reference(method, strategy, witnessed, monkey
 def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, tmp_path, scenario_with):
     orders = set()
     for number, executor in enumerate(
-        [{"kind": "sequential"}, {}, {"group_size": 2}, {"strategy": "looped"}, {"strategy": "stacked", "group_size": 5}]
+        [
+            {"kind": "sequential"},
+            {},
+            {"group_size": 2},
+            {"strategy": "looped"},
+            {"strategy": "stacked", "group_size": 5},
+        ]
     ):
         (record,) = run_scenario(
             ragged(scenario_with, {"name": method}, **executor), runs=tmp_path / str(number), device="cpu", workers=1
@@ -177,7 +183,7 @@ def live_models(network):
     """Return how many vectors of this network's parameters are alive, by the storage they look at."""
     gc.collect()
     size = network.layout.size
-    tensors = [o for o in gc.get_objects() if isinstance(o, torch.Tensor) and o.device.type == "cpu"]
+    tensors = [o for o in gc.get_objects() if type(o) is torch.Tensor and o.device.type == "cpu"]
     return len({t.untyped_storage().data_ptr() for t in tensors if t.dim() == 1 and t.numel() == size})
 
 
@@ -205,8 +211,8 @@ def test_nobody_trains_what_nobody_can_ask_for(network, executor):
     executor.submit(task_of(model, 1))
     trained = []
     train = executor.trainer.train
-    executor.trainer.train = lambda chains: trained.extend(task.client for chain in chains for task in chain) or train(
-        chains
+    executor.trainer.train = lambda chains: (
+        trained.extend(task.client for chain in chains for task in chain) or train(chains)
     )
     kept.result()
     assert trained == [0]
@@ -225,9 +231,7 @@ def test_versions_that_nobody_needs_are_freed(network, executor):
 def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     with Crew(1) as crew:
-        helped = BatchedExecutor(
-            network, executor._spec, 0, executor.trainer_samples, executor.test, executor.strategy, crew
-        )
+        helped = BatchedExecutor(network, executor._spec, 0, executor.test, executor.test, executor.strategy, crew)
         model = model_of(network)
         promises = [helped.submit(task_of(model, client)) for client in range(10)]
         kept = promises[9].result().parameters["head.a.weight"]
@@ -266,5 +270,7 @@ def test_the_rule_loops_where_a_stack_would_not_pay_or_would_be_wrong():
     normed = Network(ModelSpec(encoder="conv4", width=8, norm="batch"), image, 3)
     small = Network(ModelSpec(encoder="mlp", width=8), image, 3)
     large = Network(ModelSpec(encoder="mlp", width=2048), image, 3)
-    assert [choose_strategy(ExecutorSpec(), n, CPU).stacks for n in (small, conv, normed, large)] == [True] + [False] * 3
+    assert [choose_strategy(ExecutorSpec(), n, CPU).stacks for n in (small, conv, normed, large)] == [True] + [
+        False
+    ] * 3
     assert not choose_strategy(ExecutorSpec(strategy="stacked"), normed, CPU).stacks
