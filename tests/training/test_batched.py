@@ -8,12 +8,11 @@ import pytest
 import torch
 
 import simulator.experiment
-import simulator.training.batched as batched
-import simulator.training.recording as recording
 from models.network import ModelSpec, Network
 from simulator import parse_scenario, run_scenario
 from simulator.errors import TrainingError
 from simulator.methods import METHODS
+from simulator.training import batched, recording
 from simulator.training.batched import BatchedExecutor
 from simulator.training.crew import Crew
 from simulator.training.executor import SequentialExecutor
