@@ -1,8 +1,25 @@
-"""The simulated clock: SimPy's environment, stepped by hand so that observers stay out of the event queue."""
+"""The simulated clock: SimPy's environment, stepped by hand so that observers stay out of the event queue.
+
+The server is a SimPy process. Clients in flight, of which there are many, are sleepers: entries of SimPy's own queue
+that are woken without an event object, a list of callbacks and a process each.
+"""
+
+from heapq import heappop, heappush
 
 import simpy
+from simpy.events import NORMAL
 
 from simulator.errors import InterludeError
+
+
+class Sleeper:
+    """Something that sleeps until a moment of simulated time."""
+
+    __slots__ = ()
+
+    def wake(self) -> None:
+        """Do what is due now."""
+        raise NotImplementedError
 
 
 class Clock(simpy.Environment):
@@ -18,6 +35,10 @@ class Clock(simpy.Environment):
         """Process no more events after this one."""
         self.is_stopped = True
 
+    def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
+        """Wake a sleeper at a moment, in its turn among the events of that moment."""
+        heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc]
+
     def advance(self, until_s: float) -> None:
         """Process every event up to and including `until_s`, or until stopped.
 
@@ -30,9 +51,15 @@ class Clock(simpy.Environment):
             while not self.is_stopped:
                 if not queue:
                     raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
-                if queue[0][0] > until_s:
+                at_s, _, _, due = queue[0]
+                if at_s > until_s:
                     return
-                step()
+                if isinstance(due, Sleeper):
+                    heappop(queue)
+                    self._now = at_s
+                    due.wake()
+                else:
+                    step()
                 num_events += 1
         finally:
             self.num_events += num_events

@@ -1,7 +1,8 @@
 """A client's local round: the verbs in which a method writes a client's day.
 
-Every verb is a SimPy generator, used as ``yield from client.download()``. Simulated time passes by the world's model of
-what the verb does; what training learns is a promise, kept when somebody needs it.
+Every verb is a generator of spans, used as ``yield from client.download()``. A span is a row of the timeline; simulated
+time passes by the world's model of what the verb does, and what training learns is a promise, kept when somebody needs
+it.
 """
 
 import math
@@ -9,9 +10,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from simpy import Event, Timeout
-
 from models.network import Network, Parameters
+from simulator.federation.clock import Sleeper
+from simulator.federation.timeline import END_S, Row
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
@@ -19,8 +20,8 @@ from simulator.training.task import Deferred, Start, Stint, Task, window_samples
 if TYPE_CHECKING:
     from simulator.federation.server import Server
 
-Steps = Generator[Event, Any, Any]
-"""What a verb is: a generator of SimPy events."""
+Steps = Generator[Row, Any, Any]
+"""What a verb is: a generator of the spans that simulated time is spent on."""
 
 _SAMPLE_COUNT_BYTES = 8  # every upload says how many samples it was trained on
 
@@ -39,7 +40,7 @@ class Update:
     received: Parameters
 
 
-class LocalRound:
+class LocalRound(Sleeper):
     """One local round of one client, from dispatch to return.
 
     Args:
@@ -51,11 +52,12 @@ class LocalRound:
 
     __slots__ = (
         "_clock",
+        "_day",
         "_groups",
-        "_open",
         "_report_bytes",
         "_s_per_flop",
         "_server",
+        "_span",
         "arrivals_s",
         "broadcast",
         "client",
@@ -86,7 +88,24 @@ class LocalRound:
         self._s_per_flop = world.devices.s_per_flop(client, window)
         self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
-        self._open: tuple[str, float, float, str | None, int, int] | None = None
+        self._day: Steps
+        self._span: Row | None = None
+
+    def start(self, day: Steps) -> None:
+        """Begin to spend the client's time; what comes after the last span is the server's to say."""
+        self._day = day
+        self.wake()
+
+    def wake(self) -> None:
+        """Note the span that is over and begin the next one."""
+        server = self._server
+        if self._span is not None:
+            server.timeline.append(self._span)
+        self._span = span = next(self._day, None)
+        if span is None:
+            server.welcome(self)
+        else:
+            self._clock.wake_at(span[END_S], self)
 
     @property
     def now_s(self) -> float:
@@ -131,7 +150,7 @@ class LocalRound:
         """
         num_bytes = self._server.download_bytes(self.client, groups)
         duration_s = self._server.world.links.transfer_s(self.client, "down", num_bytes, self.window)
-        yield from self._spend("download", duration_s, None, num_bytes)
+        yield self._until_done("download", duration_s, None, num_bytes)
         return self.received
 
     def wait_for(self, modality: str) -> Steps:
@@ -146,7 +165,7 @@ class LocalRound:
         delay_s = at_s - now_s
         while now_s + delay_s < at_s:  # rounding must not end the wait before the moment
             delay_s = math.nextafter(delay_s, math.inf)
-        yield from self._spend("wait", delay_s, modality)
+        yield self._until_done("wait", delay_s, modality)
 
     def overhead_s(self) -> float:
         """Return the fixed time of a training task at this client."""
@@ -184,7 +203,7 @@ class LocalRound:
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
         duration_s = self.overhead_s() + cost.flops * self._s_per_flop
-        yield from self._spend(kind, duration_s, cost.modality, 0, cost.flops)
+        yield self._until_done(kind, duration_s, cost.modality, 0, cost.flops)
         return trained
 
     def upload(
@@ -204,36 +223,27 @@ class LocalRound:
         duration_s = server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
-            yield from self._spend("upload_lost", fraction * duration_s, None, int(fraction * num_bytes))
+            yield self._until_done("upload_lost", fraction * duration_s, None, int(fraction * num_bytes))
             return
-        yield from self._spend("upload", duration_s, None, num_bytes)
+        yield self._until_done("upload", duration_s, None, num_bytes)
         self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
 
     def cut(self, end_s: float) -> None:
         """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""
-        if self._open is None:
+        if self._span is None:
             return
-        kind, start_s, planned_end_s, modality, num_bytes, flops = self._open
+        client, kind, start_s, planned_end_s, version, modality, num_bytes, flops, _ = self._span
+        if start_s == end_s:
+            return
         share = (end_s - start_s) / (planned_end_s - start_s)
         kind = "upload_lost" if kind == "upload" else kind  # it never got there
         self._server.timeline.add(
-            self.client,
-            kind,
-            start_s,
-            end_s,
-            self.version,
-            modality,
-            int(num_bytes * share),
-            int(flops * share),
+            client, kind, start_s, end_s, version, modality, int(num_bytes * share), int(flops * share)
         )
 
-    def _spend(
+    def _until_done(
         self, kind: str, duration_s: float, modality: str | None = None, num_bytes: int = 0, flops: int = 0
-    ) -> Steps:
-        """Let simulated time pass and note what it was spent on."""
-        clock = self._clock
-        start_s = clock.now
-        self._open = (kind, start_s, start_s + duration_s, modality, num_bytes, flops)
-        yield Timeout(clock, duration_s)  # not clock.timeout(), whose lookup makes a new function at every call
-        self._open = None
-        self._server.timeline.add(self.client, kind, start_s, clock.now, self.version, modality, num_bytes, flops)
+    ) -> Row:
+        """Return the span from now on that something takes."""
+        start_s = self._clock.now
+        return (self.client, kind, start_s, start_s + duration_s, self.version, modality, num_bytes, flops, None)

@@ -196,7 +196,7 @@ class Server:
         for client, role in roles.items():
             self.timeline.add(client, "idle", self._idle_since_s[client], now_s)
             local_round = self._in_flight[client] = LocalRound(self, client, self._take_window(client), role)
-            self.clock.process(self._local_round(local_round))
+            local_round.start(self._day(local_round))
 
     def receive(self, deadline: Event | None = None) -> Generator[Event, Any, Returned | None]:
         """Wait for the next client to come back; None if a deadline is over first.
@@ -208,6 +208,14 @@ class Server:
         if returned is not None:
             self.idle.put_back(returned.client)
         return returned
+
+    def welcome(self, local_round: LocalRound) -> None:
+        """Take note of a client that is back."""
+        client = local_round.client
+        del self._in_flight[client]
+        self._idle_since_s[client] = self.clock.now
+        self.num_returned += 1
+        self.inbox.put(Returned(client, local_round.update))
 
     def model_for(self, client: int) -> Parameters:
         """Return the model that a client downloads now."""
@@ -261,16 +269,10 @@ class Server:
         self._next_window[client] = window + 1
         return window
 
-    def _local_round(self, local_round: LocalRound) -> Steps:
+    def _day(self, local_round: LocalRound) -> Steps:
         if local_round.modalities:
-            yield from self._method.client_round(local_round)
-        else:
-            yield from local_round.download()  # no data will come: it was sent out in vain
-        client = local_round.client
-        del self._in_flight[client]
-        self._idle_since_s[client] = self.clock.now
-        self.num_returned += 1
-        self.inbox.put(Returned(client, local_round.update))
+            return self._method.client_round(local_round)
+        return local_round.download()  # no data will come: it is sent out in vain
 
     def _arrived(self, update: Update) -> Arrived:
         trained = update.trained.result()

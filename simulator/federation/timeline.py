@@ -8,6 +8,7 @@ off, or was under way at the end) and ``idle``. Rows are in the order in which t
 import hashlib
 from collections.abc import Callable
 from itertools import chain
+from typing import Final
 
 import pyarrow as pa
 
@@ -25,8 +26,15 @@ SCHEMA = pa.schema(
     ]
 )
 
+Row = tuple[int, str, float, float, int | None, str | None, int, int, int | None]
+"""The values of a row, in the order of `SCHEMA`."""
+
+KIND: Final = 1
+START_S: Final = 2
+END_S: Final = 3
+"""Where a row says what, from when and until when."""
+
 _FLUSH_ROWS = 100_000
-_Row = tuple[int, str, float, float, int | None, str | None, int, int, int | None]
 _ORDER = ("client", "kind", "version", "modality")  # who did what on which version; times stay out
 
 
@@ -39,7 +47,7 @@ class Timeline:
 
     def __init__(self, sink: Callable[[pa.Table], None]) -> None:
         self._sink = sink
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._order = {name: hashlib.sha256() for name in _ORDER}
 
     def add(
@@ -67,9 +75,13 @@ class Timeline:
             flops: work done.
             staleness: for a merge, versions merged since the update's start version.
         """
-        if end_s == start_s and kind != "merge":
+        self.append((client, kind, start_s, end_s, version, modality, num_bytes, flops, staleness))
+
+    def append(self, row: Row) -> None:
+        """Add a row that is there already; spans of no length are left out."""
+        if row[START_S] == row[END_S] and row[KIND] != "merge":
             return
-        self._rows.append((client, kind, start_s, end_s, version, modality, num_bytes, flops, staleness))
+        self._rows.append(row)
         if len(self._rows) >= _FLUSH_ROWS:
             self.flush()
 
