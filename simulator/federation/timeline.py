@@ -7,8 +7,7 @@ off, or was under way at the end) and ``idle``. Rows are in the order in which t
 
 import hashlib
 from collections.abc import Callable
-from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -35,6 +34,8 @@ END_S: Final = 3
 """Where a row says what, from when and until when."""
 
 _FLUSH_ROWS = 100_000
+_BATCH_ROWS = 4_000  # what is turned into arrays at once: little enough to still be in the processor's cache
+_BATCH_VALUES = _BATCH_ROWS * len(SCHEMA)
 _ORDER = ("client", "kind", "version", "modality")  # who did what on which version; times stay out
 
 
@@ -47,7 +48,8 @@ class Timeline:
 
     def __init__(self, sink: Callable[[pa.Table], None]) -> None:
         self._sink = sink
-        self._rows: list[Row] = []
+        self._values: list[Any] = []  # of a batch, row after row: rows kept as tuples would keep the collector busy
+        self._batches: list[pa.Table] = []
         self._order = {name: hashlib.sha256() for name in _ORDER}
 
     def add(
@@ -81,20 +83,19 @@ class Timeline:
         """Add a row that is there already; spans of no length are left out."""
         if row[START_S] == row[END_S] and row[KIND] != "merge":
             return
-        self._rows.append(row)
-        if len(self._rows) >= _FLUSH_ROWS:
-            self.flush()
+        self._values.extend(row)
+        if len(self._values) == _BATCH_VALUES:
+            self._end_batch()
+            if len(self._batches) * _BATCH_ROWS == _FLUSH_ROWS:
+                self.flush()
 
     def flush(self) -> None:
         """Hand the collected rows on."""
-        if not self._rows:
+        self._end_batch()
+        if not self._batches:
             return
-        values = list(chain.from_iterable(self._rows))  # five times faster than zip(*rows)
-        columns = [values[i :: len(SCHEMA)] for i in range(len(SCHEMA))]
-        table = pa.table(
-            [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
-        )
-        self._rows = []
+        table = pa.concat_tables(self._batches).combine_chunks()
+        self._batches = []
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():
@@ -105,3 +106,10 @@ class Timeline:
         """Return the SHA-256 of the order of events: who did what on which version, without times."""
         self.flush()
         return hashlib.sha256(b"".join(digest.digest() for digest in self._order.values())).hexdigest()
+
+    def _end_batch(self) -> None:
+        if not self._values:
+            return
+        columns = [pa.array(self._values[i :: len(SCHEMA)], field.type) for i, field in enumerate(SCHEMA)]
+        self._batches.append(pa.table(columns, schema=SCHEMA))
+        self._values = []
