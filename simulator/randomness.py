@@ -77,13 +77,13 @@ class ClientDraws:
 
     def at(self, client: int, index: int) -> float:
         """Return the `index`-th draw of a client."""
-        block, offset = divmod(index, _BLOCK_DRAWS)
+        block = index // _BLOCK_DRAWS
         kept = self._blocks.get(client)
         if kept is None or kept[0] != block:
             stream = Stream(self._seed, self._purpose, client, *self._detail)
             uniforms = stream.uniforms(_BLOCK_DRAWS, start=block * _BLOCK_DRAWS)
             kept = self._blocks[client] = (block, array("d", self._distribution.ppf(uniforms).tobytes()))
-        return kept[1][offset]
+        return kept[1][index % _BLOCK_DRAWS]
 
 
 def torch_seed(stream: Stream, major: int = 0, minor: int = 0) -> int:

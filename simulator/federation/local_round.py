@@ -1,18 +1,16 @@
 """A client's local round: the verbs in which a method writes a client's day.
 
-Every verb is a generator of spans, used as ``yield from client.download()``. A span is a row of the timeline; simulated
-time passes by the world's model of what the verb does, and what training learns is a promise, kept when somebody needs
-it.
+Every verb yields the spans that it takes, used as ``yield from client.download()``. Simulated time passes by the
+world's model of what the verb does; what training learns is a promise, kept when somebody needs it.
 """
 
 import math
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.network import Network, Parameters
 from simulator.federation.clock import Sleeper
-from simulator.federation.timeline import END_S, Row
+from simulator.federation.timeline import Row
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
@@ -20,14 +18,16 @@ from simulator.training.task import Deferred, Start, Stint, Task, window_samples
 if TYPE_CHECKING:
     from simulator.federation.server import Server
 
-Steps = Generator[Row, Any, Any]
-"""What a verb is: a generator of the spans that simulated time is spent on."""
+Span = tuple[str, float, str | None, int, int]
+"""What simulated time is spent on: the timeline's kind, seconds, modality, bytes and FLOPs."""
+
+Steps = Generator[Span, Any, Any]
+"""What a verb is: a generator of spans."""
 
 _SAMPLE_COUNT_BYTES = 8  # every upload says how many samples it was trained on
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """What arrives at the server."""
 
     client: int
@@ -55,9 +55,9 @@ class LocalRound(Sleeper):
         "_day",
         "_groups",
         "_report_bytes",
+        "_row",
         "_s_per_flop",
         "_server",
-        "_span",
         "arrivals_s",
         "broadcast",
         "client",
@@ -89,7 +89,7 @@ class LocalRound(Sleeper):
         self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
         self._day: Steps
-        self._span: Row | None = None
+        self._row: Row | None = None
 
     def start(self, day: Steps) -> None:
         """Begin to spend the client's time; what comes after the last span is the server's to say."""
@@ -98,14 +98,17 @@ class LocalRound(Sleeper):
 
     def wake(self) -> None:
         """Note the span that is over and begin the next one."""
-        server = self._server
-        if self._span is not None:
-            server.timeline.append(self._span)
-        self._span = span = next(self._day, None)
+        if self._row is not None:
+            self._server.timeline.append(self._row)
+        span = next(self._day, None)
         if span is None:
-            server.welcome(self)
-        else:
-            self._clock.wake_at(span[END_S], self)
+            self._server.welcome(self)
+            return
+        kind, duration_s, modality, num_bytes, flops = span
+        start_s = self._clock.now
+        end_s = start_s + duration_s
+        self._row = (self.client, kind, start_s, end_s, self.version, modality, num_bytes, flops, None)
+        self._clock.wake_at(end_s, self)
 
     @property
     def now_s(self) -> float:
@@ -150,22 +153,22 @@ class LocalRound(Sleeper):
         """
         num_bytes = self._server.download_bytes(self.client, groups)
         duration_s = self._server.world.links.transfer_s(self.client, "down", num_bytes, self.window)
-        yield self._until_done("download", duration_s, None, num_bytes)
+        yield "download", duration_s, None, num_bytes, 0
         return self.received
 
-    def wait_for(self, modality: str) -> Steps:
+    def wait_for(self, modality: str) -> Iterable[Span]:
         """Wait until a modality is there; no time passes if it is."""
         return self.wait_until(self.arrivals_s[modality], modality)
 
-    def wait_until(self, at_s: float, modality: str | None = None) -> Steps:
+    def wait_until(self, at_s: float, modality: str | None = None) -> Iterable[Span]:
         """Wait until a moment; no time passes if it is over."""
         now_s = self._clock.now
         if at_s <= now_s:
-            return
+            return ()
         delay_s = at_s - now_s
         while now_s + delay_s < at_s:  # rounding must not end the wait before the moment
             delay_s = math.nextafter(delay_s, math.inf)
-        yield self._until_done("wait", delay_s, modality)
+        return (("wait", delay_s, modality, 0, 0),)
 
     def overhead_s(self) -> float:
         """Return the fixed time of a training task at this client."""
@@ -203,7 +206,7 @@ class LocalRound(Sleeper):
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
         duration_s = self.overhead_s() + cost.flops * self._s_per_flop
-        yield self._until_done(kind, duration_s, cost.modality, 0, cost.flops)
+        yield kind, duration_s, cost.modality, 0, cost.flops
         return trained
 
     def upload(
@@ -223,16 +226,16 @@ class LocalRound(Sleeper):
         duration_s = server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
-            yield self._until_done("upload_lost", fraction * duration_s, None, int(fraction * num_bytes))
+            yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
             return
-        yield self._until_done("upload", duration_s, None, num_bytes)
+        yield "upload", duration_s, None, num_bytes, 0
         self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
 
     def cut(self, end_s: float) -> None:
         """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""
-        if self._span is None:
+        if self._row is None:
             return
-        client, kind, start_s, planned_end_s, version, modality, num_bytes, flops, _ = self._span
+        client, kind, start_s, planned_end_s, version, modality, num_bytes, flops, _ = self._row
         if start_s == end_s:
             return
         share = (end_s - start_s) / (planned_end_s - start_s)
@@ -240,10 +243,3 @@ class LocalRound(Sleeper):
         self._server.timeline.add(
             client, kind, start_s, end_s, version, modality, int(num_bytes * share), int(flops * share)
         )
-
-    def _until_done(
-        self, kind: str, duration_s: float, modality: str | None = None, num_bytes: int = 0, flops: int = 0
-    ) -> Row:
-        """Return the span from now on that something takes."""
-        start_s = self._clock.now
-        return (self.client, kind, start_s, start_s + duration_s, self.version, modality, num_bytes, flops, None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from simpy import Event
 from torch import Tensor
@@ -86,8 +86,7 @@ class Population:
         return len(self.shards)
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """A client that came back, with an update or, where its upload broke off, without."""
 
     client: int
@@ -144,6 +143,8 @@ class Server:
         """The clients that could be dispatched."""
         self.seed = seed
         self._idle_since_s = [0.0] * population.num_clients
+        held = [len(shard) for shard in population.shards]
+        self._num_window_samples = [min(num_held, training.window_samples or num_held) for num_held in held]
         self._next_window = [0] * population.num_clients
         self._in_flight: dict[int, LocalRound] = {}
         self._download_bytes: dict[tuple[str, ...], int] = {}
@@ -163,8 +164,7 @@ class Server:
 
     def num_window_samples(self, client: int) -> int:
         """Return the samples of one local round of a client."""
-        num_held = len(self.population.shards[client])
-        return min(num_held, self.training.window_samples or num_held)
+        return self._num_window_samples[client]
 
     def download_bytes(self, client: int, groups: tuple[str, ...] | None = None) -> int:
         """Return the payload a client downloads: groups (unset: its modalities') and what the method sends along."""
@@ -270,7 +270,7 @@ class Server:
         return window
 
     def _day(self, local_round: LocalRound) -> Steps:
-        if local_round.modalities:
+        if local_round.arrivals_s:
             return self._method.client_round(local_round)
         return local_round.download()  # no data will come: it is sent out in vain
 
