@@ -65,9 +65,12 @@ Start = Parameters | Deferred
 """Where training starts: a model that exists, or another task's result."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Task:
-    """One piece of training; everything that decides its result is in here."""
+    """One piece of training; everything that decides its result is in here.
+
+    Not frozen, because one is made per training and a frozen one takes three times as long.
+    """
 
     client: int
     window: int
