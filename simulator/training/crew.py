@@ -157,24 +157,23 @@ class Shift:
         self._queue.append(job)
 
     def finish(self, job: Job) -> None:
-        """See to it that a job is done."""
-        self._collect(timeout_s=0.0)
+        """See to it that a job is done: by carrying it out here, or by carrying out others until a worker has it."""
         while not job.is_done:
-            if job in self._queue:
-                self._queue.remove(job)
-                self._feed()
-                job.carry_out()
-            elif self._queue:
-                other = self._queue.popleft()
-                self._feed()
-                other.carry_out()
-            else:
+            self._collect(timeout_s=0.0)
+            if job.is_done:
+                return
+            ours = job if job in self._queue else self._queue[0] if self._queue else None
+            if ours is None:
                 self._collect(timeout_s=None)
-        self._collect(timeout_s=0.0)
+                continue
+            self._queue.remove(ours)
+            self._feed()
+            ours.carry_out()
 
     def poll(self) -> None:
         """Take in what workers have answered, and give them more to do."""
         self._collect(timeout_s=0.0)
+        self._feed()
 
     def _feed(self) -> None:
         if self._crew is None or self._setup is None:
@@ -214,7 +213,6 @@ class Shift:
                     self._take(worker, *connection.recv())
             except (EOFError, ConnectionResetError):
                 self._lose(worker)
-        self._feed()
 
     def _take(self, worker: _Worker, number: int, is_good: bool, answer: Any) -> None:
         worker.is_here = True
