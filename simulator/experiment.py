@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
         except BaseException as error:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             message = str(error) if isinstance(error, InterludeError) else repr(error)
-            run.timeline.flush()
+            run.salvage()
             writer.close(status, run.totals(time.perf_counter() - started_host_s), message)
             raise
     return writer.close("complete", run.totals(host_s))
@@ -201,6 +201,12 @@ class Run:
         if self.clock.is_stopped:
             self._observe(self.end_s, watch)
         self._write_observations(0)
+
+    def salvage(self) -> None:
+        """Write down what is known of a run that broke off."""
+        self.timeline.flush()
+        with suppress(InterludeError):
+            self._write_observations(0)
 
     def totals(self, host_s: float) -> dict[str, Any]:
         """Return what the run came to."""

@@ -5,12 +5,12 @@ world's model of what the verb does; what training learns is a promise, kept whe
 """
 
 import math
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.network import Network, Parameters
 from simulator.federation.clock import Sleeper
-from simulator.federation.timeline import Row
+from simulator.federation.timeline import END_S, Row
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
@@ -52,15 +52,16 @@ class LocalRound(Sleeper):
 
     __slots__ = (
         "_clock",
-        "_day",
         "_groups",
         "_report_bytes",
         "_row",
+        "_rows",
         "_s_per_flop",
         "_server",
         "arrivals_s",
         "broadcast",
         "client",
+        "now_s",
         "num_samples",
         "received",
         "role",
@@ -72,6 +73,8 @@ class LocalRound(Sleeper):
     def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
         self._server = server
         self._clock = server.clock
+        self.now_s: float = self._clock.now
+        """The client's own time, which is ahead of the clock while its day is planned."""
         self.client = client
         self.window = window
         self.version = server.version
@@ -81,40 +84,39 @@ class LocalRound(Sleeper):
         world = server.world
         self.num_samples = server.num_window_samples(client)
         self.arrivals_s: Mapping[str, float] = world.arrivals_s(
-            client, window, self._clock.now, self.num_samples, server.population.modalities[client]
+            client, window, self.now_s, self.num_samples, server.population.modalities[client]
         )
         """When each modality of the window is there; one that misses this round is not in it."""
         self.update: Update | None = None
         self._s_per_flop = world.devices.s_per_flop(client, window)
         self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
-        self._day: Steps
+        self._rows: Iterator[Row]
         self._row: Row | None = None
 
     def start(self, day: Steps) -> None:
-        """Begin to spend the client's time; what comes after the last span is the server's to say."""
-        self._day = day
+        """Begin to spend the client's time; what comes after the last span is the server's to say.
+
+        Nothing in a client's day depends on what others do meanwhile, so the whole day is known now. Its spans are
+        noted as they pass, but its tasks are submitted at once: all clients in flight can be trained together.
+        """
+        rows: list[Row] = []
+        for kind, duration_s, modality, num_bytes, flops in day:
+            start_s = self.now_s
+            self.now_s = start_s + duration_s
+            rows.append((self.client, kind, start_s, self.now_s, self.version, modality, num_bytes, flops, None))
+        self._rows = iter(rows)
         self.wake()
 
     def wake(self) -> None:
         """Note the span that is over and begin the next one."""
         if self._row is not None:
             self._server.timeline.append(self._row)
-        span = next(self._day, None)
-        if span is None:
+        self._row = next(self._rows, None)
+        if self._row is None:
             self._server.welcome(self)
-            return
-        kind, duration_s, modality, num_bytes, flops = span
-        start_s = self._clock.now
-        end_s = start_s + duration_s
-        self._row = (self.client, kind, start_s, end_s, self.version, modality, num_bytes, flops, None)
-        self._clock.wake_at(end_s, self)
-
-    @property
-    def now_s(self) -> float:
-        """The simulated time."""
-        now_s: float = self._clock.now
-        return now_s
+        else:
+            self._clock.wake_at(self._row[END_S], self)
 
     def uniform(self, purpose: str) -> float:
         """Return this round's random number in (0, 1) for a purpose of the method's own."""
@@ -162,7 +164,7 @@ class LocalRound(Sleeper):
 
     def wait_until(self, at_s: float, modality: str | None = None) -> Iterable[Span]:
         """Wait until a moment; no time passes if it is over."""
-        now_s = self._clock.now
+        now_s = self.now_s
         if at_s <= now_s:
             return ()
         delay_s = at_s - now_s

@@ -1,10 +1,10 @@
 """The batched executor: results are computed together, when somebody first needs one of them.
 
-Tasks wait until a result is needed, or until many wait. Then those that are ready form a wave: what is needed first, and
-up to a full wave of what is under way, in the order in which it was submitted. The wave is cut into groups of rows, each
-a job for this process or a worker. Which tasks share a group is decided by the simulated clock alone, never by how fast a
-process is, so that equal runs give equal bytes with any number of workers. A task whose result nobody can ask for any
-more (its upload broke off) is never trained.
+Tasks wait until a result is needed, or until many wait. Then those that are ready form a wave: what is needed first,
+and up to a full wave of what is under way, in the order in which it was submitted. The wave is cut into groups of rows,
+each a job for this process or a worker. Which tasks share a group is decided by the simulated clock alone, never by how
+fast a process is, so that equal runs give equal bytes with any number of workers. A task whose result nobody can ask
+for any more (its upload broke off) is never trained.
 """
 
 import math
@@ -36,7 +36,7 @@ Decision = TypeVar("Decision")
 _GROUPS_IN_A_WAVE = 4
 """Groups that a wave is filled up to with tasks that nobody needs yet, so that several workers have something to do."""
 _ROWS_WORTH_SPLITTING = 8
-"""A wave of at least so many rows makes two groups, which two processes train in half the time of one."""
+"""A wave of at least so many rows makes an even number of groups, which two processes share without a rest."""
 _MODELS_EVALUATED_TOGETHER = 8
 _STEPS_BEFORE_HELP = 3000
 """Client steps after which workers are started: less is over before they are there."""
@@ -218,12 +218,12 @@ class BatchedExecutor:
         assert self.arena is not None
         return self.arena.new_row()
 
-    def check(self, label: str, loss: float | Tensor) -> str | None:
+    def check(self, task: Task, loss: float | Tensor) -> str | None:
         """Return what is wrong with a task's loss; on a GPU it is looked at later, when values are read anyway."""
         if isinstance(loss, Tensor):
-            self._unchecked.append((label, loss))
+            self._unchecked.append((task.label, loss))
         elif not math.isfinite(loss):
-            return f"the training loss of {label} is {loss}; a smaller learning rate may help"
+            return _diverged(task.label, loss)
         return None
 
     def _check_losses(self) -> None:
@@ -236,7 +236,11 @@ class BatchedExecutor:
             unchecked, self._unchecked = self._unchecked, []
             for (label, _), loss in zip(unchecked, torch.stack([loss for _, loss in unchecked]).tolist(), strict=True):
                 if not math.isfinite(loss):
-                    raise TrainingError(f"the training loss of {label} is {loss}; a smaller learning rate may help")
+                    raise TrainingError(_diverged(label, loss))
+
+
+def _diverged(label: str, loss: float) -> str:
+    return f"the training loss of {label} is {loss}; a smaller learning rate may help"
 
 
 class _Pending:
@@ -258,7 +262,7 @@ class _Pending:
 
     def settle(self, trained: Trained) -> None:
         self._outcome = trained
-        self._failure = self._executor.check(self.task.label, trained.loss)
+        self._failure = self._executor.check(self.task, trained.loss)
         self.job = None
         del self.task  # and with it the parameters that it started from
 
@@ -387,6 +391,8 @@ class _EvaluationJob:
 def _near_equal(chains: Sequence[Any], group_size: int) -> list[Sequence[Any]]:
     """Return groups of near-equal sizes, at most `group_size`, and two where that is worth it."""
     num_rows = len(chains)
-    num_groups = max(math.ceil(num_rows / group_size), 2 if num_rows >= _ROWS_WORTH_SPLITTING else 1)
+    num_groups = max(math.ceil(num_rows / group_size), 1)
+    if num_rows >= _ROWS_WORTH_SPLITTING:
+        num_groups += num_groups % 2
     cuts = [round(i * num_rows / num_groups) for i in range(num_groups + 1)]
     return [chains[start:stop] for start, stop in pairwise(cuts) if stop > start]

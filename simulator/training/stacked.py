@@ -147,7 +147,7 @@ class StackedTrainer:
 
     def _run_stint(self, objective: Objective, rows: list[_Row]) -> None:
         rows.sort(key=lambda row: -row.stint.num_steps)
-        bank = torch.stack([row.flat for row in rows])
+        bank = _bank([row.flat for row in rows])
         with torch.no_grad():
             stack = self._stack(objective, rows, bank)
         batches = _Batches(self._seed, rows, self._spec.batch_size, self._device)
@@ -374,13 +374,14 @@ class _Batches:
         by_row = [batch_positions(seed, row.task, row.stint, batch_size) for row in rows]
         num_steps = len(by_row[0])
         self._num_rows = [sum(len(steps) > step for steps in by_row) for step in range(num_steps)]
-        self._sizes = np.zeros((len(rows), num_steps), dtype=np.int64)
-        longest = max((len(p) for steps in by_row for p in steps), default=0)
-        positions = np.zeros((len(rows), num_steps, longest), dtype=np.int64)
-        for r, steps in enumerate(by_row):
-            for s, at in enumerate(steps):
-                positions[r, s, : len(at)] = at
-                self._sizes[r, s] = len(at)
+        self._sizes = np.array([[len(at) for at in steps] + [0] * (num_steps - len(steps)) for steps in by_row])
+        if self._sizes.size == 0 or (self._sizes == self._sizes[0, 0]).all():
+            positions = np.array(by_row, dtype=np.int64)
+        else:
+            positions = np.zeros((len(rows), num_steps, self._sizes.max()), dtype=np.int64)
+            for r, steps in enumerate(by_row):
+                for s, at in enumerate(steps):
+                    positions[r, s, : len(at)] = at
         index = np.stack([row.task.samples[positions[r]] for r, row in enumerate(rows)])
         self._positions = to_device(torch.from_numpy(positions), device)
         self._index = to_device(torch.from_numpy(index), device)
@@ -414,6 +415,14 @@ def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", device: torch.device) ->
         return {}
     mask = (np.arange(longest) < sizes[:, None]).astype(np.float32)
     return {("mask",): to_device(torch.from_numpy(mask), device)}
+
+
+def _bank(flats: Sequence[Tensor]) -> Tensor:
+    """Return vectors [P] as the rows of a new bank [G, P]."""
+    first = flats[0]
+    if all(flat is first for flat in flats):
+        return first.repeat(len(flats), 1)
+    return torch.stack(tuple(flats))
 
 
 def _momentum(rows: Sequence[_Row], bank: Tensor) -> Tensor:

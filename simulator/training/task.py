@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -122,7 +123,7 @@ def batch_positions(seed: int, task: Task, stint: Stint, batch_size: int) -> lis
     """
     num_samples = len(task.samples)
     per_epoch = steps_per_epoch(num_samples, batch_size)
-    stream = Stream(seed, "batches", task.client, stint.phase)
+    stream = _batch_stream(seed, task.client, stint.phase)
     batches: list[Indices] = []
     last_step = stint.first_step + stint.num_steps
     for epoch in range(stint.first_step // per_epoch, -(-last_step // per_epoch)):
@@ -130,6 +131,11 @@ def batch_positions(seed: int, task: Task, stint: Stint, batch_size: int) -> lis
         batches += [order[i : i + batch_size] for i in range(0, num_samples, batch_size)]
     skipped = stint.first_step % per_epoch
     return batches[skipped : skipped + stint.num_steps]
+
+
+@lru_cache(maxsize=1 << 16)
+def _batch_stream(seed: int, client: int, phase: str) -> Stream:
+    return Stream(seed, "batches", client, phase)
 
 
 def num_reported_bytes(report: Mapping[str, Mapping[str, Tensor]]) -> int:

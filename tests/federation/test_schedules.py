@@ -512,7 +512,7 @@ def test_early_modalities_take_turns_in_a_gap(paper, task_list):
     assert played.merges == [(0, 15.5, 1, 0)]
     phases = [[(s.phase, s.first_step, s.num_steps) for s in task.stints] for task in task_list.tasks]
     gray, color = "unimodal-gray", "unimodal-color"
-    assert phases == [
+    assert phases[:3] == [  # the next round's tasks are submitted as well
         [(gray, 0, 2)],
         [(gray, 2, 1), (color, 0, 1), (gray, 3, 1), (color, 1, 1), (gray, 4, 1)],
         [("joint", 0, 2)],
