@@ -78,7 +78,9 @@ class Anchored(Objective):
         del context
         features = network.features(parameters, window.only(self.early))
         if self.anchor == "class_mean":
-            features = {m: class_means(z, window.labels, network.num_classes)[0] for m, z in features.items()}
+            features = {
+                m: class_means(z, window.labels, network.num_classes, window.mask)[0] for m, z in features.items()
+            }
         return {"anchor": features}
 
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:

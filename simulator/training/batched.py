@@ -103,7 +103,9 @@ class BatchedExecutor:
             needed: the results that the rule will ask for, so that they are computed together.
         """
         del unchanged
-        self._launch([pending for pending in needed if isinstance(pending, _Pending)])
+        untouched = [p for p in needed if isinstance(p, _Pending) and p.job is None and not p.is_done]
+        if untouched:
+            self._launch(untouched)
         return rule()
 
     def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
@@ -148,7 +150,7 @@ class BatchedExecutor:
 
     def _launch(self, needed: Sequence["_Pending"]) -> None:
         """Make a wave of the tasks that are needed and of others that are ready, and cut it into jobs."""
-        chains = self._wave([pending for pending in needed if pending.job is None and not pending.is_done])
+        chains = self._wave(needed)
         for group in _near_equal(chains, self.strategy.group_size):
             job = _TrainingJob(self, group)
             for pending in (pending for chain in group for pending in chain):
@@ -160,7 +162,7 @@ class BatchedExecutor:
         if self._crew is not None and not self._shift.has_help and self._num_steps >= threshold:
             self._get_help()
 
-    def _wave(self, needed: list["_Pending"]) -> list[list["_Pending"]]:
+    def _wave(self, needed: Sequence["_Pending"]) -> list[list["_Pending"]]:
         """Return chains of tasks, each ready to start: those needed, and others up to a full wave."""
         alive = [pending for pending in (ref() for ref in self._waiting.values()) if pending is not None]
         self._waiting = {pending.number: weakref.ref(pending) for pending in alive}

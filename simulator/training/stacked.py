@@ -150,7 +150,7 @@ class StackedTrainer:
         bank = _bank([row.flat for row in rows])
         with torch.no_grad():
             stack = self._stack(objective, rows, bank)
-        batches = _Batches(self._seed, rows, self._spec.batch_size, self._device)
+        batches = _Batches(self._seed, rows, self._spec.batch_size, self._strategy.stacks, self._device)
         momentum = _momentum(rows, bank) if self._spec.optimizer.momentum > 0.0 else None
         spans = self._network.layout.spans(objective.groups(self._network))
         totals = torch.zeros(len(rows), device=self._device)
@@ -260,7 +260,8 @@ class StackedTrainer:
             self._add(leaves, shared, _RECEIVED, received)
         stack = _Stack(objective, traits, leaves, frozenset(shared))
         if traits.prepared or traits.reported:
-            stack.window = self._gather(_windows(rows, self._device), objective)
+            multiple = self._spec.batch_size if self._strategy.stacks else 1
+            stack.window = self._gather(_windows(rows, multiple, self._device), objective)
         if traits.prepared:
             function = partial(self._over_rows, stack, "prepare", traits.prepared)
             prepared = self._values("prepare", stack, bank, stack.leaves, stack.window, function)
@@ -368,52 +369,63 @@ class StackedTrainer:
 
 
 class _Batches:
-    """The mini-batches of a stint, for all its rows and steps at once."""
+    """The mini-batches of a stint, for all its rows and steps at once.
 
-    def __init__(self, seed: int, rows: Sequence[_Row], batch_size: int, device: torch.device) -> None:
+    Args:
+        seed: the run's seed.
+        rows: the longest first.
+        batch_size: samples of a full mini-batch.
+        pads: whether every batch is filled up to the full size, so that steps have few different shapes.
+        device: where they are wanted.
+    """
+
+    def __init__(self, seed: int, rows: Sequence[_Row], batch_size: int, pads: bool, device: torch.device) -> None:
         by_row = [batch_positions(seed, row.task, row.stint, batch_size) for row in rows]
         num_steps = len(by_row[0])
         self._num_rows = [sum(len(steps) > step for steps in by_row) for step in range(num_steps)]
-        self._sizes = np.array([[len(at) for at in steps] + [0] * (num_steps - len(steps)) for steps in by_row])
-        if self._sizes.size == 0 or (self._sizes == self._sizes[0, 0]).all():
-            positions = np.array(by_row, dtype=np.int64)
-        else:
-            positions = np.zeros((len(rows), num_steps, self._sizes.max()), dtype=np.int64)
-            for r, steps in enumerate(by_row):
-                for s, at in enumerate(steps):
-                    positions[r, s, : len(at)] = at
-        index = np.stack([row.task.samples[positions[r]] for r, row in enumerate(rows)])
+        sizes = [[len(at) for at in steps] + [0] * (num_steps - len(steps)) for steps in by_row]
+        self._sizes = np.array(sizes, dtype=np.int64).T
+        width = batch_size if pads else self._sizes.max(initial=0)
+        positions = np.zeros((num_steps, len(rows), width), dtype=np.int64)
+        for r, steps in enumerate(by_row):
+            for s, at in enumerate(steps):
+                positions[s, r, : len(at)] = at
+        index = np.stack([row.task.samples[positions[:, r]] for r, row in enumerate(rows)], axis=1)
         self._positions = to_device(torch.from_numpy(positions), device)
         self._index = to_device(torch.from_numpy(index), device)
+        self._pads = pads
         self._device = device
 
     def at(self, step: int) -> tuple[int, dict[Path, Tensor]]:
         """Return how many rows take part in a step, and its index, positions and mask [n, B]."""
         num_rows = self._num_rows[step]
-        sizes = self._sizes[:num_rows, step]
-        cut = (slice(num_rows), step, slice(int(sizes.max())))
-        leaves = {("index",): self._index[cut], ("positions",): self._positions[cut]}
-        return num_rows, leaves | _mask(sizes, self._device)
+        sizes = self._sizes[step, :num_rows]
+        width = self._positions.shape[2] if self._pads else int(sizes.max())
+        leaves = {
+            ("index",): self._index[step, :num_rows, :width],
+            ("positions",): self._positions[step, :num_rows, :width],
+        }
+        return num_rows, leaves | _mask(sizes, width, self._device)
 
 
-def _windows(rows: Sequence[_Row], device: torch.device) -> dict[Path, Tensor]:
-    """Return the index, positions and mask [G, W] of the rows' whole windows."""
+def _windows(rows: Sequence[_Row], multiple: int, device: torch.device) -> dict[Path, Tensor]:
+    """Return the index, positions and mask [G, W] of the rows' whole windows, W being a multiple of something."""
     sizes = np.array([len(row.task.samples) for row in rows])
-    index = np.zeros((len(rows), sizes.max()), dtype=np.int64)
+    width = -(-int(sizes.max()) // multiple) * multiple
+    index = np.zeros((len(rows), width), dtype=np.int64)
     for r, row in enumerate(rows):
         index[r, : sizes[r]] = row.task.samples
         index[r, sizes[r] :] = row.task.samples[0]
-    positions = np.broadcast_to(np.arange(index.shape[1]), index.shape).copy()
+    positions = np.broadcast_to(np.arange(width), index.shape).copy()
     leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
-    return {path: to_device(value, device) for path, value in leaves.items()} | _mask(sizes, device)
+    return {path: to_device(value, device) for path, value in leaves.items()} | _mask(sizes, width, device)
 
 
-def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", device: torch.device) -> dict[Path, Tensor]:
-    """Return the mask [n, B] of rows of these sizes; none where all are alike."""
-    longest = sizes.max()
-    if (sizes == longest).all():
+def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", width: int, device: torch.device) -> dict[Path, Tensor]:
+    """Return the mask [n, width] of rows of these sizes; none where nothing is padded."""
+    if (sizes == width).all():
         return {}
-    mask = (np.arange(longest) < sizes[:, None]).astype(np.float32)
+    mask = (np.arange(width) < sizes[:, None]).astype(np.float32)
     return {("mask",): to_device(torch.from_numpy(mask), device)}
 
 
