@@ -1,31 +1,31 @@
 """Recorded steps: the tensor operations of a function, replayed without the Python that led to them.
 
-`torch.func.vmap` and autograd spend more time in bookkeeping than small products take. A step that is run often with
-the same shapes is traced once, forward and backward, and from then on only its operations run: the same operations on
-the same values, so the results are the same to the bit.
+`torch.func.vmap` and autograd spend more time in bookkeeping than small products take. A step that comes again with the
+same shapes is recorded, forward and backward, and from then on only its operations run: the same operations on the same
+values, so the results are the same to the bit.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 TensorFunction = Callable[..., tuple[Tensor, ...]]
 
-_USES_BEFORE_RECORDING = 100
-"""Tracing costs as much as some hundred plain steps of a small network."""
-_MOST_RECORDINGS = 128
+_USES_BEFORE_RECORDING = 2
+_MOST_RECORDINGS = 512
 
 
 class Recorder:
-    """Runs functions of tensors, recording those that are run often.
+    """Runs functions of tensors, recording those that come again.
 
     Args:
-        compiles: whether everything is recorded and compiled by TorchInductor: faster still, but seconds per recording,
-            and not the same to the bit.
+        compiles: whether functions are compiled by TorchInductor instead: faster still, but seconds per function and
+            shape, and not the same to the bit.
     """
 
     def __init__(self, compiles: bool = False) -> None:
@@ -43,79 +43,108 @@ class Recorder:
         """
         full_key = (key, tuple([(tensor.shape, tensor.stride()) for tensor in tensors]))
         recording = self._recordings.get(full_key)
-        if recording is None:
-            uses = self._uses[full_key] = self._uses.get(full_key, 0) + 1
-            if uses <= _USES_BEFORE_RECORDING and not self._compiles:
-                return function(*tensors)
-            recording = self._recordings[full_key] = self._record(function, tensors)
-            if len(self._recordings) > _MOST_RECORDINGS:
-                forgotten, _ = self._recordings.popitem(last=False)
-                self._uses.pop(forgotten, None)
-        self._recordings.move_to_end(full_key)
-        with torch.no_grad():
-            return recording(*tensors)
-
-    def _record(self, function: TensorFunction, tensors: Sequence[Tensor]) -> TensorFunction:
-        module = make_fx(function)(*tensors)
-        module.graph.eliminate_dead_code()
+        if recording is not None:
+            self._recordings.move_to_end(full_key)
+            with torch.no_grad():
+                return recording(*tensors)
         if self._compiles:
-            module.recompile()
-            compiled: TensorFunction = torch.compile(module, dynamic=False)
-            return compiled
-        return _replay(module)
+            recording = torch.compile(make_fx(function)(*tensors), dynamic=False)
+            result: tuple[Tensor, ...] = recording(*tensors)
+        else:
+            uses = self._uses[full_key] = self._uses.get(full_key, 0) + 1
+            if uses < _USES_BEFORE_RECORDING:
+                return function(*tensors)
+            tape = _Tape(tensors)
+            with tape:
+                result = function(*tensors)
+            recording = tape.replay(result) if tape.is_sound else function
+        self._recordings[full_key] = recording
+        if len(self._recordings) > _MOST_RECORDINGS:
+            self._recordings.popitem(last=False)
+        return result
 
 
-def _replay(module: fx.GraphModule) -> TensorFunction:
-    """Return a function that calls a graph's operations one after the other, without those that change nothing."""
-    named: dict[str, Any] = {}
-    stands_for: dict[fx.Node, fx.Node] = {}
-    lines: list[str] = []
-    arguments: list[str] = []
+class _Tape(TorchDispatchMode):
+    """Writes down every operation that runs while it is on, as a line of Python.
 
-    def text(value: Any) -> str:
-        if isinstance(value, fx.Node):
-            return stands_for.get(value, value).name
-        if isinstance(value, list | tuple):
-            return f"({''.join(f'{text(item)}, ' for item in value)})"
-        if value is None or isinstance(value, bool | int):
-            return repr(value)
-        named[name := f"constant_{len(named)}"] = value
+    Args:
+        arguments: the tensors that a replay is given anew.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.is_sound = True
+        """Whether nothing but tensors came out of operations: a number that was read from one may be another next time."""
+        self._lines: list[tuple[str, str]] = []
+        """What is computed, and its name."""
+        self._objects: dict[str, Any] = {}
+        """What lines refer to: operations, and values that are no argument and no result of an operation."""
+        self._names: dict[int, str] = {}
+        self._kept: list[Tensor] = []  # while recording, so that no two tensors have the same address
+        self._arguments = [self._name(tensor) for tensor in arguments]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and write it down."""
+        del types
+        result = func(*args, **(kwargs or {}))
+        if _changes_nothing(func, args, result):
+            self._kept.append(result)
+            self._names[id(result)] = self._text(args[0])
+            return result
+        self.is_sound &= _is_tensors(result)
+        given = [self._text(value) for value in args]
+        given += [f"{key}={self._text(value)}" for key, value in (kwargs or {}).items()]
+        operation = self._object(func._op)  # without the Python around it
+        self._lines.append((self._target(result), f"{operation}({', '.join(given)})"))
+        return result
+
+    def replay(self, results: Sequence[Tensor]) -> TensorFunction:
+        """Return a function that carries out what was written down."""
+        body = [f"    {target} = {call}\n" for target, call in self._lines]
+        source = f"def replay({', '.join(self._arguments)}):\n{''.join(body)}    return {self._text(tuple(results))}\n"
+        namespace = dict(self._objects)
+        exec(source, namespace)
+        recorded: TensorFunction = namespace["replay"]
+        return recorded
+
+    def _name(self, tensor: Tensor) -> str:
+        name = self._names[id(tensor)] = f"t{len(self._kept)}"
+        self._kept.append(tensor)
         return name
 
-    last_use = {used: node for node in module.graph.nodes for used in node.all_input_nodes}
-    for node in module.graph.nodes:
-        if node.op == "placeholder":
-            arguments.append(node.name)
-        elif node.op == "get_attr":
-            named[node.name] = getattr(module, node.target)
-        elif node.op == "output":
-            lines.append(f"return {text(node.args[0])}")
-        elif (same := _same(node)) is not None:
-            stands_for[node] = stands_for.get(same, same)
-        else:
-            given = [text(value) for value in node.args]
-            given += [f"{key}={text(value)}" for key, value in node.kwargs.items()]
-            named[f"do_{node.name}"] = getattr(node.target, "_op", node.target)
-            lines.append(f"{node.name} = do_{node.name}({', '.join(given)})")
-            shared = set(stands_for.values())
-            over = [u.name for u in node.all_input_nodes if last_use[u] is node and u.op == "call_function"]
-            lines += [f"del {name}" for name in over if name not in {n.name for n in shared | set(stands_for)}]
-    exec(f"def replay({', '.join(arguments)}):\n" + "".join(f"    {line}\n" for line in lines), named)
-    replay: TensorFunction = named["replay"]
-    return replay
+    def _target(self, result: Any) -> str:
+        if isinstance(result, Tensor):
+            return self._name(result)
+        return f"({''.join(f'{self._target(part)}, ' for part in result)})" if _is_tensors(result) else "_"
+
+    def _text(self, value: Any) -> str:
+        if isinstance(value, Tensor):
+            return self._names.get(id(value)) or self._object(value)
+        if isinstance(value, list | tuple):
+            return f"({''.join(f'{self._text(item)}, ' for item in value)})"
+        if value is None or isinstance(value, bool | int):
+            return repr(value)
+        return self._object(value)
+
+    def _object(self, value: Any) -> str:
+        name = f"o{len(self._objects)}"
+        self._objects[name] = value
+        return name
 
 
-def _same(node: fx.Node) -> fx.Node | None:
-    """Return the input of an operation that returns its input as it is; None for all others."""
-    aten = torch.ops.aten
-    first = node.args[0] if node.args else None
-    if not isinstance(first, fx.Node) or "val" not in first.meta or "val" not in node.meta:
-        return None
-    before, after = first.meta["val"], node.meta["val"]
-    if node.target is aten.detach.default:
-        return first
-    if node.target in (aten.view.default, aten.expand.default, aten._unsafe_view.default):
-        return first if before.shape == after.shape and before.stride() == after.stride() else None
-    if node.target is aten.mul.Scalar and node.args[1] == 1 and before.dtype == after.dtype:
-        return first
-    return None
+def _is_tensors(result: Any) -> bool:
+    return isinstance(result, Tensor) or (isinstance(result, list | tuple) and all(map(_is_tensors, result)))
+
+
+def _changes_nothing(func: Any, args: Sequence[Any], result: Any) -> bool:
+    """Return whether an operation gave its first argument back as it is."""
+    if not args or not isinstance(args[0], Tensor) or not isinstance(result, Tensor):
+        return False
+    first = args[0]
+    if first.shape != result.shape or first.stride() != result.stride() or first.dtype != result.dtype:
+        return False
+    if func is torch.ops.aten.mul.Scalar:
+        return bool(args[1] == 1)
+    return bool(func.is_view) and first.data_ptr() == result.data_ptr()
