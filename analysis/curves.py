@@ -88,14 +88,15 @@ def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:
         linear = max(min(steps), max(ends) / 1e4)
         axis.set_xscale("symlog", linthresh=10.0 ** np.ceil(np.log10(linear)))
         axis.xaxis.set_major_formatter("{x:g}")
-    axis.set_xlim(0, max(float(line.get_xdata()[-1]) for line in axis.get_lines()))  # type: ignore[index, arg-type]
+    end = max(float(line.get_xdata()[-1]) for line in axis.get_lines())  # type: ignore[index, arg-type]
+    axis.set_xlim(0, end if end > 0 else 1)
 
 
 def _mark_target(axis: Axes, records: Sequence[RunRecord], choices: Choices) -> None:
     target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
     if target is not None:
         axis.axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
-        axis.annotate("target", (1, target), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        axis.annotate("target", (0.02, target), xycoords=("axes fraction", "data"), ha="left", va="bottom")
 
 
 def _time_s(record: RunRecord) -> "pd.Series[float]":

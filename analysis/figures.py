@@ -14,7 +14,8 @@ from analysis.efficiency import efficiency, staleness
 from analysis.files import write_files
 from analysis.gantt import gantt
 from analysis.runs import by_scenario
-from analysis.sweeps import scalability, sensitivity
+from analysis.scalability import scalability
+from analysis.sensitivity import sensitivity
 from analysis.target import speedup, time_to_accuracy
 from simulator.errors import BadInputError, nearest
 from simulator.record import RunRecord
@@ -107,7 +108,8 @@ def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot
             try:
                 plots.append(Plot(name, scenario, kind.draw(group, choices)))
             except DoesNotApplyError as error:
-                skipped.append(f"skipped {name}{f' of {scenario}' if scenario else ''}: {error}")
+                of = f" of {scenario}" if scenario else " of all scenarios together" if len(scenarios) > 1 else ""
+                skipped.append(f"skipped {name}{of}: {error}")
                 continue
             if scenario is None:
                 break  # drawn of all together: no need to draw each apart

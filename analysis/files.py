@@ -12,15 +12,20 @@ def write_files(files: Mapping[Path, bytes]) -> list[Path]:
     Raises:
         BadInputError: if one cannot be written; then none is.
     """
-    temporary = {path.with_name(f".{path.name}.part"): path for path in files}
+    for path in files:
+        if path.is_dir():
+            raise BadInputError(f"{path}: is a directory, not a file to write")
+    written: dict[Path, Path] = {}
     try:
-        for part, path in temporary.items():
+        for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(files[path])
-        for part, path in temporary.items():
+            part = path.with_name(f".{path.name}.part")
+            written[part] = path
+            part.write_bytes(content)
+        for part, path in written.items():
             part.replace(path)
     except OSError as error:
-        for part in temporary:
+        for part in written:
             part.unlink(missing_ok=True)
         raise BadInputError(f"{error.filename or 'files'}: cannot be written: {error.strerror or error}") from error
     return list(files)

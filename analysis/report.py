@@ -1,6 +1,8 @@
 """One self-contained page about runs: question, scenarios, tables, figures, methods, versions, how to reproduce it."""
 
 import base64
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -164,9 +166,12 @@ def _flat(section: dict[str, Any]) -> str:
 
 
 def _commands(name: str, records: Sequence[RunRecord]) -> list[str]:
+    runs = records[0].path.resolve().parents[1]
+    shown = str(runs) if records[0].path.is_absolute() else os.path.relpath(runs)
+    where = "" if shown == "runs" else f" --runs {shlex.quote(shown)}"
     ways = dict.fromkeys((r.seed, str(r.info.get("device", "auto")), bool(r.info.get("timing_only"))) for r in records)
     return [
-        f"interlude run {name}.yaml --seed {seed} --device {device}{' --timing-only' if timing_only else ''}"
+        f"interlude run {name}.yaml{where} --seed {seed} --device {device}{' --timing-only' if timing_only else ''}"
         for seed, device, timing_only in sorted(ways)
     ]
 

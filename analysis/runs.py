@@ -81,6 +81,11 @@ def differing(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return found
 
 
+def some_of(values: Sequence[Any]) -> str:
+    """Return the first few of many values, for a sentence."""
+    return ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
+
+
 def by_scenario(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Return the records of each scenario by a name for it: the scenario's, numbered where several have the same."""
     groups: list[list[RunRecord]] = []
@@ -110,8 +115,8 @@ def need_one_scenario(records: Sequence[RunRecord]) -> None:
     scenarios = by_scenario(records)
     if len(scenarios) > 1:
         fields = differing([world_of(group[0]) for group in scenarios.values()])
-        what = "; ".join(f"{path}: {', '.join(map(str, values))}" for path, values in list(fields.items())[:3])
-        names = ", ".join(list(scenarios)[:4]) + (", ..." if len(scenarios) > 4 else "")
+        what = "; ".join(f"{path}: {some_of(values)}" for path, values in list(fields.items())[:3])
+        names = some_of(list(scenarios))
         raise DoesNotApplyError(
             f"the runs are of {len(scenarios)} scenarios ({names}{f'; they differ in {what}' if what else ''}); "
             "name the runs of one"

@@ -68,7 +68,8 @@ def _bar_of_times(axis: Axes, row: int, runs: pd.DataFrame) -> tuple[str, float]
         axis.errorbar(mean_s, row, xerr=[[min(half_s, mean_s)], [half_s]], color="0.2", capsize=3, linewidth=1)
     if len(runs) > 1:
         _dots(axis, row, runs["time_s"], runs["reached"])
-    text = f"> {mean_s:,.0f}" if is_bound else f"{mean_s:,.0f}"
+    shown_s = f"{mean_s:,.0f}" if mean_s >= 10 else f"{mean_s:.2g}"
+    text = f"> {shown_s}" if is_bound else shown_s
     text += f" ({num_reached} of {len(runs)})" if is_bound else ""
     end_s = max(float(runs["time_s"].max()), mean_s + (0.0 if is_bound or not np.isfinite(half_s) else half_s))
     _label(axis, row, end_s, text)
@@ -85,12 +86,12 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     need_accuracy(records)
     target, baseline = target_of(records, choices), baseline_of(records, choices)
     times = times_to_target(records, target).set_index("seed")
-    base = times[times["label"] == baseline]
+    base = times[times["label"] == baseline].add_suffix("_base")
     labels = [label for label in labels_of(records) if label != baseline]
     figure, axis = bar_figure(choices.style, max(1, len(labels)))
     said, ends = [], [1.0]
     for row, label in enumerate(labels):
-        pairs = times[times["label"] == label].join(base, rsuffix="_base", how="inner")
+        pairs = times[times["label"] == label].join(base, how="inner")
         sign, mean = speedup_over(pairs)
         text = f"unknown ({_why_unknown(pairs)})" if sign is None else f"{sign}{mean:.2g}x"
         if sign is not None:
@@ -145,7 +146,8 @@ def _bar(axis: Axes, row: int, start: float, length: float, colour: str, is_boun
 
 def _dots(axis: Axes, row: int, values: "pd.Series[float]", known: "pd.Series[bool]") -> None:
     for value, is_known in zip(values, known, strict=True):
-        axis.plot(value, row, "o", markersize=4, color="0.2", markerfacecolor="0.2" if is_known else "white", zorder=3)
+        face, edge = ("0.2", "white") if is_known else ("white", "0.2")  # to be seen on bars of any colour
+        axis.plot(value, row, "o", markersize=5, markerfacecolor=face, markeredgecolor=edge, zorder=3)
 
 
 def _label(axis: Axes, row: int, end: float, text: str) -> None:
@@ -155,5 +157,5 @@ def _label(axis: Axes, row: int, end: float, text: str) -> None:
 def _finish(axis: Axes, labels: Sequence[str], axis_label: str, end: float) -> None:
     axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(max(len(labels), 1) - 0.4, -0.6)
-    axis.set_xlim(0, 1.3 * end)
+    axis.set_xlim(0, 1.4 * end)
     axis.set_xlabel(axis_label)
