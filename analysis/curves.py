@@ -1,59 +1,116 @@
-"""Accuracy over simulated time: fused, and each modality alone."""
+"""Accuracy over simulated time, over versions and over bytes: fused, and each modality alone."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.style import RC, look_of
+from analysis import seeds
+from analysis.choices import Choices, Drawing, labels_of, need_accuracy
+from analysis.runs import need_one_scenario
+from analysis.style import legend_below, look_of
+from analysis.summary import TRANSFER, accuracy_curves
 from simulator.record import RunRecord
 
-_FORMATS = ("png", "svg")
+_WIDE = 15  # where the longest curve is so much longer than the shortest, a linear axis would hide the short one
+
+Positions = Callable[[RunRecord], "pd.Series[float]"]
+"""Where each evaluation of a run is drawn, by its simulated time."""
 
 
-def plot_accuracy_vs_time(records: Sequence[RunRecord], directory: Path) -> list[Path]:
-    """Draw accuracy_vs_time.png and .svg.
-
-    One panel for the fused accuracy and one for each modality alone; a line per method, the mean over its seeds.
-
-    Args:
-        records: runs with accuracies.
-        directory: where the files go.
-
-    Returns:
-        The files.
-    """
-    accuracy = pd.concat([_accuracy_of(record) for record in records], ignore_index=True)
-    labels = list(dict.fromkeys(record.label for record in records))
-    panels = ["fused", *(m for m in accuracy["modality"].unique() if m != "fused")]
-    target = records[0].scenario["evaluate"]["target_accuracy"]
-    with mpl.rc_context(rc=RC):
-        figure = Figure(figsize=(4.2 * len(panels), 4.0), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axis, panel in zip(axes, panels, strict=True):
-            curves = accuracy[accuracy["modality"] == panel]
-            for index, label in enumerate(labels):
-                curve = curves[curves["label"] == label].groupby("time_s")["value"].mean()
-                axis.plot(curve.index, curve, label=label, linewidth=1.8, **look_of(index))
-            axis.set_title("all modalities" if panel == "fused" else f"{panel} alone")
-            axis.set_xlabel("simulated time (s)")
-            axis.set_xlim(left=0)
-            axis.set_ylim(0, 1)
-        if target is not None:
-            axes[0].axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
-            axes[0].annotate("target", (1, target), xycoords=("axes fraction", "data"), ha="right", va="bottom")
-        axes[0].set_ylabel("test accuracy")
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False)
-        figure.suptitle(f"{records[0].scenario['name']}: accuracy over simulated time")
-        files = [directory / f"accuracy_vs_time.{suffix}" for suffix in _FORMATS]
-        for file in files:
-            figure.savefig(file, dpi=150)
-    return files
+def accuracy_vs_time(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw accuracy over simulated seconds; raises DoesNotApplyError without accuracies or for mixed scenarios."""
+    return _accuracy(records, choices, _time_s, "simulated time (s)", "simulated time")
 
 
-def _accuracy_of(record: RunRecord) -> pd.DataFrame:
-    metrics = record.metrics
-    return metrics[metrics["metric"] == "accuracy"].assign(label=record.label)
+def accuracy_vs_version(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw accuracy over versions of the global model, which are rounds where there is a barrier."""
+    return _accuracy(records, choices, _version, "version of the global model (merges)", "versions")
+
+
+def accuracy_vs_bytes(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw accuracy over the payload that all clients have moved up and down, in MB."""
+    return _accuracy(records, choices, _megabytes, "payload up and down, all clients (MB)", "bytes")
+
+
+def _accuracy(
+    records: Sequence[RunRecord], choices: Choices, positions: Positions, axis_label: str, over: str
+) -> Drawing:
+    need_one_scenario(records)
+    need_accuracy(records)
+    curves = {record.path: accuracy_curves(record) for record in records}
+    where = {record.path: positions(record) for record in records}
+    panels = [str(panel) for panel in curves[records[0].path]]
+    style = choices.style
+    figure = Figure(figsize=(style.width_in(len(panels)), style.row_in + 0.6), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    final: dict[str, float] = {}
+    for axis, panel in zip(axes, panels, strict=True):
+        for index, label in enumerate(labels_of(records)):
+            runs = [record.path for record in records if record.label == label]
+            band = seeds.band([pd.Series(curves[run][panel].to_numpy(), where[run].to_numpy()) for run in runs])
+            _draw(axis, band, label, index)
+            if panel == panels[0]:
+                final[label] = float(np.mean([curves[run][panel].iloc[-1] for run in runs]))
+        axis.set_title("all modalities" if panel == "fused" else f"{panel} alone")
+        axis.set_xlabel(axis_label)
+        axis.set_ylim(0, 1)
+        _scale(axis, list(where.values()))
+    _mark_target(axes[0], records, choices)
+    axes[0].set_ylabel("test accuracy")
+    legend_below(figure, axes[0], style)
+    spread = seeds.count([sum(r.label == label for r in records) for label in final])
+    figure.suptitle(f"{records[0].scenario['name']}: accuracy over {over} ({spread})")
+    ends = ", ".join(f"{label} {value:.3f}" for label, value in final.items())
+    alone = ", ".join(panel for panel in panels if panel != "fused")
+    return Drawing(
+        figure,
+        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused at the end: {ends}.",
+    )
+
+
+def _draw(axis: Axes, band: pd.DataFrame, label: str, index: int) -> None:
+    look = look_of(index)
+    axis.plot(band.index, band["mean"], label=label, **look)
+    if band["low"].notna().any():
+        axis.fill_between(
+            band.index, band["low"].clip(0, 1), band["high"].clip(0, 1), color=look["color"], alpha=0.15, lw=0
+        )
+
+
+def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:
+    """Let the axis end with the curves; make it logarithmic, from a linear start, where they differ much in length."""
+    ends = [float(series.iloc[-1]) for series in positions]
+    if max(ends) > _WIDE * min(ends):
+        steps = [float(series[series > 0].min()) for series in positions if (series > 0).any()]
+        linear = max(min(steps), max(ends) / 1e4)
+        axis.set_xscale("symlog", linthresh=10.0 ** np.ceil(np.log10(linear)))
+        axis.xaxis.set_major_formatter("{x:g}")
+    end = max(float(line.get_xdata()[-1]) for line in axis.get_lines())  # type: ignore[index, arg-type]
+    axis.set_xlim(0, end if end > 0 else 1)
+
+
+def _mark_target(axis: Axes, records: Sequence[RunRecord], choices: Choices) -> None:
+    target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
+    if target is not None:
+        axis.axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
+        axis.annotate("target", (0.02, target), xycoords=("axes fraction", "data"), ha="left", va="bottom")
+
+
+def _time_s(record: RunRecord) -> "pd.Series[float]":
+    times_s = accuracy_curves(record).index
+    return pd.Series(times_s, times_s, dtype=float)
+
+
+def _version(record: RunRecord) -> "pd.Series[float]":
+    return record.metrics.groupby("time_s")["version"].first().astype(float)
+
+
+def _megabytes(record: RunRecord) -> "pd.Series[float]":
+    timeline = record.timeline
+    moved = timeline[timeline["kind"].isin(TRANSFER)].sort_values("end_s")
+    total = np.append(0.0, moved["bytes"].to_numpy(dtype=float).cumsum() / 1e6)
+    times_s = accuracy_curves(record).index
+    return pd.Series(total[np.searchsorted(moved["end_s"], times_s, side="right")], times_s)

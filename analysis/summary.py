@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.seeds import half_width
 from simulator.record import RunRecord
 
+TRANSFER = ("download", "upload", "upload_lost")
 _TRAINING = ("train", "train_unimodal")
-_TRANSFER = ("download", "upload", "upload_lost")
 _UP = ("upload", "upload_lost")
-_CONFIDENCE = 0.95
 
 
 def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -40,7 +39,7 @@ def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
                 values = values[np.isfinite(values)]
             row[column] = values.mean() if len(values) else float("nan")
             if len(group) > 1:
-                row[f"{column}_ci95"] = _half_width(values)
+                row[f"{column}_ci95"] = half_width(values)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -60,7 +59,7 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
         "bytes_up": int(sent_bytes.reindex(_UP).sum()),
         "bytes_down": int(sent_bytes.get("download", 0)),
         "train_s": spent_s.reindex(_TRAINING).sum(),
-        "transfer_s": spent_s.reindex(_TRANSFER).sum(),
+        "transfer_s": spent_s.reindex(TRANSFER).sum(),
         "wait_s": spent_s.get("wait", 0.0),
         "idle_s": spent_s.get("idle", 0.0),
         "mean_staleness": timeline["staleness"].mean(),
@@ -68,25 +67,29 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
     return row
 
 
-def _accuracies(record: RunRecord) -> dict[str, object]:
+def accuracy_curves(record: RunRecord) -> pd.DataFrame:
+    """Return accuracies by simulated time in seconds: column ``fused``, then a column for each modality alone."""
     metrics = record.metrics
     accuracy = metrics[metrics["metric"] == "accuracy"]
-    if accuracy.empty:
+    order = sorted(accuracy["modality"].unique(), key=lambda modality: bool(modality != "fused"))
+    return accuracy.pivot(index="time_s", columns="modality", values="value")[order]
+
+
+def time_to_accuracy_s(record: RunRecord, target: float) -> float:
+    """Return the first simulated second with a fused accuracy of `target`; infinite where it was never reached."""
+    fused = accuracy_curves(record)["fused"]
+    reached = fused.index[fused >= target]
+    return float(reached[0]) if len(reached) else float("inf")
+
+
+def _accuracies(record: RunRecord) -> dict[str, object]:
+    curves = accuracy_curves(record)
+    if curves.empty:
         return {}
-    curves = accuracy.pivot(index="time_s", columns="modality", values="value")
     fused = curves["fused"]
     row: dict[str, object] = {"final_accuracy": fused.iloc[-1], "best_accuracy": fused.max()}
     row |= {f"accuracy_{modality}": curves[modality].iloc[-1] for modality in curves.columns.drop("fused")}
     target = record.scenario["evaluate"]["target_accuracy"]
     if target is not None:
-        reached = fused.index[fused >= target]
-        row["time_to_target_s"] = reached[0] if len(reached) else float("inf")
+        row["time_to_target_s"] = time_to_accuracy_s(record, target)
     return row
-
-
-def _half_width(values: "pd.Series[float]") -> float:
-    """Return the half width of the 95 % t interval of a mean."""
-    if len(values) < 2:
-        return float("nan")
-    quantile = stats.t.ppf(0.5 + _CONFIDENCE / 2, len(values) - 1)
-    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))

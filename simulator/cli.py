@@ -1,8 +1,10 @@
 """The commands, nothing else."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +31,7 @@ app = typer.Typer(
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 _messages = Console(stderr=True, highlight=False)
 
+_command: ContextVar[str] = ContextVar("command", default="interlude")  # as it was given, for reports
 _INTERRUPTED = 130  # what typer returns after Ctrl-C
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="the scenario")]
@@ -36,6 +39,13 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change a field, e.g. clients.count=32; may be repeated"),
 ]
+RunPaths = Annotated[
+    list[Path], typer.Argument(metavar="RUNS...", help="run directories, scenario directories or parents of them")
+]
+Baseline = Annotated[str | None, typer.Option(metavar="LABEL", help="compare with it; unset: fedavg, or the first run")]
+Target = Annotated[float | None, typer.Option(min=0, max=1, help="accuracy to reach; unset: the scenario's")]
+Clients = Annotated[int, typer.Option(min=1, help="clients in the Gantt chart")]
+Window = Annotated[str | None, typer.Option(metavar="START:END", help="simulated seconds in the Gantt chart")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
 
 
@@ -86,9 +96,66 @@ def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> N
         _console.print(_table(title, rows))
 
 
+@app.command()
+def plot(
+    runs: RunPaths,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="a kind of figure, e.g. gantt; may be repeated; unset: all that apply"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="where figures go; unset: beside the runs")] = None,
+    formats: Annotated[str, typer.Option(help="png, svg, pdf, separated by commas")] = "png,svg",
+    style: Annotated[str, typer.Option(help="screen, or paper: widths and letters for two-column pages")] = "screen",
+    baseline: Baseline = None,
+    target: Target = None,
+    clients: Clients = 8,
+    window: Window = None,
+) -> None:
+    """Draw figures from run directories: curves, times to accuracy, sweeps, efficiency, staleness, a Gantt chart."""
+    from analysis.commands import choose, plot_runs  # noqa: PLC0415
+
+    choices = choose(baseline, target, clients, window, style)
+    files, skipped = plot_runs(runs, kinds or (), out, formats, choices)
+    for sentence in skipped:
+        _console.print(escape(sentence), soft_wrap=True)
+    _say_written(files)
+
+
+@app.command()
+def report(
+    runs: RunPaths,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="the page")] = None,
+    question: Annotated[str | None, typer.Option(help="what the runs are to answer; the page begins with it")] = None,
+    baseline: Baseline = None,
+    target: Target = None,
+    clients: Clients = 8,
+    window: Window = None,
+) -> None:
+    """Write one self-contained page: question, scenarios, tables, figures, methods, versions, how to reproduce it."""
+    from analysis.commands import choose, write_report  # noqa: PLC0415
+    from analysis.runs import find_runs  # noqa: PLC0415
+
+    choices = choose(baseline, target, clients, window)
+    records = find_runs(runs)
+    cards = describe.card_texts(record.scenario["methods"][0]["name"] for record in records)
+    _say_written([write_report(records, cards, _command.get(), output, choices, question)])
+
+
+@app.command()
+def trace(
+    run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="unset: beside the run")] = None,
+) -> None:
+    """Write a run's timeline as a trace that ui.perfetto.dev and chrome://tracing open."""
+    from analysis.commands import write_trace  # noqa: PLC0415
+
+    _say_written([write_trace(run_directory, output)])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input is one sentence and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _command.set(shlex.join(["interlude", *given]))
     debug = "--debug" in given
     if debug:
         given.remove("--debug")
@@ -106,6 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _say_written(files: Sequence[Path]) -> None:
+    for folder in dict.fromkeys(file.parent for file in files):
+        names = ", ".join(file.name for file in files if file.parent == folder)
+        _console.print(f"Wrote {escape(f'{names} in {folder}/')}", soft_wrap=True)
+
+
 def _say(sentence: str, exit_code: int) -> int:
     _messages.print(f"interlude: {escape(sentence)}", soft_wrap=True)
     return exit_code
@@ -118,7 +191,7 @@ def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Sce
 
 def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:
     # Drawing libraries take a second to import; commands that draw nothing should not wait for them.
-    from analysis.curves import plot_accuracy_vs_time  # noqa: PLC0415
+    from analysis.figures import plot_accuracy_vs_time  # noqa: PLC0415
     from analysis.summary import summarise_methods, summarise_runs  # noqa: PLC0415
 
     records = with_other_seeds(records)

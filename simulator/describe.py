@@ -1,7 +1,7 @@
 """Words and numbers for people: what a method does, how a comparison came out, what a scenario can name."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -11,11 +11,12 @@ from pydantic.fields import FieldInfo
 
 from models.encoders import ENCODERS
 from simulator.data import DATASETS
+from simulator.errors import BadInputError
 from simulator.federation.rules import ServerRule
 from simulator.federation.staleness import StalenessSpec
 from simulator.methods import METHODS
 from simulator.methods.base import Method
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, method_class
 from simulator.world.distributions import DISTRIBUTIONS
 
 
@@ -57,6 +58,22 @@ def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
         for choice in get_args(get_args(choices)[0]):
             tag = next(iter(choice.model_fields))
             yield f"{title}: {get_args(choice.model_fields[tag].annotation)[0]}", _options(choice)
+
+
+def card_texts(names: Iterable[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the formula cards of methods for a page: title, and terms with their texts.
+
+    A method that cannot be imported here gets a card that says so: a record outlives the code that made it.
+    """
+    texts = []
+    for name in dict.fromkeys(names):
+        try:
+            title, rows = next(card(method_class(name)))
+        except BadInputError as error:
+            texts.append((name, [("card", f"not available: {error}")]))
+        else:
+            texts.append((f"{title} ({name})", [(str(cells[0]), str(cells[1])) for cells in rows.cells]))
+    return texts
 
 
 def _options(model: type[BaseModel]) -> Rows:

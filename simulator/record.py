@@ -23,10 +23,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simulator.errors import BadInputError
+from simulator.errors import BadInputError, one_line
 
 METRIC_COLUMNS = ("time_s", "version", "metric", "modality", "value")
 
+_IDENTITY = ("status", "label", "seed", "scenario")  # what every run.json says from the run's first moment
 _PACKAGES = ("interlude", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "simpy", "torch")
 
 
@@ -69,6 +70,9 @@ class RunRecord:
             self.info: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BadInputError(f"{path}: is not a run directory (no readable run.json)") from error
+        missing = [key for key in _IDENTITY if not isinstance(self.info, dict) or key not in self.info]
+        if missing:
+            raise BadInputError(f"{path}: is not a run directory (its run.json says no {missing[0]})")
 
     @property
     def label(self) -> str:
@@ -92,14 +96,21 @@ class RunRecord:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Columns time_s, version, metric, modality, value."""
-        return pd.read_csv(self.path / "metrics.csv")
+        """Columns time_s, version, metric, modality, value; raises BadInputError if they cannot be read."""
+        try:
+            return pd.read_csv(self.path / "metrics.csv")
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"{self.path / 'metrics.csv'}: cannot be read: {one_line(error)}") from error
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """One row per span or merge."""
-        parts = sorted((self.path / "timeline").glob("part-*.parquet"))
-        return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+        """One row per span or merge; raises BadInputError if they cannot be read."""
+        folder = self.path / "timeline"
+        try:
+            parts = [pd.read_parquet(part) for part in sorted(folder.glob("part-*.parquet"))]
+            return pd.concat(parts, ignore_index=True)
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"{folder}: cannot be read: {one_line(error)}") from error
 
 
 class RunWriter:

@@ -12,7 +12,7 @@ CORRIDOR = {"arrays", "randomness", "errors"}  # small modules that every room o
 
 ALLOWED = {
     "models": {"models"},
-    "analysis": {"analysis", "record"},
+    "analysis": {"analysis", "record", "errors"},
     "world": {"world", "arrays", "randomness"},
     "data": {"data"} | CORRIDOR,
     "training": {"training", "models"} | CORRIDOR,

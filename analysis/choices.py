@@ -1,0 +1,82 @@
+"""What one can choose of a figure, what a figure comes with, and how it says that it does not apply."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from analysis.style import SCREEN, Style
+from simulator.errors import BadInputError
+from simulator.record import RunRecord
+
+
+class DoesNotApplyError(BadInputError):
+    """A kind of figure that cannot be drawn from the records given."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What one can choose of a figure."""
+
+    baseline: str | None = None
+    """Label of the method that others are compared with; None for `fedavg`, or the first one if there is none."""
+    target: float | None = None
+    """Fused accuracy in (0, 1] for times to accuracy; None for the scenario's own."""
+    num_clients: int = 8
+    """Clients in a Gantt chart."""
+    window_s: tuple[float, float] | None = None
+    """Simulated seconds that a Gantt chart shows; None for about three local rounds."""
+    style: Style = SCREEN
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure and what it shows."""
+
+    figure: Figure
+    caption: str
+    """What is seen, numbers included: for those who cannot see it, too."""
+
+
+def baseline_of(records: Sequence[RunRecord], choices: Choices) -> str:
+    """Return the label that others are compared with.
+
+    Raises:
+        DoesNotApplyError: if no run has the label asked for.
+    """
+    labels = labels_of(records)
+    if choices.baseline is None:
+        return "fedavg" if "fedavg" in labels else labels[0]
+    if choices.baseline not in labels:
+        raise DoesNotApplyError(f"no run has the baseline's label '{choices.baseline}'; labels are {', '.join(labels)}")
+    return choices.baseline
+
+
+def target_of(records: Sequence[RunRecord], choices: Choices) -> float:
+    """Return the target accuracy.
+
+    Raises:
+        DoesNotApplyError: if neither the choices nor the scenario name one.
+    """
+    target = choices.target
+    if target is None:
+        target = records[0].scenario["evaluate"]["target_accuracy"]
+    if target is None:
+        raise DoesNotApplyError("the scenario names no evaluate.target_accuracy; pass --target")
+    return float(target)
+
+
+def labels_of(records: Sequence[RunRecord]) -> list[str]:
+    """Return the labels, in the order of the records."""
+    return list(dict.fromkeys(record.label for record in records))
+
+
+def need_accuracy(records: Sequence[RunRecord]) -> None:
+    """Check that every run has accuracies.
+
+    Raises:
+        DoesNotApplyError: naming the first run that has none.
+    """
+    for record in records:
+        if not (record.metrics["metric"] == "accuracy").any():
+            raise DoesNotApplyError(f"{record.path} has no accuracies: it is a timing-only run")

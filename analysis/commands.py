@@ -1,0 +1,108 @@
+"""What the commands that read run directories do, from paths to files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.choices import Choices
+from analysis.figures import ALL, draw, write
+from analysis.files import write_files
+from analysis.report import CardText, report_page
+from analysis.runs import common_directory, find_runs
+from analysis.style import STYLES
+from analysis.trace import chrome_trace, to_json
+from simulator.errors import BadInputError, nearest
+from simulator.record import RunRecord
+
+
+def choose(
+    baseline: str | None = None,
+    target: float | None = None,
+    num_clients: int = 8,
+    window: str | None = None,
+    style: str = "screen",
+) -> Choices:
+    """Return choices from what a command line says; `window` is ``START:END`` in simulated seconds.
+
+    Raises:
+        BadInputError: naming the option.
+    """
+    if style not in STYLES:
+        raise BadInputError(f"--style: unknown style '{style}'; styles are {', '.join(STYLES)}{nearest(style, STYLES)}")
+    return Choices(baseline, target, num_clients, None if window is None else _window(window), STYLES[style])
+
+
+def plot_runs(
+    paths: Sequence[Path], kinds: Sequence[str], out: Path | None, formats: str, choices: Choices
+) -> tuple[list[Path], list[str]]:
+    """Draw figures of the runs at or below paths.
+
+    Args:
+        paths: run directories, scenario directories or parents of them.
+        kinds: keys of `analysis.figures.KINDS`, or none for all that apply.
+        out: where the files go; None for the directory that holds the runs.
+        formats: png, svg, pdf, separated by commas.
+        choices: what one can choose.
+
+    Returns:
+        The files, and a sentence for each kind that does not apply.
+
+    Raises:
+        BadInputError: for anything that cannot be used; then nothing is written.
+    """
+    records = find_runs(paths)
+    _check_baseline(records, choices)
+    plots, skipped = draw(records, kinds or [ALL], choices)
+    suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
+    return write(plots, out or common_directory(records), suffixes, choices), skipped
+
+
+def write_report(
+    records: Sequence[RunRecord],
+    cards: Sequence[CardText],
+    command: str,
+    output: Path | None,
+    choices: Choices,
+    question: str | None = None,
+) -> Path:
+    """Write the page about runs; returns its file, by default report.html in the directory that holds the runs.
+
+    Raises:
+        BadInputError: for runs that cannot share a page, or a file that cannot be written.
+    """
+    _check_baseline(records, choices)
+    page = report_page(records, cards, command, choices, question)
+    (file,) = write_files({output or common_directory(records) / "report.html": page.encode()})
+    return file
+
+
+def write_trace(path: Path, output: Path | None) -> Path:
+    """Write the trace of one run; returns its file, by default ``<run directory>.trace.json`` beside it.
+
+    Raises:
+        BadInputError: if there is not exactly one run, or the file cannot be written.
+    """
+    records = find_runs([path])
+    if len(records) > 1:
+        raise BadInputError(f"{path}: holds {len(records)} runs; name one, e.g. {records[0].path}")
+    target = output or records[0].path.with_name(f"{records[0].path.resolve().name}.trace.json")
+    (file,) = write_files({target: to_json(chrome_trace(records[0]))})
+    return file
+
+
+def _check_baseline(records: Sequence[RunRecord], choices: Choices) -> None:
+    labels = list(dict.fromkeys(record.label for record in records))
+    if choices.baseline is not None and choices.baseline not in labels:
+        raise BadInputError(
+            f"--baseline: no run has the label '{choices.baseline}'; labels are {', '.join(labels)}"
+            + nearest(choices.baseline, labels)
+        )
+
+
+def _window(given: str) -> tuple[float, float]:
+    try:
+        start_s, end_s = (float(part) for part in given.split(":"))
+    except ValueError:
+        start_s = end_s = float("nan")
+    if not 0 <= start_s < end_s < float("inf"):
+        raise BadInputError(f"--window: must be START:END in simulated seconds, e.g. 0:60; given '{given}'")
+    return start_s, end_s

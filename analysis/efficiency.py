@@ -1,0 +1,119 @@
+"""Where the clients' time went, and how stale the merged updates were."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.choices import Choices, Drawing, labels_of
+from analysis.runs import need_one_scenario
+from analysis.style import COLOURS, bar_figure, legend_below
+from analysis.summary import TRANSFER
+from simulator.record import RunRecord
+
+_NAMES = {
+    "train": "joint training",
+    "train_unimodal": "uni-modal training in gaps",
+    **dict.fromkeys(TRANSFER, "transfer"),
+    "wait": "wait for data",
+    "idle": "idle",
+}
+_LOOKS = {
+    "joint training": "#0072B2",
+    "uni-modal training in gaps": "#E69F00",
+    "transfer": "#009E73",
+    "wait for data": "#BDBDBD",
+    "idle": "#EFEFEF",
+}
+_DARK = ("joint training", "transfer")
+_LABELLED = 0.06  # narrower parts of a bar have no room for a number
+_MOST_BINS = 30
+
+
+def time_shares(record: RunRecord) -> dict[str, float]:
+    """Return the share of all clients' time that was spent on each activity; the shares sum to 1."""
+    timeline = record.timeline
+    spans = timeline[timeline["kind"] != "merge"]
+    spent_s = (spans["end_s"] - spans["start_s"]).groupby(spans["kind"]).sum()
+    shares: dict[str, float] = {}
+    for kind, seconds in spent_s.items():
+        activity = _NAMES.get(str(kind), str(kind))
+        shares[activity] = shares.get(activity, 0.0) + float(seconds / spent_s.sum())
+    return shares
+
+
+def efficiency(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw where the clients' time went, a stacked bar per method; DoesNotApplyError for mixed scenarios."""
+    need_one_scenario(records)
+    shares = {label: _mean_shares([r for r in records if r.label == label]) for label in labels_of(records)}
+    found = {activity for parts in shares.values() for activity in parts}
+    activities = [*(name for name in _LOOKS if name in found), *sorted(found - _LOOKS.keys())]
+    style = choices.style
+    figure, axis = bar_figure(style, len(shares), extra_in=1.5)
+    left = np.zeros(len(shares))
+    for index, activity in enumerate(activities):
+        values = [parts.get(activity, 0.0) for parts in shares.values()]
+        colour = _LOOKS.get(activity, COLOURS[(index + 3) % len(COLOURS)])
+        rows = range(len(values))
+        axis.barh(rows, values, left=left, height=0.7, color=colour, label=activity, edgecolor="0.5", linewidth=0.4)
+        ink, points = "white" if activity in _DARK else "black", 0.85 * style.font_points
+        for row, value in enumerate(values):
+            if value >= _LABELLED:
+                middle = left[row] + value / 2
+                axis.text(middle, row, f"{value:.0%}", ha="center", va="center", color=ink, fontsize=points)
+        left += values
+    axis.set_yticks(range(len(shares)), list(shares))
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.set_xlabel("share of all clients' simulated time")
+    legend_below(figure, axis, style)
+    figure.suptitle(f"{records[0].scenario['name']}: where the clients' time went")
+    said = "; ".join(
+        f"{label}: {', '.join(f'{activity} {share:.0%}' for activity, share in parts.items())}"
+        for label, parts in shares.items()
+    )
+    return Drawing(figure, f"Share of all clients' simulated time by activity, mean over seeds. {said}.")
+
+
+def _mean_shares(records: Sequence[RunRecord]) -> dict[str, float]:
+    runs = [time_shares(record) for record in records]
+    return {
+        activity: float(np.mean([run.get(activity, 0.0) for run in runs]))
+        for activity in dict.fromkeys(a for run in runs for a in run)
+    }
+
+
+def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw how stale updates were when merged, in versions: a histogram per method over all its seeds."""
+    need_one_scenario(records)
+    labels, style = labels_of(records), choices.style
+    ages = {label: pd.concat([_ages(r) for r in records if r.label == label]) for label in labels}
+    width = max(1, int(np.ceil((max(a.max() if len(a) else 0 for a in ages.values()) + 1) / _MOST_BINS)))
+    rows = len(labels)
+    figure = Figure(figsize=(style.one_in, 0.9 + 0.24 * style.row_in * rows), layout="constrained")
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    for index, (axis, label) in enumerate(zip(axes, labels, strict=True)):
+        share = (ages[label] // width).value_counts(normalize=True).sort_index()
+        colour = COLOURS[index % len(COLOURS)]
+        axis.bar(share.index * width + width / 2 - (0.5 if width == 1 else 0), share, width=0.9 * width, color=colour)
+        axis.set_title(f"{label}: {_age_text(ages[label])}", loc="left", fontsize=style.font_points)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axis.set_ylim(bottom=0)
+        axis.locator_params(axis="y", nbins=3)
+    axes[-1].set_xlim(left=-0.5 * width)
+    axes[-1].set_xlabel(f"staleness when merged (versions{f', bins of {width}' if width > 1 else ''})")
+    figure.supylabel("share of merged updates", fontsize=style.font_points)
+    figure.suptitle(f"{records[0].scenario['name']}: staleness")
+    means = "; ".join(f"{label}: {_age_text(ages[label])}" for label in labels)
+    return Drawing(figure, f"Share of merged updates by staleness in versions, all seeds together. {means}.")
+
+
+def _ages(record: RunRecord) -> "pd.Series[float]":
+    timeline = record.timeline
+    return timeline.loc[timeline["kind"] == "merge", "staleness"].astype(float)
+
+
+def _age_text(ages: "pd.Series[float]") -> str:
+    return f"mean {ages.mean():.1f}, largest {ages.max():.0f}" if len(ages) else "nothing merged"

@@ -1,0 +1,154 @@
+"""The kinds of figures, which of them apply to given runs, and how they get onto the disk."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+
+from analysis.balance import imbalance
+from analysis.choices import Choices, DoesNotApplyError, Drawing
+from analysis.curves import accuracy_vs_bytes, accuracy_vs_time, accuracy_vs_version
+from analysis.efficiency import efficiency, staleness
+from analysis.files import write_files
+from analysis.gantt import gantt
+from analysis.runs import by_scenario
+from analysis.scalability import scalability
+from analysis.sensitivity import sensitivity
+from analysis.target import speedup, time_to_accuracy
+from simulator.errors import BadInputError, nearest
+from simulator.record import RunRecord
+
+Draw = Callable[[Sequence[RunRecord], Choices], Drawing]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of figure."""
+
+    title: str
+    draw: Draw
+    spans_scenarios: bool = False
+    """Whether it compares scenarios, so that it is drawn of all of them together."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "accuracy-vs-time": Kind("Accuracy over simulated time", accuracy_vs_time),
+    "accuracy-vs-version": Kind("Accuracy over versions", accuracy_vs_version),
+    "accuracy-vs-bytes": Kind("Accuracy over bytes", accuracy_vs_bytes),
+    "time-to-accuracy": Kind("Time to accuracy", time_to_accuracy),
+    "speedup": Kind("Speed-up over the baseline", speedup),
+    "scalability": Kind("Scalability", scalability, spans_scenarios=True),
+    "sensitivity": Kind("Sensitivity to options", sensitivity, spans_scenarios=True),
+    "efficiency": Kind("Where the clients' time went", efficiency),
+    "staleness": Kind("Staleness", staleness),
+    "imbalance": Kind("Imbalance between modalities", imbalance),
+    "gantt": Kind("What clients do", gantt),
+}
+FORMATS = ("png", "svg", "pdf")
+ALL = "all"
+_NO_DATE = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of some runs."""
+
+    kind: str
+    scenario: str | None
+    """Name of the scenario it shows; None where it shows all that were given."""
+    drawing: Drawing
+
+
+def draw(
+    records: Sequence[RunRecord], kinds: Sequence[str] = (ALL,), choices: Choices | None = None
+) -> tuple[list[Plot], list[str]]:
+    """Draw figures.
+
+    Args:
+        records: the runs.
+        kinds: keys of `KINDS`, or ``all``: whatever applies, each scenario apart.
+        choices: what one can choose.
+
+    Returns:
+        The figures, and a sentence for each kind that was skipped as it does not apply.
+
+    Raises:
+        BadInputError: for an unknown kind, and for one asked for by name that does not apply.
+    """
+    choices = choices or Choices()
+    for kind in kinds:
+        if kind not in (*KINDS, ALL):
+            raise BadInputError(
+                f"--kind: unknown kind '{kind}'; kinds are all, {', '.join(KINDS)}{nearest(kind, KINDS)}"
+            )
+    with mpl.rc_context(rc=choices.style.rc):
+        if ALL in kinds:
+            return _draw_all(records, choices)
+        plots = [Plot(kind, None, _draw_named(kind, records, choices)) for kind in dict.fromkeys(kinds)]
+    return plots, []
+
+
+def _draw_named(kind: str, records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    try:
+        return KINDS[kind].draw(records, choices)
+    except DoesNotApplyError as error:
+        raise BadInputError(f"{kind} cannot be drawn: {error}") from error
+
+
+def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot], list[str]]:
+    scenarios = by_scenario(records)
+    plots, skipped = [], []
+    for name, kind in KINDS.items():
+        groups: dict[str | None, list[RunRecord]] = dict(scenarios.items())
+        if kind.spans_scenarios or len(scenarios) == 1:
+            groups = {None: list(records), **(groups if len(scenarios) > 1 else {})}
+        for scenario, group in groups.items():
+            try:
+                plots.append(Plot(name, scenario, kind.draw(group, choices)))
+            except DoesNotApplyError as error:
+                of = f" of {scenario}" if scenario else " of all scenarios together" if len(scenarios) > 1 else ""
+                skipped.append(f"skipped {name}{of}: {error}")
+                continue
+            if scenario is None:
+                break  # drawn of all together: no need to draw each apart
+    return plots, skipped
+
+
+def render(plot: Plot, suffix: str, choices: Choices, dpi: int = 200) -> bytes:
+    """Return a figure as a file of a format (png, svg or pdf); the same figure is the same bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(rc=choices.style.rc):
+        plot.drawing.figure.savefig(buffer, format=suffix, dpi=dpi, metadata=_NO_DATE[suffix])
+    return buffer.getvalue()
+
+
+def write(
+    plots: Sequence[Plot], directory: Path, formats: Sequence[str] = ("png", "svg"), choices: Choices | None = None
+) -> list[Path]:
+    """Write figures into a directory, or its folder named after the scenario where a figure shows one of several.
+
+    Returns:
+        The files. Either all of them are written or, where one cannot be drawn, none.
+
+    Raises:
+        BadInputError: for an unknown format, or a directory that cannot be written.
+    """
+    choices = choices or Choices()
+    for suffix in formats:
+        if suffix not in FORMATS:
+            raise BadInputError(
+                f"--formats: unknown format '{suffix}'; formats are {', '.join(FORMATS)}{nearest(suffix, FORMATS)}"
+            )
+    files = {}
+    for plot in plots:
+        folder = directory / plot.scenario if plot.scenario else directory
+        for suffix in formats:
+            files[folder / f"{plot.kind.replace('-', '_')}.{suffix}"] = render(plot, suffix, choices)
+    return write_files(files)
+
+
+def plot_accuracy_vs_time(records: Sequence[RunRecord], directory: Path) -> list[Path]:
+    """Draw accuracy_vs_time.png and .svg of one scenario's runs into a directory; returns the files."""
+    return write(draw(records, ["accuracy-vs-time"])[0], directory)

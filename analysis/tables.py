@@ -1,0 +1,94 @@
+"""The summary of one scenario as tables of text, for a page."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.comparison import Difference, paired_differences
+from analysis.summary import summarise_methods, summarise_runs
+from simulator.record import RunRecord
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table; the first column names the rows."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Looks = dict[str, tuple[str, Callable[[float], str]]]
+"""Heading and look of a number by column."""
+
+
+def _megabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:,.1f}"
+
+
+def looks_of(runs: pd.DataFrame, target: float | None) -> Looks:
+    """Return the columns of `summarise_runs` that are shown, units in their headings."""
+    alone = [str(column) for column in runs if str(column).startswith("accuracy_")]
+    looks: Looks = {
+        "final_accuracy": ("final accuracy", "{:.3f}".format),
+        **{column: (f"{column.removeprefix('accuracy_')} alone", "{:.3f}".format) for column in alone},
+        "time_to_target_s": (f"s to {target}", "{:,.0f}".format),
+        "versions": ("versions", "{:,.0f}".format),
+        "mean_staleness": ("mean staleness (versions)", "{:.1f}".format),
+        "bytes_up": ("up (MB)", _megabytes),
+        "bytes_down": ("down (MB)", _megabytes),
+        "train_s": ("training (device-s)", "{:,.0f}".format),
+        "wait_s": ("waiting (device-s)", "{:,.0f}".format),
+        "idle_s": ("idle (device-s)", "{:,.0f}".format),
+    }
+    return {column: look for column, look in looks.items() if column in runs}
+
+
+def summary_table(records: Sequence[RunRecord]) -> TextTable:
+    """Return a row per method: means over seeds with half widths of 95 % intervals; raises nothing."""
+    runs = summarise_runs(records)
+    looks = looks_of(runs, records[0].scenario["evaluate"]["target_accuracy"])
+    rows = [
+        [str(row["method"]), f"{row['seeds']}", *(_cell(row, column, look) for column, (_, look) in looks.items())]
+        for row in summarise_methods(runs).to_dict("records")
+    ]
+    return TextTable(["method", "seeds", *(heading for heading, _ in looks.values())], rows)
+
+
+def difference_table(records: Sequence[RunRecord], baseline: str) -> TextTable:
+    """Return a row per method: mean difference from the baseline, 95 % interval and p of a paired t test."""
+    runs = summarise_runs(records)
+    looks = looks_of(runs, records[0].scenario["evaluate"]["target_accuracy"])
+    compared = [c for c in looks if c == "final_accuracy" or c.startswith(("accuracy_", "time_", "bytes_"))]
+    rows: dict[str, list[str]] = {}
+    for difference in paired_differences(runs, baseline, compared):
+        row = rows.setdefault(difference.label, [difference.label, str(difference.num_pairs)])
+        row.append(_difference(difference, looks[difference.column][1]))
+    return TextTable(["method", "pairs", *(looks[column][0] for column in compared)], list(rows.values()))
+
+
+def _cell(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -> str:
+    value, half = float(str(row[column])), float(str(row.get(f"{column}_ci95", math.nan)))
+    if column == "time_to_target_s":
+        reached, _, num_seeds = str(row["reached"]).partition("/")
+        if reached == "0":
+            return f"never (0 of {num_seeds})"
+        if reached != num_seeds:
+            return f"{look(value)} (only {reached} of {num_seeds})"
+    if math.isnan(value):
+        return "none"
+    return look(value) if math.isnan(half) else f"{look(value)} ± {look(half)}"
+
+
+def _difference(difference: Difference, look: Callable[[float], str]) -> str:
+    if difference.num_censored:
+        return f"unknown: {difference.num_censored} of {difference.num_pairs} censored"
+    if math.isnan(difference.mean):
+        return "no pair"
+    sign = "+" if difference.mean >= 0 else "-"
+    text = f"{sign}{look(abs(difference.mean))}"
+    if not math.isnan(difference.half_width):
+        text += f" ± {look(difference.half_width)}"
+    return text if math.isnan(difference.p_value) else f"{text} (p = {difference.p_value:.2g})"
