@@ -16,7 +16,7 @@ from rich.table import Table
 
 from simulator import describe
 from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.experiment import choose_device, run_scenario
+from simulator.experiment import choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, with_other_seeds
@@ -56,21 +56,31 @@ def run(
     overrides: Overrides = None,
     seed: Seed = None,
     device: Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or cuda:N")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes that train on a CPU; unset: one per core; changes no result")
+    ] = None,
     timing_only: Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")] = False,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     loaded = _load(scenario, overrides, seed)
     choose_device(device)
-    for variant in loaded:
-        with ProgressDisplay(_console) as display:
-            records = run_scenario(
-                variant, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
-            )
-        reused = [record.label for record in records if record.label not in display.shown]
-        if reused:
-            _console.print(f"Reused, as they were finished before: {', '.join(reused)}", soft_wrap=True)
-        _conclude(variant, records, runs / variant.name)
+    with crew_of(workers) as crew:
+        for variant in loaded:
+            with ProgressDisplay(_console) as display:
+                records = run_scenario(
+                    variant,
+                    runs=runs,
+                    device=device,
+                    workers=crew,
+                    timing_only=timing_only,
+                    overwrite=overwrite,
+                    watch=display,
+                )
+            reused = [record.label for record in records if record.label not in display.shown]
+            if reused:
+                _console.print(f"Reused, as they were finished before: {', '.join(reused)}", soft_wrap=True)
+            _conclude(variant, records, runs / variant.name)
 
 
 @app.command()

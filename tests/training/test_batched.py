@@ -183,6 +183,12 @@ def task_of(model, client=0, start=None, num_steps=2, samples=None):
     )
 
 
+def with_help(executor, crew):
+    """Return an executor like this one, whose waves of ten rows make five jobs."""
+    strategy = dataclasses.replace(executor.strategy, group_size=2)
+    return BatchedExecutor(executor.network, executor._spec, 0, executor.test, executor.test, strategy, crew)
+
+
 def live_models(network):
     """Return how many vectors of this network's parameters are alive, by the storage they look at."""
     gc.collect()
@@ -235,7 +241,7 @@ def test_versions_that_nobody_needs_are_freed(network, executor):
 def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     with Crew(1) as crew:
-        helped = BatchedExecutor(network, executor._spec, 0, executor.test, executor.test, executor.strategy, crew)
+        helped = with_help(executor, crew)
         model = model_of(network)
         promises = [helped.submit(task_of(model, client)) for client in range(10)]
         kept = promises[9].result().parameters["head.a.weight"]
@@ -252,7 +258,7 @@ def test_a_worker_that_dies_is_done_without(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     with Crew(1) as crew:
         crew.wait()
-        helped = BatchedExecutor(network, executor._spec, 0, executor.test, executor.test, executor.strategy, crew)
+        helped = with_help(executor, crew)
         model = model_of(network)
         for alive in (True, True, False):
             promises = [helped.submit(task_of(model, client)) for client in range(10)]
@@ -269,8 +275,9 @@ def test_what_a_worker_cannot_do_is_one_sentence(network, executor, monkeypatch)
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     with Crew(1) as crew:
         crew.wait()
-        helped = BatchedExecutor(network, executor._spec, 0, executor.test, executor.test, executor.strategy, crew)
-        helped.submit(task_of(model_of(network))).result()
+        helped = with_help(executor, crew)
+        first = [helped.submit(task_of(model_of(network), client)) for client in range(10)]
+        first[0].result()
         promises = [helped.submit(task_of(model_of(network), client, samples=(900,))) for client in range(10)]
         helped.trainer.train = lambda chains: [[Trained(task.start) for task in chain] for chain in chains]
         with pytest.raises(TrainingError, match=r"a worker process failed: IndexError: .*"):
