@@ -277,7 +277,7 @@ def test_what_a_worker_cannot_do_is_one_sentence(network, executor, monkeypatch)
         crew.wait()
         helped = with_help(executor, crew)
         first = [helped.submit(task_of(model_of(network), client)) for client in range(10)]
-        first[0].result()
+        [promise.result() for promise in first]
         promises = [helped.submit(task_of(model_of(network), client, samples=(900,))) for client in range(10)]
         helped.trainer.train = lambda chains: [[Trained(task.start) for task in chain] for chain in chains]
         with pytest.raises(TrainingError, match=r"a worker process failed: IndexError: .*"):
