@@ -79,11 +79,6 @@ class Layout:
             value = value.movedim(-3, -1)
         return value.reshape(*value.shape[: value.dim() - num_dims], -1)
 
-    def views(self, flat: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Return parameters [..., *shape] that look at vectors [..., P]."""
-        wanted = self.columns if names is None else names
-        return {name: self.shaped(flat[..., self.columns[name]], name) for name in wanted}
-
     def pack(self, parameters: Mapping[str, Tensor]) -> "Packed":
         """Return parameters in this layout: themselves where they are already."""
         if isinstance(parameters, Packed) and parameters.layout is self:
