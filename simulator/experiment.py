@@ -281,7 +281,7 @@ def executor_and_model(part: Part, network: Network, dataset: Dataset, crew: Cre
     model = network.initial_parameters(generator, device)
     if scenario.executor.kind == "sequential":
         return SequentialExecutor(network, scenario.training, scenario.seed, train, test), model
-    strategy = choose_strategy(scenario.executor, network, device)
+    strategy = choose_strategy(scenario.executor, network, device, scenario.training.batch_size)
     help_here = crew if device.type == "cpu" else None
     executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, help_here)
     return executor, network.layout.pack(model)

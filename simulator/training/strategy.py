@@ -16,20 +16,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from torch import Tensor
 
 from models.network import Network
+from simulator.training.objective import Batch, Context, CrossEntropy
 
 _CPU_GROUP = 16
 _GPU_GROUP = 128
 _CPU_ROW_BYTES = 4 << 20
 _GPU_ROW_BYTES = 16 << 20
+_PARAMETER_COPIES = 4
 
 
 class ExecutorSpec(BaseModel):
     """The ``executor`` section of a scenario: how training is carried out. It changes no event of the clock."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["auto", "batched", "sequential"] = Field(
         "auto", description="auto: batched; sequential: one client after the other, the plain reference"
@@ -39,6 +42,9 @@ class ExecutorSpec(BaseModel):
         description="stacked: clients' parameters in one bank; looped: one client after the other; auto: by rule",
     )
     group_size: PositiveInt | None = Field(None, description="most clients in a stack; unset: by rule")
+    memory_gb: PositiveFloat | None = Field(
+        None, description="most memory that training one group may take, by count; it makes groups smaller; unset: any"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: forward and backward passes under autocast; parameters stay float32"
     )
@@ -77,22 +83,55 @@ class Strategy:
         return torch.autocast(device.type, torch.bfloat16)
 
 
-def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device) -> Strategy:
-    """Return the strategy that the scenario names, or the rule's."""
+def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, batch_size: int) -> Strategy:
+    """Return the strategy that the scenario names, or the rule's.
+
+    Args:
+        spec: what the scenario says.
+        network: the network.
+        device: where it is trained.
+        batch_size: samples of a full mini-batch, on which memory depends.
+    """
     stacks, reason = _by_rule(network, device)
     if spec.strategy != "auto":
         stacks, reason = spec.strategy == "stacked", "as the scenario says"
     if network.has_batch_statistics and stacks:
         stacks, reason = False, "batch statistics cannot be padded"
     is_cpu = device.type == "cpu"
+    group_size = spec.group_size or (_CPU_GROUP if is_cpu else _GPU_GROUP)
+    if spec.memory_gb is not None:
+        group_size = max(1, min(group_size, int(spec.memory_gb * 1e9) // client_bytes(network, batch_size)))
     return Strategy(
         stacks=stacks,
-        group_size=(spec.group_size or (_CPU_GROUP if is_cpu else _GPU_GROUP)) if stacks else 1,
+        group_size=group_size if stacks else 1,
         reason=reason,
         precision=spec.precision,
         records=stacks and is_cpu,
         compiles=stacks and spec.compile,
     )
+
+
+def client_bytes(network: Network, batch_size: int) -> int:
+    """Return the memory that one client of a group takes in a step on all modalities, counted on shapes.
+
+    Parameters, gradients, momentum and one temporary copy, the inputs, and what autograd saves for the way back.
+    """
+    saved: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved[id(tensor)] = tensor
+        return tensor
+
+    parameters = {name: shape.clone().requires_grad_() for name, shape in network.shapes.items()}
+    inputs = {m: torch.empty(batch_size, *shape, device="meta") for m, shape in network.input_shapes.items()}
+    labels = torch.empty(batch_size, dtype=torch.long, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = CrossEntropy(network.modalities).loss(
+            network, parameters, Batch(inputs, labels, labels), Context(parameters)
+        )
+    del loss
+    num_bytes = sum(tensor.numel() * tensor.itemsize for tensor in (*saved.values(), *inputs.values()))
+    return num_bytes + _PARAMETER_COPIES * sum(network.group_bytes.values())
 
 
 def _by_rule(network: Network, device: torch.device) -> tuple[bool, str]:

@@ -21,7 +21,7 @@ from simulator.training.merge import Arrived, mix, weighted_mean
 from simulator.training.objective import CrossEntropy
 from simulator.training.optimizer import OptimizerSpec
 from simulator.training.stacked import StackedTrainer
-from simulator.training.strategy import ExecutorSpec, Strategy, choose_strategy
+from simulator.training.strategy import ExecutorSpec, Strategy, choose_strategy, client_bytes
 from simulator.training.task import Stint, Task, Trained, TrainingSpec, resolve
 
 TOLERANCE = 1e-4
@@ -161,7 +161,7 @@ def executor(network):
     inputs = {m: torch.randn(60, *shape, generator=generator) for m, shape in SHAPES.items()}
     samples = inputs, torch.randint(3, (60,), generator=generator)
     spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1))
-    return BatchedExecutor(network, spec, 0, samples, samples, choose_strategy(ExecutorSpec(), network, CPU))
+    return BatchedExecutor(network, spec, 0, samples, samples, choose_strategy(ExecutorSpec(), network, CPU, 4))
 
 
 CPU = torch.device("cpu")
@@ -311,7 +311,7 @@ def test_nothing_between_submit_and_merge_waits_for_the_device(network):
     inputs = {m: torch.randn(60, *shape, generator=generator).to(device) for m, shape in SHAPES.items()}
     samples = inputs, torch.randint(3, (60,), generator=generator).to(device)
     spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1))
-    strategy = choose_strategy(ExecutorSpec(), network, device)
+    strategy = choose_strategy(ExecutorSpec(), network, device, 4)
     executor = BatchedExecutor(network, spec, 0, samples, samples, strategy)
     model = network.layout.pack(network.initial_parameters(torch.Generator().manual_seed(1), device))
     groups = tuple(network.groups)
@@ -340,7 +340,14 @@ def test_the_rule_loops_where_a_stack_would_not_pay_or_would_be_wrong():
     normed = Network(ModelSpec(encoder="conv4", width=8, norm="batch"), image, 3)
     small = Network(ModelSpec(encoder="mlp", width=8), image, 3)
     large = Network(ModelSpec(encoder="mlp", width=2048), image, 3)
-    assert [choose_strategy(ExecutorSpec(), n, CPU).stacks for n in (small, conv, normed, large)] == [True] + [
+    assert [choose_strategy(ExecutorSpec(), n, CPU, 4).stacks for n in (small, conv, normed, large)] == [True] + [
         False
     ] * 3
-    assert not choose_strategy(ExecutorSpec(strategy="stacked"), normed, CPU).stacks
+    assert not choose_strategy(ExecutorSpec(strategy="stacked"), normed, CPU, 4).stacks
+
+
+def test_a_memory_limit_makes_groups_smaller(network):
+    each = client_bytes(network, batch_size=4)
+    assert each >= 4 * (4 * sum(shape.numel() for shape in network.shapes.values()) + 4 * 10)
+    limited = choose_strategy(ExecutorSpec(memory_gb=3.5 * each / 1e9), network, CPU, 4)
+    assert limited.group_size == 3
