@@ -46,6 +46,7 @@ Baseline = Annotated[str | None, typer.Option(metavar="LABEL", help="compare wit
 Target = Annotated[float | None, typer.Option(min=0, max=1, help="accuracy to reach; unset: the scenario's")]
 Clients = Annotated[int, typer.Option(min=1, help="clients in the Gantt chart")]
 Window = Annotated[str | None, typer.Option(metavar="START:END", help="simulated seconds in the Gantt chart")]
+Device = Annotated[str, typer.Option("--device", help="where to train: auto, cpu, cuda or cuda:N")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
 
 
@@ -55,7 +56,7 @@ def run(
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="where run directories go")] = Path("runs"),
     overrides: Overrides = None,
     seed: Seed = None,
-    device: Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or cuda:N")] = "auto",
+    device: Device = "auto",
     timing_only: Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")] = False,
 ) -> None:
@@ -74,10 +75,14 @@ def run(
 
 
 @app.command()
-def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None) -> None:
-    """Validate a scenario and say what would run, how many bytes travel and how long a local round takes."""
-    for variant in _load(scenario, overrides, seed):
-        for title, rows in plan(variant):
+def check(
+    scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None, device: Device = "auto"
+) -> None:
+    """Validate a scenario and say what would run and how, how many bytes travel and how long a local round takes."""
+    loaded = _load(scenario, overrides, seed)
+    chosen = choose_device(device)
+    for variant in loaded:
+        for title, rows in plan(variant, chosen):
             _console.print(_table(title, rows))
 
 
