@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simulator import describe
+from simulator import calibrate_table, describe
+from simulator.calibrate import calibrate as measure
+from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
 from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device, run_scenario
 from simulator.plan import plan
@@ -75,15 +77,46 @@ def run(
 
 
 @app.command()
-def check(
-    scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None, device: Device = "auto"
-) -> None:
+def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None, device: Device = "auto") -> None:
     """Validate a scenario and say what would run and how, how many bytes travel and how long a local round takes."""
     loaded = _load(scenario, overrides, seed)
     chosen = choose_device(device)
     for variant in loaded:
         for title, rows in plan(variant, chosen):
             _console.print(_table(title, rows))
+
+
+@app.command()
+def calibrate(
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="[SCENARIO.yaml]", help="what to train; unset: two small built-in cases")
+    ] = None,
+    device: Device = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes on a CPU, this one included; unset: one per core")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="how long to measure, start-up not counted")] = 30.0,
+    compiles: Annotated[bool, typer.Option("--compile", help="also a compiled stack: takes a minute or more")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="also forward and backward passes in bfloat16")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Measure the ways to train on this machine and print what a scenario could set; nothing changes by itself."""
+    choose_device(device)
+    cases = _cases(scenario, overrides)
+    for case in cases:
+        with _console.status(f"measuring {escape(case.name)}"):
+            found = measure(
+                case,
+                device=device,
+                workers=workers,
+                seconds=seconds / len(cases),
+                compiles=compiles,
+                bfloat16=bfloat16,
+            )
+        _console.print(_table(*calibrate_table.table(found)))
+        for sentence in calibrate_table.sentences(found):
+            _console.print(escape(sentence), soft_wrap=True)
+        _console.print()
 
 
 @app.command(name="list")
@@ -192,6 +225,17 @@ def _say(sentence: str, exit_code: int) -> int:
 def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Scenario]:
     loaded = load_scenarios(path, overrides or ())
     return loaded if seed is None else [scenario.model_copy(update={"seed": seed}) for scenario in loaded]
+
+
+def _cases(path: Path | None, overrides: list[str] | None) -> list[Case]:
+    """Return what to measure: a scenario's variants that train differently, or the built-in cases."""
+    if path is None:
+        if overrides:
+            raise BadInputError("--set: changes a scenario, but none is given")
+        return built_in_cases()
+    loaded = _load(path, overrides, None)
+    different = [s for i, s in enumerate(loaded) if not any(is_same_case(s, before) for before in loaded[:i])]
+    return [case_of(variant) for variant in different]
 
 
 def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:
