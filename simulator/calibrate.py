@@ -61,6 +61,7 @@ class Calibration:
     crew_gain: float
     """How many times as fast it is with them as without; 1 where there are none."""
     left_out: tuple[LeftOut, ...]
+    """Candidates that were not measured."""
 
     @property
     def num_rounds(self) -> int:
@@ -137,17 +138,16 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
     size = bench.size(steps_per_s, max(_groups(bench.device)), turn_s)
     shortest_s, longest_s = _LONGEST_PLAYS_S
     contenders = []
-    for candidate in candidates:
-        contender = Contender(bench, candidate, size)
+    for contender in (Contender(bench, candidate, size) for candidate in candidates):
         play_s = contender.num_steps / steps_per_s
         is_long = contender.stacks and play_s > min(max(shortest_s, 3 * turn_s), longest_s)
-        if candidate == current:
+        why_not = ""
+        if contender.candidate == current:
             contender.warm_up()
-            why_not = ""
         else:
-            why_not = f"two stacks take about {play_s:.1f} s" if is_long else _try_out(contender)
+            why_not = f"two stacks take {play_s:.1f} s or more" if is_long else _try_out(contender)
         if why_not:
-            left_out.append((candidate.label, why_not))
+            left_out.append((contender.candidate.label, why_not))
         else:
             contenders.append(contender)
     take_turns(contenders, turn_s, alone_s)

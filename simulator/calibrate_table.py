@@ -13,13 +13,15 @@ def table(calibration: Calibration) -> tuple[str, Rows]:
     title = f"{calibration.case} on {calibration.device}: median of {_rounds(calibration.num_rounds)}"
     ways = [*calibration.measured, *([calibration.with_crew] if calibration.with_crew else [])]
     rows = [(*_cells(way), _note(calibration, way)) for way in ways]
-    rows += [(label, "", "", "", "", "", f"left out: {why}") for label, why in calibration.left_out]
+    rows += [(label, "", "", "", "", "", "left out") for label, _ in calibration.left_out]
     header = ("training", "processes", "client-steps/s", "ratio", "smallest to largest", "GFLOP/s", "")
     return title, Rows(rows, header, frozenset({1, 2, 3, 4, 5}))
 
 
 def sentences(calibration: Calibration) -> Iterator[str]:
     """Yield what follows from the table, with lines to put into a scenario."""
+    for reason in dict.fromkeys(why for _, why in calibration.left_out):
+        yield f"Left out: {'; '.join(label for label, why in calibration.left_out if why == reason)} ({reason})."
     yield f"A run takes: {calibration.current.label} ({calibration.reason})."
     faster = calibration.faster
     if calibration.num_rounds < FEWEST_ROUNDS:
@@ -32,7 +34,8 @@ def sentences(calibration: Calibration) -> Iterator[str]:
         yield f"  {calibration.advice}"
     if calibration.with_crew is not None:
         num_processes, gain = calibration.with_crew.candidate.num_processes, calibration.crew_gain
-        yield f"{num_processes} processes train {gain:.2f} times as fast as one; a run takes one per core."
+        busy = " Less than 1 means that something else keeps the cores busy." if gain < 1.0 else ""
+        yield f"{num_processes} processes train {gain:.2f} times as fast as one; a run takes one per core.{busy}"
     yield (
         "What this host achieves on this model, one client after the other (not what a phone would; "
         "a scenario's devices have numbers of their own):"
