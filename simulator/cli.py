@@ -89,7 +89,7 @@ def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None
 @app.command()
 def calibrate(
     scenario: Annotated[
-        Path | None, typer.Argument(metavar="[SCENARIO.yaml]", help="what to train; unset: two small built-in cases")
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases")
     ] = None,
     device: Device = "auto",
     workers: Annotated[
