@@ -155,6 +155,8 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
     with_crew, crew_gain = None, 1.0
     if num_processes > 1:
         with_crew, crew_gain = _with_crew(bench, measured, size, num_processes, seconds - alone_s)
+        if with_crew is None:
+            left_out.append((f"{num_processes} processes", "a round of all clients is one stack: nothing to share"))
     return Calibration(
         case=bench.case.name,
         device=str(bench.device),
@@ -203,8 +205,8 @@ def _groups(device: torch.device) -> tuple[int, ...]:
 
 
 def _distinct(sizes: Sequence[int], num_clients: int) -> list[int]:
-    """Return the group sizes that so few clients fill: of all of them the executor makes two groups at least."""
-    return [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if num_clients > 2 * smaller]
+    """Return the group sizes that so few clients fill: at least the smallest that holds all of them."""
+    return [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if num_clients > smaller]
 
 
 def _first_impression(bench: Bench, reference: Candidate, turn_s: float) -> float:
@@ -228,8 +230,11 @@ def _try_out(contender: Contender) -> str:
 
 def _with_crew(
     bench: Bench, measured: Sequence[Measured], size: Size, num_processes: int, seconds: float
-) -> tuple[Measured, float]:
-    """Measure the fastest batched candidate with worker processes beside itself without; returns the gain, too."""
+) -> tuple[Measured | None, float]:
+    """Measure the fastest batched candidate with worker processes beside itself without; returns the gain, too.
+
+    Nothing where workers would not take part.
+    """
     batched = [one for one in measured if one.candidate.spec.kind != "sequential"]
     best = max(batched, key=lambda one: one.median_steps_per_s)
     helped = Candidate(best.candidate.label, best.candidate.spec, num_processes)
@@ -238,6 +243,8 @@ def _with_crew(
         contenders = [Contender(bench, best.candidate, size), Contender(bench, helped, size, crew)]
         for contender in contenders:
             contender.warm_up()
+        if not contenders[1].has_help:
+            return None, 1.0
         take_turns(contenders, seconds / (2 * MOST_ROUNDS), seconds)
     alone = statistics.median(best.ratios)
     with_crew = contenders[1].measured(contenders[0], alone)

@@ -23,6 +23,8 @@ MOST_ROUNDS = 7
 _MOST_STEPS = 8
 """Of a local round; more say nothing new."""
 _FEWEST_LOOPED_TASKS = 4
+_STEPS_WITHOUT_HELP = 4000
+"""Client steps after which workers never take part; the executor gives a run of 3000 or fewer no workers."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +150,8 @@ class Contender:
 
     def warm_up(self) -> None:
         """Play until everything runs as it will: steps are recorded or compiled, workers are there and know the run."""
-        while self._is_helped and isinstance(self._executor, BatchedExecutor) and self._executor.arena is None:
-            self._play()  # a run that is over sooner gets no help either
+        if self._is_helped:
+            self._wait_for_help()
         for _ in range(2 * self.candidate.num_processes if self.stacks else 1):
             self._play()
 
@@ -169,6 +171,18 @@ class Contender:
         ratios = tuple(of_reference * mine / theirs for (mine, _), (theirs, _) in pairs)
         steps_per_s, gflops = zip(*self.rates, strict=True)
         return Measured(self.candidate, steps_per_s, gflops, ratios)
+
+    @property
+    def has_help(self) -> bool:
+        """Whether workers take part: not where all clients of a round make one stack."""
+        return isinstance(self._executor, BatchedExecutor) and self._executor.arena is not None
+
+    def _wait_for_help(self) -> None:
+        """Play until workers take part; the executor lets short runs do without."""
+        num_steps = 0
+        while not self.has_help and num_steps < _STEPS_WITHOUT_HELP:
+            self._play()
+            num_steps += max(self.num_steps, 1)
 
     def _play(self) -> None:
         promises = [self._executor.submit(task) for task in self._tasks]

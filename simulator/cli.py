@@ -18,7 +18,7 @@ from simulator import calibrate_table, describe
 from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
 from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.experiment import choose_device, run_scenario
+from simulator.experiment import choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, with_other_seeds
@@ -49,6 +49,9 @@ Target = Annotated[float | None, typer.Option(min=0, max=1, help="accuracy to re
 Clients = Annotated[int, typer.Option(min=1, help="clients in the Gantt chart")]
 Window = Annotated[str | None, typer.Option(metavar="START:END", help="simulated seconds in the Gantt chart")]
 Device = Annotated[str, typer.Option("--device", help="where to train: auto, cpu, cuda or cuda:N")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="processes that train on a CPU; unset: one per core; changes no result")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
 
 
@@ -59,21 +62,29 @@ def run(
     overrides: Overrides = None,
     seed: Seed = None,
     device: Device = "auto",
+    workers: Workers = None,
     timing_only: Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")] = False,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     loaded = _load(scenario, overrides, seed)
     choose_device(device)
-    for variant in loaded:
-        with ProgressDisplay(_console) as display:
-            records = run_scenario(
-                variant, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
-            )
-        reused = [record.label for record in records if record.label not in display.shown]
-        if reused:
-            _console.print(f"Reused, as they were finished before: {', '.join(reused)}", soft_wrap=True)
-        _conclude(variant, records, runs / variant.name)
+    with crew_of(workers) as crew:
+        for variant in loaded:
+            with ProgressDisplay(_console) as display:
+                records = run_scenario(
+                    variant,
+                    runs=runs,
+                    device=device,
+                    workers=crew,
+                    timing_only=timing_only,
+                    overwrite=overwrite,
+                    watch=display,
+                )
+            reused = [record.label for record in records if record.label not in display.shown]
+            if reused:
+                _console.print(f"Reused, as they were finished before: {', '.join(reused)}", soft_wrap=True)
+            _conclude(variant, records, runs / variant.name)
 
 
 @app.command()
@@ -92,9 +103,7 @@ def calibrate(
         Path | None, typer.Argument(metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases")
     ] = None,
     device: Device = "auto",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="processes on a CPU, this one included; unset: one per core")
-    ] = None,
+    workers: Workers = None,
     seconds: Annotated[float, typer.Option(help="how long to measure, start-up not counted")] = 30.0,
     compiles: Annotated[bool, typer.Option("--compile", help="also a compiled stack: takes a minute or more")] = False,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="also forward and backward passes in bfloat16")] = False,

@@ -90,8 +90,13 @@ def run_scenario(
         Part(scenario.for_run(method, scenario.seed), Path(runs), chosen, timing_only) for method in scenario.methods
     ]
     finished = [None if overwrite else claim(part.path, part.identity) for part in parts]
-    with nullcontext(workers) if isinstance(workers, Crew) else Crew((workers or num_cores()) - 1) as crew:
+    with nullcontext(workers) if isinstance(workers, Crew) else crew_of(workers) as crew:
         return [record or _run(part, watch, crew) for part, record in zip(parts, finished, strict=True)]
+
+
+def crew_of(workers: int | None) -> Crew:
+    """Return the processes beside this one, of so many in all; None for one per core."""
+    return Crew((workers or num_cores()) - 1)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,14 @@ def test_worker_processes_are_measured_beside_one_process(tiny):
     assert found.crew_gain > 0
 
 
+def test_worker_processes_are_left_out_where_they_would_not_take_part(tiny, monkeypatch):
+    monkeypatch.setattr(calibrate_bench, "_STEPS_WITHOUT_HELP", 10)
+    found = calibrate(tiny(), device="cpu", workers=2, seconds=TINY_S)
+    assert found.with_crew is None
+    assert found.crew_gain == 1.0
+    assert found.left_out == (("2 processes", "a round of all clients is one stack: nothing to share"),)
+
+
 def test_what_a_run_takes_is_the_rules_choice_or_the_scenarios(tiny):
     def current(**executor):
         found = calibrate(tiny({"executor": executor}), device="cpu", workers=1, seconds=TINY_S)

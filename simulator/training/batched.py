@@ -35,11 +35,11 @@ Decision = TypeVar("Decision")
 
 _GROUPS_IN_A_WAVE = 4
 """Groups that a wave is filled up to with tasks that nobody needs yet, so that several workers have something to do."""
-_ROWS_WORTH_SPLITTING = 8
+_ROWS_WORTH_SHARING = 24
 """A wave of at least so many rows makes an even number of groups, which two processes share without a rest."""
 _MODELS_EVALUATED_TOGETHER = 8
 _STEPS_BEFORE_HELP = 3000
-"""Client steps after which workers are started: less is over before they are there."""
+"""Client steps after which workers are started, once there is something to share: less is over before they come."""
 _LONG_STEPS_BEFORE_HELP = 30
 _MOST_ROWS = 1 << 16
 
@@ -151,7 +151,8 @@ class BatchedExecutor:
     def _launch(self, needed: Sequence["_Pending"]) -> None:
         """Make a wave of the tasks that are needed and of others that are ready, and cut it into jobs."""
         chains = self._wave(needed)
-        for group in _near_equal(chains, self.strategy.group_size):
+        groups = _near_equal(chains, self.strategy.group_size)
+        for group in groups:
             job = _TrainingJob(self, group)
             for pending in (pending for chain in group for pending in chain):
                 self._waiting.pop(pending.number, None)
@@ -159,7 +160,8 @@ class BatchedExecutor:
             self._num_steps += job.num_steps
             self._shift.put(job)
         threshold = _STEPS_BEFORE_HELP if self.strategy.stacks else _LONG_STEPS_BEFORE_HELP
-        if self._crew is not None and not self._shift.has_help and self._num_steps >= threshold:
+        is_wanted = len(groups) > 1 and self._num_steps >= threshold
+        if is_wanted and self._crew is not None and not self._shift.has_help:
             self._get_help()
 
     def _wave(self, needed: Sequence["_Pending"]) -> list[list["_Pending"]]:
@@ -394,7 +396,7 @@ def _near_equal(chains: Sequence[Any], group_size: int) -> list[Sequence[Any]]:
     """Return groups of near-equal sizes, at most `group_size`, and two where that is worth it."""
     num_rows = len(chains)
     num_groups = max(math.ceil(num_rows / group_size), 1)
-    if num_rows >= _ROWS_WORTH_SPLITTING:
+    if num_rows >= _ROWS_WORTH_SHARING:
         num_groups += num_groups % 2
     cuts = [round(i * num_rows / num_groups) for i in range(num_groups + 1)]
     return [chains[start:stop] for start, stop in pairwise(cuts) if stop > start]

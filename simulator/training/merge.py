@@ -65,7 +65,7 @@ def mix(model: Parameters, update: Arrived, alpha: Mapping[str, Weight]) -> Pack
     held = {group: alpha[group] for group in update.groups}
     for span, group in _runs(theta.layout, lambda group: _identity(held.get(group))):
         if group in held:
-            weight = torch.as_tensor(held[group], dtype=merged.dtype, device=merged.device)
+            weight = _as_scalar(held[group], merged)
             torch.lerp(theta.flat[span], row.flat[span], weight, out=merged[span])
     return Packed(theta.layout, merged)
 
@@ -131,10 +131,15 @@ def _identity(weight: Weight | None) -> Hashable:
     return id(weight) if isinstance(weight, Tensor) else weight
 
 
+def _as_scalar(weight: Weight, like: Tensor) -> Tensor:
+    """Return a weight [] where `like` is, without waiting for the device."""
+    if isinstance(weight, Tensor):
+        return to_device(weight.to(like.dtype), like.device)
+    return torch.full((), weight, dtype=like.dtype, device=like.device)
+
+
 def _as_vector(weights: Sequence[Weight], like: Tensor) -> Tensor:
     """Return weights [N] where `like` is, without waiting for the device."""
-    if all(isinstance(weight, Tensor) for weight in weights):
-        return torch.stack([torch.as_tensor(weight) for weight in weights]).to(like)
     if any(isinstance(weight, Tensor) for weight in weights):
-        return torch.stack([torch.as_tensor(w, dtype=like.dtype, device=like.device) for w in weights])
+        return torch.stack([_as_scalar(weight, like) for weight in weights])
     return to_device(torch.tensor(weights, dtype=like.dtype), like.device)

@@ -64,7 +64,7 @@ class Recorder:
         return result
 
 
-class _Tape(TorchDispatchMode):
+class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every operation that runs while it is on, as a line of Python.
 
     Args:
@@ -72,9 +72,9 @@ class _Tape(TorchDispatchMode):
     """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.is_sound = True
-        """Whether nothing but tensors came out of operations: a number that was read from one may be another next time."""
+        """Whether nothing but tensors came out of operations; a number read from one may be another next time."""
         self._lines: list[tuple[str, str]] = []
         """What is computed, and its name."""
         self._objects: dict[str, Any] = {}

@@ -272,9 +272,9 @@ class StackedTrainer:
         first = values[0]
         if all(value is first for value in values):
             shared.add(path)
-            leaves[path] = first.to(self._device)
+            leaves[path] = to_device(first, self._device)
         else:
-            leaves[path] = torch.stack([value.to(self._device) for value in values])
+            leaves[path] = torch.stack([to_device(value, self._device) for value in values])
 
     def _report(self, finished: Sequence[_Finished]) -> None:
         """Let every objective report, for all rows that were prepared together at once."""

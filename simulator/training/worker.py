@@ -1,7 +1,7 @@
 """A worker process: trains what it is sent, one thread, until the connection closes.
 
-Started as ``python -m simulator.training.worker DESCRIPTOR``. Parameters never travel: messages name rows of a shared
-arena. What a worker computes is what the process that sent it would have computed, to the bit.
+`simulator.training.crew` starts it with the descriptor of a socket. Parameters never travel: messages name rows of a
+shared arena. What a worker computes is what the process that sent it would have computed, to the bit.
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
@@ -203,11 +204,12 @@ def serve(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Run a worker process."""
+    """Run a worker process; it ends when the other side closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the other side's business; it closes the connection
     torch.set_num_threads(1)
     keep_freed_memory()
-    serve(Connection(int(sys.argv[1])))
+    with suppress(BrokenPipeError, ConnectionResetError):
+        serve(Connection(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

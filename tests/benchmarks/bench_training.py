@@ -1,7 +1,7 @@
 # ruff: noqa: T201
 """Client-trainings per host second against a plain PyTorch loop. Run by hand: python tests/benchmarks/bench_training.py
 
-For each workload, in turns within outer rounds, all in one process on one thread, without worker processes:
+For each workload, in turns within outer rounds, one thread per process:
 
 * the plain loop (the reference) and a tuned loop;
 * the executor alone: the tasks of FedAvg rounds, submitted and merged without clock, network or record;
@@ -18,7 +18,8 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +46,7 @@ from workloads import (
     spread,
 )
 
-from simulator import BadInputError, RunRecord, Scenario, parse_scenario, run_scenario
+from simulator import RunRecord, Scenario, parse_scenario, run_scenario
 from simulator.data import load_dataset
 from simulator.experiment import Part, Run, populate
 from simulator.federation.server import Server
@@ -56,14 +57,24 @@ from simulator.training.merge import Arrived, weighted_mean
 from simulator.training.objective import CrossEntropy
 from simulator.training.task import Stint, Task, batch_positions
 
-EXECUTORS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "sequential": {"executor": {"kind": "sequential"}},
-}
-"""What is merged into the scenario, e.g. ``{"executor": {"strategy": "looped"}}``; the default is batched.
 
-One that this version does not accept is left out, with the reason printed.
-"""
+class Configuration(NamedTuple):
+    """One way to train."""
+
+    changes: dict[str, Any]
+    """What is merged into the scenario."""
+    processes: int = 1
+
+
+EXECUTORS = {
+    "sequential": Configuration({"executor": {"kind": "sequential"}}),
+    "batched": Configuration({}),
+    "batched, 2 processes": Configuration({}, 2),
+    "batched, 2 processes, bfloat16": Configuration({"executor": {"precision": "bfloat16"}}, 2),
+    "batched, 2 processes, compiled": Configuration({"executor": {"compile": True}}, 2),
+}
+CHOSEN = {"W1": ("sequential", "batched", "batched, 2 processes"), "W2": tuple(EXECUTORS)[:4]}
+"""Which of them are measured of each workload; ``--executors`` chooses others."""
 
 RUNS = {"W1": ("sync", "async"), "W2": ("sync",)}
 """Which whole runs are measured of each workload; W2 can have ``async`` too, for as much time again."""
@@ -73,14 +84,15 @@ class Rounds(NamedTuple):
     """How much of each is run at once."""
 
     checked_run: int
+    warm_up: int
     loop: int
     executor: int
     short_run: int
     long_run: int
 
 
-ROUNDS = {"W1": Rounds(2, 5, 20, 5, 45), "W2": Rounds(1, 1, 2, 1, 3)}
-QUICK = {"W1": Rounds(1, 2, 5, 5, 25), "W2": Rounds(1, 1, 1, 1, 2)}
+ROUNDS = {"W1": Rounds(2, 60, 10, 40, 60, 160), "W2": Rounds(1, 2, 1, 3, 6, 11)}
+QUICK = {"W1": Rounds(1, 60, 2, 5, 60, 90), "W2": Rounds(1, 1, 1, 1, 6, 8)}
 
 UPDATE_TOLERANCE = 1e-2  # of the update; single precision alone moves a convolutional update by 1e-3
 LOSS_TOLERANCE = 1e-2  # of the change of the test loss; a step less of two or four changes it by far more
@@ -145,34 +157,34 @@ class ExecutorAlone:
         return Measured(rounds * self.workload.clients_per_round, seconds)
 
 
-def assembled(given: Scenario) -> Server:
+def assembled(given: Scenario, crew: Crew) -> Server:
     """Return the server of a run that is never played, put together as `run_scenario` does."""
     dataset = load_dataset(given.data)
     with tempfile.TemporaryDirectory() as runs:
         part = Part(given.for_run(given.methods[0], given.seed), Path(runs), torch.device("cpu"), timing_only=False)
-        run = Run(part, dataset, populate(given, dataset), RunWriter(part.path, part.identity), Crew(0))
+        run = Run(part, dataset, populate(given, dataset), RunWriter(part.path, part.identity), crew)
     return run.server
 
 
 # Whole runs
 
 
-def whole_run(given: Scenario) -> tuple[RunRecord, Measured, tuple[float, float]]:
+def whole_run(given: Scenario, crew: Crew) -> tuple[RunRecord, Measured, tuple[float, float]]:
     """Return the record of a run, what it took, and its first and last test loss."""
     with tempfile.TemporaryDirectory() as runs:
         started = time.perf_counter()
-        (record,) = run_scenario(given, runs=runs, device="cpu", workers=1)
+        (record,) = run_scenario(given, runs=runs, device="cpu", workers=crew)
         seconds = time.perf_counter() - started
         _ = record.timeline  # read before the directory goes
         losses = record.metrics.query("metric == 'loss' and modality == 'fused'")["value"]
     return record, Measured(record.info["totals"]["local_rounds"], seconds), (losses.iloc[0], losses.iloc[-1])
 
 
-def slope(workload: Workload, kind: str, executor: Mapping[str, Any], rounds: Rounds) -> Measured:
+def slope(workload: Workload, kind: str, executor: Mapping[str, Any], crew: Crew, rounds: Rounds) -> Measured:
     """Return what a long run took more than a short one."""
     took = []
     for length in (rounds.short_run, rounds.long_run):
-        record, measured, _ = whole_run(parse_scenario({**scenario(workload, kind, length), **executor}))
+        record, measured, _ = whole_run(parse_scenario({**scenario(workload, kind, length), **executor}), crew)
         num_merged = int((record.timeline["kind"] == "merge").sum())
         check(num_merged == measured.trainings, "every local round that is counted is merged")
         took.append(measured)
@@ -208,10 +220,10 @@ def check_executor(workload: Workload, server: Server) -> float:
     return difference
 
 
-def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], rounds: int) -> float:
+def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], crew: Crew, rounds: int) -> float:
     """Replay a run's recorded merges with the plain loop; return the loss's difference as a share of its change."""
     given = parse_scenario({**scenario(workload, kind, rounds), **executor})
-    record, _, (first, last) = whole_run(given)
+    record, _, (first, last) = whole_run(given, crew)
     loop = PlainLoop(workload)
     expected = loop.test_loss(to_plain(loop, replayed(given, record, loop)))
     change = abs(expected - first)
@@ -223,7 +235,7 @@ def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], rounds
 
 def replayed(given: Scenario, record: RunRecord, loop: PlainLoop) -> State:
     """Return the last model of a run, trained anew with the plain loop along the merges in its timeline."""
-    server = assembled(given)
+    server = assembled(given, Crew(0))
     method = method_class(given.methods[0].name)(given.methods[0])
     groups, objective = tuple(server.network.groups), CrossEntropy(server.network.modalities)
     models, windows = [server.model], Counter[int]()
@@ -272,33 +284,24 @@ def from_plain(loop: PlainLoop, state: State) -> State:
 # The table
 
 
-def accepted(workload: Workload) -> dict[str, dict[str, Any]]:
-    """Return the executor configurations that this version of the simulator takes; print the others."""
-    usable = {}
-    for name, executor in EXECUTORS.items():
-        try:
-            parse_scenario({**scenario(workload, "sync", 1), **executor})
-        except BadInputError as error:
-            print(f"left out: executor '{name}' ({error})")
-        else:
-            usable[name] = executor
-    return usable
-
-
-def contenders(workload: Workload, rounds: Rounds) -> Contenders:
+def contenders(workload: Workload, rounds: Rounds, executors: Sequence[str], crews: ExitStack) -> Contenders:
     """Return everything that is compared with the plain loop, checked."""
     check_tuned_loop(workload)
     chosen: dict[str, Any] = {"tuned loop": partial(measured_loop, TunedLoop(workload), rounds.loop)}
-    for name, executor in accepted(workload).items():
-        given = parse_scenario({**scenario(workload, "sync", 1), **executor})
-        differences = [f"executor alone {check_executor(workload, assembled(given)):.0e} of the update"]
-        alone = ExecutorAlone(workload, assembled(given))
-        alone.measured(1)
+    for name in executors:
+        changes, processes = EXECUTORS[name]
+        crew = crews.enter_context(Crew(processes - 1))
+        crew.wait()
+        given = parse_scenario({**scenario(workload, "sync", 1), **changes})
+        differences = [f"executor alone {check_executor(workload, assembled(given, crew)):.0e} of the update"]
+        alone = ExecutorAlone(workload, assembled(given, crews.enter_context(alone_crew := Crew(processes - 1))))
+        alone_crew.wait()
+        alone.measured(rounds.warm_up)
         chosen[f"executor alone, {name}"] = partial(alone.measured, rounds.executor)
         for kind in RUNS[workload.name]:
-            difference = check_run(workload, kind, executor, rounds.checked_run)
+            difference = check_run(workload, kind, changes, crew, rounds.checked_run)
             differences.append(f"{kind} run {difference:.0e} of the loss's change")
-            chosen[f"{kind} run, {name}"] = partial(slope, workload, kind, executor, rounds)
+            chosen[f"{kind} run, {name}"] = partial(slope, workload, kind, changes, crew, rounds)
         print(f"checked: {name} against the plain loop: {', '.join(differences)}", flush=True)
     return chosen
 
@@ -322,6 +325,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Training speed against a plain PyTorch loop.")
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help="comma-separated; default: all")
     parser.add_argument("--repeats", type=int, help="outer rounds; default 5, with --quick 1")
+    parser.add_argument("--executors", help=f"of {'; '.join(EXECUTORS)}: several by ';'; default: see CHOSEN")
     parser.add_argument("--quick", action="store_true", help="smaller counts, about a minute: to see that it runs")
     arguments = parser.parse_args()
     fix_process()
@@ -332,7 +336,10 @@ def main() -> None:
         print(f"\n{name}: {workload.about}; median [min-max] of {repeats}")
         loop = PlainLoop(workload)
         loop.run_round()
-        report(alternate(partial(measured_loop, loop, rounds.loop), contenders(workload, rounds), repeats))
+        executors = arguments.executors.split(";") if arguments.executors else CHOSEN[name]
+        with ExitStack() as crews:
+            chosen = contenders(workload, rounds, executors, crews)
+            report(alternate(partial(measured_loop, loop, rounds.loop), chosen, repeats))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from simulator.training import batched, recording
 from simulator.training.batched import BatchedExecutor
 from simulator.training.crew import Crew
 from simulator.training.executor import SequentialExecutor
+from simulator.training.merge import Arrived, mix, weighted_mean
 from simulator.training.objective import CrossEntropy
 from simulator.training.optimizer import OptimizerSpec
 from simulator.training.stacked import StackedTrainer
 from simulator.training.strategy import ExecutorSpec, Strategy, choose_strategy
-from simulator.training.task import Stint, Task, TrainingSpec, resolve
+from simulator.training.task import Stint, Task, Trained, TrainingSpec, resolve
 
 TOLERANCE = 1e-4
 """Largest difference from the reference, relative to what training changed; float32 leaves about 1e-5."""
@@ -170,16 +171,22 @@ def model_of(network, seed=1):
     return network.layout.pack(network.initial_parameters(torch.Generator().manual_seed(seed), CPU))
 
 
-def task_of(model, client=0, start=None, num_steps=2):
+def task_of(model, client=0, start=None, num_steps=2, samples=None):
     return Task(
         client=client,
         window=0,
         version=0,
         stints=(Stint(JOINT, num_steps, "joint"),),
-        samples=np.arange(client * 5, client * 5 + 5),
+        samples=np.arange(client * 5, client * 5 + 5) if samples is None else np.array(samples),
         start=model if start is None else start,
         received=model,
     )
+
+
+def with_help(executor, crew):
+    """Return an executor like this one, whose waves of ten rows make five jobs."""
+    strategy = dataclasses.replace(executor.strategy, group_size=2)
+    return BatchedExecutor(executor.network, executor._spec, 0, executor.test, executor.test, strategy, crew)
 
 
 def live_models(network):
@@ -234,7 +241,7 @@ def test_versions_that_nobody_needs_are_freed(network, executor):
 def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     with Crew(1) as crew:
-        helped = BatchedExecutor(network, executor._spec, 0, executor.test, executor.test, executor.strategy, crew)
+        helped = with_help(executor, crew)
         model = model_of(network)
         promises = [helped.submit(task_of(model, client)) for client in range(10)]
         kept = promises[9].result().parameters["head.a.weight"]
@@ -245,6 +252,36 @@ def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, exe
         assert helped.arena.num_live <= 1
         expected = executor.trainer.train([[task_of(model_of(network), 9)]])[0][0].parameters["head.a.weight"]
         torch.testing.assert_close(kept, expected)
+
+
+def test_a_worker_that_dies_is_done_without(network, executor, monkeypatch):
+    monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
+    with Crew(1) as crew:
+        crew.wait()
+        helped = with_help(executor, crew)
+        model = model_of(network)
+        for alive in (True, True, False):
+            promises = [helped.submit(task_of(model, client)) for client in range(10)]
+            if not alive:
+                crew.workers[0].process.kill()
+            results = [promise.result() for promise in promises]
+        expected = executor.trainer.train([[task_of(model, client)] for client in range(10)])
+        for result, (other,) in zip(results, expected, strict=True):
+            torch.testing.assert_close(result.parameters.flat, other.parameters.flat)
+        assert not crew.workers
+
+
+def test_what_a_worker_cannot_do_is_one_sentence(network, executor, monkeypatch):
+    monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
+    with Crew(1) as crew:
+        crew.wait()
+        helped = with_help(executor, crew)
+        first = [helped.submit(task_of(model_of(network), client)) for client in range(10)]
+        first[0].result()
+        promises = [helped.submit(task_of(model_of(network), client, samples=(900,))) for client in range(10)]
+        helped.trainer.train = lambda chains: [[Trained(task.start) for task in chain] for chain in chains]
+        with pytest.raises(TrainingError, match=r"a worker process failed: IndexError: .*"):
+            [promise.result() for promise in promises]
 
 
 def test_a_loss_that_is_not_finite_names_client_and_task(network, executor):
@@ -265,6 +302,36 @@ def test_evaluations_wait_for_each_other_and_equal_those_of_the_reference(networ
         expected = reference.evaluate(model).result()
         assert evaluation.result().accuracy == pytest.approx(expected.accuracy)
         assert evaluation.result().loss == pytest.approx(expected.loss)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_nothing_between_submit_and_merge_waits_for_the_device(network):
+    device = torch.device("cuda")
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randn(60, *shape, generator=generator).to(device) for m, shape in SHAPES.items()}
+    samples = inputs, torch.randint(3, (60,), generator=generator).to(device)
+    spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1))
+    strategy = choose_strategy(ExecutorSpec(), network, device)
+    executor = BatchedExecutor(network, spec, 0, samples, samples, strategy)
+    model = network.layout.pack(network.initial_parameters(torch.Generator().manual_seed(1), device))
+    groups = tuple(network.groups)
+
+    def merged(clients):
+        promises = [executor.submit(task_of(model, client)) for client in clients]
+
+        def rule():
+            trained = [promise.result() for promise in promises]
+            updates = [Arrived(c, groups, 5, 0, t.parameters, model, t.report) for c, t in enumerate(trained)]
+            return mix(weighted_mean(model, updates), updates[0], dict.fromkeys(groups, 0.5))
+
+        return executor.merge(rule, model, promises)
+
+    merged(range(4))  # what is done once, such as loading libraries, may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        merged(range(8))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_rule_loops_where_a_stack_would_not_pay_or_would_be_wrong():
