@@ -34,7 +34,7 @@ def sentences(calibration: Calibration) -> Iterator[str]:
         yield f"  {calibration.advice}"
     if calibration.with_crew is not None:
         num_processes, gain = calibration.with_crew.candidate.num_processes, calibration.crew_gain
-        busy = " Less than 1 means that something else keeps the cores busy." if gain < 1.0 else ""
+        busy = " If the cores were idle otherwise, run with --workers 1." if gain < 1.0 else ""
         yield f"{num_processes} processes train {gain:.2f} times as fast as one; a run takes one per core.{busy}"
     yield (
         "What this host achieves on this model, one client after the other (not what a phone would; "
