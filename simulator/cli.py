@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simulator import describe
+from simulator import calibrate_table, describe
+from simulator.calibrate import calibrate as measure
+from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
 from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device, crew_of, run_scenario
 from simulator.plan import plan
@@ -46,6 +48,10 @@ Baseline = Annotated[str | None, typer.Option(metavar="LABEL", help="compare wit
 Target = Annotated[float | None, typer.Option(min=0, max=1, help="accuracy to reach; unset: the scenario's")]
 Clients = Annotated[int, typer.Option(min=1, help="clients in the Gantt chart")]
 Window = Annotated[str | None, typer.Option(metavar="START:END", help="simulated seconds in the Gantt chart")]
+Device = Annotated[str, typer.Option("--device", help="where to train: auto, cpu, cuda or cuda:N")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="processes that train on a CPU; unset: one per core; changes no result")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
 
 
@@ -55,10 +61,8 @@ def run(
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="where run directories go")] = Path("runs"),
     overrides: Overrides = None,
     seed: Seed = None,
-    device: Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or cuda:N")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="processes that train on a CPU; unset: one per core; changes no result")
-    ] = None,
+    device: Device = "auto",
+    workers: Workers = None,
     timing_only: Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")] = False,
 ) -> None:
@@ -84,11 +88,44 @@ def run(
 
 
 @app.command()
-def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None) -> None:
-    """Validate a scenario and say what would run, how many bytes travel and how long a local round takes."""
-    for variant in _load(scenario, overrides, seed):
-        for title, rows in plan(variant):
+def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None, device: Device = "auto") -> None:
+    """Validate a scenario and say what would run and how, how many bytes travel and how long a local round takes."""
+    loaded = _load(scenario, overrides, seed)
+    chosen = choose_device(device)
+    for variant in loaded:
+        for title, rows in plan(variant, chosen):
             _console.print(_table(title, rows))
+
+
+@app.command()
+def calibrate(
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases")
+    ] = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    seconds: Annotated[float, typer.Option(help="how long to measure, start-up not counted")] = 30.0,
+    compiles: Annotated[bool, typer.Option("--compile", help="also a compiled stack: takes a minute or more")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="also forward and backward passes in bfloat16")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Measure the ways to train on this machine and print what a scenario could set; nothing changes by itself."""
+    choose_device(device)
+    cases = _cases(scenario, overrides)
+    for case in cases:
+        with _console.status(f"measuring {escape(case.name)}"):
+            found = measure(
+                case,
+                device=device,
+                workers=workers,
+                seconds=seconds / len(cases),
+                compiles=compiles,
+                bfloat16=bfloat16,
+            )
+        _console.print(_table(*calibrate_table.table(found)))
+        for sentence in calibrate_table.sentences(found):
+            _console.print(escape(sentence), soft_wrap=True)
+        _console.print()
 
 
 @app.command(name="list")
@@ -197,6 +234,17 @@ def _say(sentence: str, exit_code: int) -> int:
 def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Scenario]:
     loaded = load_scenarios(path, overrides or ())
     return loaded if seed is None else [scenario.model_copy(update={"seed": seed}) for scenario in loaded]
+
+
+def _cases(path: Path | None, overrides: list[str] | None) -> list[Case]:
+    """Return what to measure: a scenario's variants that train differently, or the built-in cases."""
+    if path is None:
+        if overrides:
+            raise BadInputError("--set: changes a scenario, but none is given")
+        return built_in_cases()
+    loaded = _load(path, overrides, None)
+    different = [s for i, s in enumerate(loaded) if not any(is_same_case(s, before) for before in loaded[:i])]
+    return [case_of(variant) for variant in different]
 
 
 def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:

@@ -29,7 +29,7 @@ from simulator.training.evaluation import FUSED, PendingEvaluation, evaluation_s
 from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
 from simulator.training.host import keep_freed_memory, num_cores, one_thread
 from simulator.training.objective import Values
-from simulator.training.strategy import choose_strategy
+from simulator.training.strategy import ExecutorSpec, choose_strategy
 from simulator.world.world import World
 
 
@@ -46,6 +46,9 @@ class Moment:
     accuracy: float | None
     """Fused test accuracy of the latest model that is evaluated; None before the first, and in a timing-only run."""
 
+
+SEQUENTIAL = "one client after the other"
+"""What training by the reference is called."""
 
 _MOST_OBSERVATIONS = 16
 """Moments whose evaluations may be under way; each keeps a version of the model alive."""
@@ -177,6 +180,10 @@ class Run:
         method = method_class(options.name)(options)
         network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
         executor, model = executor_and_model(part, network, dataset, crew)
+        label, reason = (
+            ("none", "timing only") if part.timing_only else how_trained(scenario.executor, network, part.device)
+        )
+        writer.add_facts({"executor": {"label": label, "reason": reason}})
         self.server = Server(
             clock=self.clock,
             world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
@@ -285,6 +292,14 @@ def executor_and_model(part: Part, network: Network, dataset: Dataset, crew: Cre
     help_here = crew if device.type == "cpu" else None
     executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, help_here)
     return executor, network.layout.pack(model)
+
+
+def how_trained(spec: ExecutorSpec, network: Network, device: torch.device) -> tuple[str, str]:
+    """Return what training is called that a scenario gets on a device, and why it gets it."""
+    if spec.kind == "sequential":
+        return SEQUENTIAL, "as the scenario says"
+    strategy = choose_strategy(spec, network, device)
+    return strategy.label, strategy.reason
 
 
 def populate(scenario: Scenario, dataset: Dataset) -> Population:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from models.network import Network
 from simulator.arrays import Floats
 from simulator.data import load_dataset
 from simulator.describe import Rows, size
-from simulator.experiment import populate, run_scenario
+from simulator.experiment import how_trained, populate, run_scenario
 from simulator.federation.server import Population
 from simulator.methods.base import MethodOptions
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, method_class
 from simulator.training.cost import CostModel
 from simulator.training.objective import CrossEntropy
 from simulator.training.task import Stint
@@ -39,8 +40,12 @@ class FirstRounds:
         return np.maximum(self.download_s, self.last_arrival_s) + self.train_s + self.upload_s
 
 
-def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
+def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]:
     """Yield tables about what a scenario would run.
+
+    Args:
+        scenario: the scenario.
+        device: where it would train.
 
     Raises:
         BadInputError: if its population cannot be made.
@@ -102,6 +107,11 @@ def plan(scenario: Scenario) -> Iterator[tuple[str, Rows]]:
             frozenset({3, 4, 5, 6}),
         ),
     )
+    trained = []
+    for options in scenario.methods:
+        own = method_class(options.name)(options).network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        trained.append((options.run_label, *how_trained(scenario.executor, own, device)))
+    yield f"training on {device}", Rows(trained, ("method", "how", "why"))
 
 
 def _first_rounds(scenario: Scenario, network: Network, world: World, population: Population) -> FirstRounds:

@@ -1,6 +1,6 @@
 """The run directory: written during a run, read by analysis, readable by pandas without us.
 
-    run.json        resolved scenario, package versions, status, totals
+    run.json        resolved scenario, package versions, status, how it was trained, totals
     metrics.csv     tidy: time_s, version, metric, modality, value
     timeline/       part-*.parquet, the columns of `simulator.federation.timeline`
 
@@ -138,6 +138,11 @@ class RunWriter:
             (path / "metrics.csv").write_text(",".join(METRIC_COLUMNS) + "\n", encoding="utf-8")
         except OSError as error:
             raise BadInputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def add_facts(self, facts: Mapping[str, Any]) -> None:
+        """Add to run.json what is worth knowing of the run but does not make it another run."""
+        self._info |= facts
+        self._write_info()
 
     def add_metrics(self, time_s: float, version: int, rows: Iterable[tuple[str, str, float]]) -> None:
         """Append (metric, modality, value) rows of one moment to metrics.csv."""

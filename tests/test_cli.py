@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import shutil
 import subprocess
 import sys
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from simulator.data import DATASETS
 from simulator.errors import BadInputError, TrainingError
 from simulator.experiment import choose_device
 from simulator.methods import METHODS
+from simulator.record import claim
 from simulator.scenario import load_scenario
 from simulator.world.distributions import DISTRIBUTIONS
 
@@ -82,6 +84,7 @@ def test_a_timing_only_run_writes_its_record_and_a_summary_without_accuracies(cl
     info = json.loads((tmp_path / "runs/tiny/fedavg-s0/run.json").read_text())
     assert info["status"] == "complete"
     assert info["timing_only"] is True
+    assert info["executor"] == {"label": "none", "reason": "timing only"}
     assert info["totals"]["simulated_s"] == 30
     assert (tmp_path / "runs/tiny/fedavg-s0/metrics.csv").read_text() == "time_s,version,metric,modality,value\n"
     summary = pd.read_csv(tmp_path / "runs/tiny/summary.csv")
@@ -137,6 +140,18 @@ def test_the_record_holds_the_scenario_that_can_be_run_again(trained, tmp_path):
     assert load_scenario(tmp_path / "again.yaml").digest() == info["digest"]
     assert info["label"] == "mba"
     assert info["packages"]["torch"] == torch.__version__
+
+
+def test_the_record_says_how_it_was_trained_and_that_makes_it_no_other_run(trained, tmp_path):
+    info = json.loads((trained / "runs/tiny/mba-s0/run.json").read_text())
+    assert info["executor"] == {
+        "label": "stacked in groups of 16",
+        "reason": "small products: many clients share every operation",
+    }
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    path = tmp_path / "runs/tiny/mba-s0"
+    (path / "run.json").write_text(json.dumps({**info, "executor": {"label": "another", "reason": "another"}}))
+    assert claim(path, {key: info[key] for key in info if key not in ("executor", "status", "totals", "packages")})
 
 
 def test_the_same_command_again_reuses_the_finished_runs(trained, cli):
@@ -233,6 +248,18 @@ def test_check_counts_bytes_and_seconds_by_hand(cli, scenario_file):
     assert rows["download"] == ["0.07"] * 3
 
 
+def test_check_says_how_each_method_is_trained_and_why(cli, scenario_file):
+    path = scenario_file({"methods": [{"name": "fedavg"}, {"name": "mba"}]})
+    out = cli("check", path, "--device", "cpu").out
+    assert "training on cpu" in out
+    for method in ("fedavg", "mba"):
+        (line,) = [line for line in out.splitlines() if line.split()[:2] == [method, "stacked"]]
+        assert "stacked in groups of 16" in line
+        assert "small products" in line
+    out = cli("check", path, "--device", "cpu", "--set", "executor.kind=sequential").out
+    assert out.count("one client after the other  as the scenario says") == 2
+
+
 def test_check_takes_seed_and_set(cli, scenario_file):
     out = cli("check", scenario_file(), "--seed", 5, "--set", "clients.count=9").out
     assert "seed 5" in out
@@ -297,6 +324,7 @@ def test_a_bad_scenario_is_one_sentence_that_names_the_file_and_nothing_is_writt
     [
         ["run", "missing.yaml"],
         ["check", "."],
+        ["check", "tiny.yaml", "--device", "tpu"],
         ["run", "tiny.yaml", "--device", "tpu"],
         ["run", "tiny.yaml", "--device", "cuda:x"],
         ["run", "tiny.yaml", "--set", "clients.count"],
@@ -451,7 +479,9 @@ def test_what_ends_a_run_early_is_said_in_a_line(cli, scenario_file, tmp_path, m
 def test_help_lists_the_commands(cli):
     result = cli("--help")
     assert result.code == 0
-    assert all(command in result.out for command in ("run", "check", "list", "explain", "plot", "report", "trace"))
+    assert all(
+        command in result.out for command in ("run", "check", "list", "explain", "plot", "report", "trace", "calibrate")
+    )
 
 
 def test_without_a_terminal_progress_is_plain_lines(cli, scenario_file, tmp_path):
