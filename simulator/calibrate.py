@@ -161,7 +161,7 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
         case=bench.case.name,
         device=str(bench.device),
         current=current,
-        reason=how_trained(bench.case.executor, bench.network, bench.device)[1],
+        reason=how_trained(bench.case.executor, bench.network, bench.device, bench.case.training.batch_size)[1],
         measured=measured,
         with_crew=with_crew,
         crew_gain=crew_gain,
@@ -171,9 +171,9 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
 
 def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Candidate], Candidate, list[LeftOut]]:
     """Return the candidates, the reference first; which of them a run takes now; and what is left out."""
-    network, device = bench.network, bench.device
+    network, device, batch_size = bench.network, bench.device, bench.case.training.batch_size
     left_out = []
-    compiled = choose_strategy(ExecutorSpec(strategy="stacked", compile=True), network, device)
+    compiled = choose_strategy(ExecutorSpec(strategy="stacked", compile=True), network, device, batch_size)
     if compiles and not compiled.records:
         left_out.append(
             ("compiled", f"steps are not compiled on {device.type}" if compiled.stacks else compiled.reason)
@@ -181,9 +181,11 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
         compiles = False
     now = bench.case.executor
     if now.compile and not compiles:
-        left_out.append((how_trained(now, network, device)[0], "measured without compiling; --compile measures it"))
+        left_out.append(
+            (how_trained(now, network, device, batch_size)[0], "measured without compiling; --compile measures it")
+        )
         now = now.model_copy(update={"compile": False})
-    strategy = choose_strategy(now, network, device)
+    strategy = choose_strategy(now, network, device, batch_size)
     own_size = strategy.group_size if strategy.stacks else _EXTRAS_GROUP
     sizes = {*_distinct(_groups(device), len(bench.case.windows)), *([own_size] if strategy.stacks else [])}
     specs = [ExecutorSpec(kind="sequential"), ExecutorSpec(strategy="looped")]
@@ -195,9 +197,9 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
         specs.append(ExecutorSpec(strategy="stacked", group_size=own_size, compile=True))
     by_label: dict[str, Candidate] = {}
     for spec in [*specs, now]:
-        label, _ = how_trained(spec, network, device)
+        label, _ = how_trained(spec, network, device, batch_size)
         by_label.setdefault(label, Candidate(label, spec))  # where nothing may be stacked, stacks are looped
-    return list(by_label.values()), by_label[how_trained(now, network, device)[0]], left_out
+    return list(by_label.values()), by_label[how_trained(now, network, device, batch_size)[0]], left_out
 
 
 def _groups(device: torch.device) -> tuple[int, ...]:

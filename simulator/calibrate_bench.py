@@ -93,7 +93,7 @@ class Bench:
         test: Samples = {modality: x[:1] for modality, x in inputs.items()}, labels[:1]
         if spec.kind == "sequential":
             return SequentialExecutor(self.network, training, 0, self._samples, test)
-        strategy = choose_strategy(spec, self.network, self.device)
+        strategy = choose_strategy(spec, self.network, self.device, training.batch_size)
         return BatchedExecutor(self.network, training, 0, self._samples, test, strategy, crew)
 
     def size(self, steps_per_s: float, largest_stack: int, turn_s: float) -> Size:

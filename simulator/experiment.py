@@ -181,7 +181,9 @@ class Run:
         network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
         executor, model = executor_and_model(part, network, dataset, crew)
         label, reason = (
-            ("none", "timing only") if part.timing_only else how_trained(scenario.executor, network, part.device)
+            ("none", "timing only")
+            if part.timing_only
+            else how_trained(scenario.executor, network, part.device, scenario.training.batch_size)
         )
         writer.add_facts({"executor": {"label": label, "reason": reason}})
         self.server = Server(
@@ -294,11 +296,11 @@ def executor_and_model(part: Part, network: Network, dataset: Dataset, crew: Cre
     return executor, network.layout.pack(model)
 
 
-def how_trained(spec: ExecutorSpec, network: Network, device: torch.device) -> tuple[str, str]:
+def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batch_size: int) -> tuple[str, str]:
     """Return what training is called that a scenario gets on a device, and why it gets it."""
     if spec.kind == "sequential":
         return SEQUENTIAL, "as the scenario says"
-    strategy = choose_strategy(spec, network, device)
+    strategy = choose_strategy(spec, network, device, batch_size)
     return strategy.label, strategy.reason
 
 

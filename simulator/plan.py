@@ -110,7 +110,8 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     trained = []
     for options in scenario.methods:
         own = method_class(options.name)(options).network(scenario.model, dataset.input_shapes, dataset.num_classes)
-        trained.append((options.run_label, *how_trained(scenario.executor, own, device)))
+        how = how_trained(scenario.executor, own, device, scenario.training.batch_size)
+        trained.append((options.run_label, *how))
     yield f"training on {device}", Rows(trained, ("method", "how", "why"))
 
 

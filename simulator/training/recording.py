@@ -32,6 +32,7 @@ class Recorder:
         self._compiles = compiles
         self._recordings: OrderedDict[Hashable, TensorFunction] = OrderedDict()
         self._uses: dict[Hashable, int] = {}
+        self._unsound: set[Hashable] = set()
 
     def run(self, key: Hashable, function: TensorFunction, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return `function(*tensors)`.
@@ -47,6 +48,8 @@ class Recorder:
             self._recordings.move_to_end(full_key)
             with torch.no_grad():
                 return recording(*tensors)
+        if full_key in self._unsound:
+            return function(*tensors)
         if self._compiles:
             recording = torch.compile(make_fx(function)(*tensors), dynamic=False)
             result: tuple[Tensor, ...] = recording(*tensors)
@@ -57,7 +60,10 @@ class Recorder:
             tape = _Tape(tensors)
             with tape:
                 result = function(*tensors)
-            recording = tape.replay(result) if tape.is_sound else function
+            if not tape.is_sound:
+                self._unsound.add(full_key)
+                return result
+            recording = tape.replay(result)
         self._recordings[full_key] = recording
         if len(self._recordings) > _MOST_RECORDINGS:
             self._recordings.popitem(last=False)
@@ -117,7 +123,9 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _target(self, result: Any) -> str:
         if isinstance(result, Tensor):
             return self._name(result)
-        return f"({''.join(f'{self._target(part)}, ' for part in result)})" if _is_tensors(result) else "_"
+        if isinstance(result, list | tuple) and result:
+            return f"({''.join(f'{self._target(part)}, ' for part in result)})"
+        return "_"
 
     def _text(self, value: Any) -> str:
         if isinstance(value, Tensor):
@@ -135,7 +143,10 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_tensors(result: Any) -> bool:
-    return isinstance(result, Tensor) or (isinstance(result, list | tuple) and all(map(_is_tensors, result)))
+    """Return whether a result is a tensor, nothing, or a sequence of those."""
+    if isinstance(result, list | tuple):
+        return all(map(_is_tensors, result))
+    return result is None or isinstance(result, Tensor)
 
 
 def _changes_nothing(func: Any, args: Sequence[Any], result: Any) -> bool:

@@ -49,7 +49,7 @@ class ExecutorSpec(BaseModel):
         "float32", description="bfloat16: forward and backward passes under autocast; parameters stay float32"
     )
     compile: bool = Field(
-        False, description="stacked steps compiled by TorchInductor: seconds per shape, for runs of an hour and more"
+        False, description="stacked steps compiled by TorchInductor, on a CPU: seconds per shape, for runs of an hour"
     )
 
 
@@ -107,7 +107,7 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, 
         reason=reason,
         precision=spec.precision,
         records=stacks and is_cpu,
-        compiles=stacks and spec.compile,
+        compiles=stacks and is_cpu and spec.compile,
     )
 
 
