@@ -79,7 +79,8 @@ class _Finished:
     def trained(self, network: Network) -> Trained:
         num_steps = sum(steps for _, steps in self.losses)
         loss = sum(total for total, _ in self.losses) / num_steps if num_steps else 0.0
-        return Trained(Packed(network.layout, self.flat), self.report, loss)
+        own = self.flat.clone()  # so that whoever keeps one client's result does not keep the whole bank
+        return Trained(Packed(network.layout, own), self.report, loss)
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ STRATEGIES = {
 
 VARIANTS = {
     **{name: {"name": name} for name in METHODS},
+    "conv4": {"name": "fedavg", "label": "conv4"},
     "mba-class-mean": {"name": "mba", "anchor": "class_mean", "anchor_weights": "imbalance", "unimodal_epochs": 2},
     "mba-squared": {"name": "mba", "distance": "squared", "proximal": 0.1},
     "fedogm-weights": {"name": "fedogm", "tensors": "weights"},
@@ -93,6 +94,8 @@ def ragged(scenario_with, method, **executor):
         },
         "until": {"simulated_s": 45},
     }
+    if method.get("label") == "conv4":
+        changes["model"] = {"encoder": "conv4", "width": 8}
     if method["name"] == "pow-d":
         changes["methods"] = [{**method, "candidates": 5, "server": {"rule": "barrier", "clients_per_round": 3}}]
     return parse_scenario(scenario_with(changes))
