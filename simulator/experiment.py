@@ -96,6 +96,8 @@ def run_scenario(
 
 def crew_of(workers: int | None) -> Crew:
     """Return the processes beside this one, of so many in all; None for one per core."""
+    if workers is not None and workers < 1:
+        raise BadInputError(f"workers: must be at least 1, this process; given {workers}")
     return Crew((workers or num_cores()) - 1)
 
 
@@ -149,9 +151,11 @@ def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
         except BaseException as error:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             message = str(error) if isinstance(error, InterludeError) else repr(error)
-            run.salvage()
+            run.salvage(may_compute=isinstance(error, InterludeError))
             writer.close(status, run.totals(time.perf_counter() - started_host_s), message)
             raise
+        finally:
+            run.server.executor.close()
     return writer.close("complete", run.totals(host_s))
 
 
@@ -216,11 +220,11 @@ class Run:
             self._observe(self.end_s, watch)
         self._write_observations(0)
 
-    def salvage(self) -> None:
-        """Write down what is known of a run that broke off."""
+    def salvage(self, may_compute: bool) -> None:
+        """Write down what is known of a run that broke off, and what can still be computed where there is time."""
         self.timeline.flush()
         with suppress(InterludeError):
-            self._write_observations(0)
+            self._write_observations(0 if may_compute else _MOST_OBSERVATIONS)
 
     def totals(self, host_s: float) -> dict[str, Any]:
         """Return what the run came to."""

@@ -9,8 +9,10 @@ for any more (its upload broke off) is never trained.
 
 import math
 import os
+import pickle
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -24,6 +26,7 @@ from simulator.arrays import Samples
 from simulator.errors import TrainingError
 from simulator.training.crew import Crew, Shift
 from simulator.training.evaluation import Evaluation, PendingEvaluation, evaluate_together
+from simulator.training.objective import Objective
 from simulator.training.shared import Arena, SharedSamples, open_block
 from simulator.training.stacked import StackedTrainer
 from simulator.training.strategy import Strategy
@@ -81,11 +84,15 @@ class BatchedExecutor:
         self._num_submitted = 0
         self._num_steps = 0
         self._copies = WeakTensorKeyDictionary()
+        self._descriptors: tuple[int, ...] = ()
         self._unchecked: list[tuple[str, Tensor]] = []
         self._evaluations: list[_Evaluation] = []
 
     def submit(self, task: Task) -> Deferred:
         """Return the promise of a task's result."""
+        task.received = self.network.layout.pack(task.received)
+        if isinstance(task.start, Mapping):
+            task.start = self.network.layout.pack(task.start)
         pending = _Pending(self, task, self._num_submitted)
         self._waiting[self._num_submitted] = weakref.ref(pending)
         self._num_submitted += 1
@@ -200,8 +207,16 @@ class BatchedExecutor:
         block = open_block(Arena.num_bytes(layout.size, layout.dtype, num_rows))
         self.arena = Arena(block, layout.size, layout.dtype, num_rows)
         shared = SharedSamples(*self._samples)
+        self._descriptors = (block, shared.descriptor)
         setup = Setup(self.network, self._spec, self._seed, self.strategy, num_rows, shared.places)
         self._shift.begin(setup, (block, shared.descriptor))
+
+    def close(self) -> None:
+        """Give back what is shared with workers."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = ()
+        self._shift = Shift(None, most_at_once=1)
 
     def row_of(self, flat: Tensor) -> int | None:
         """Return the arena's row of parameters [P], copied there if need be; None where no row is free."""
@@ -302,6 +317,8 @@ class _TrainingJob:
 
     def message(self) -> tuple[str, object] | None:
         executor, layout = self._executor, self._executor.network.layout
+        if not all(_travels(stint.objective) for chain in self._chains for task in chain for stint in task.stints):
+            return None
         arrays = Arrays()
         sent: list[SentChain] = []
         self._results = []
@@ -390,6 +407,15 @@ class _EvaluationJob:
         for evaluation, outcome in zip(self._evaluations, answer, strict=True):
             evaluation.outcome, evaluation.model, evaluation.job = outcome, None, None
         self.is_done = True
+
+
+@lru_cache(maxsize=1 << 10)
+def _travels(objective: Objective) -> bool:
+    """Return whether another process can know an objective: its class must be in a module, not in a script."""
+    try:
+        return b"__main__" not in pickle.dumps(objective)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
 
 
 def _near_equal(chains: Sequence[Any], group_size: int) -> list[Sequence[Any]]:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
 from typing import Any, Protocol
@@ -57,11 +58,13 @@ class _Worker:
                 [sys.executable, "-c", _COMMAND, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C is this process's business; it closes the connection
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )
         self.connection = Connection(ours.detach())
         self.jobs: dict[int, Job] = {}
         self.setup: object = None
+        self.setup_number = 0
         self.is_here = False
         """Whether the process has come up and takes messages."""
 
@@ -75,6 +78,7 @@ class Crew:
 
     def __init__(self, num_workers: int) -> None:
         self._num_wanted = num_workers if is_supported else 0
+        self._numbers = count(1)
         self.workers: list[_Worker] = []
 
     def __enter__(self) -> "Crew":
@@ -110,11 +114,16 @@ class Crew:
                 worker.connection.recv()
                 worker.is_here = True
 
+    def new_number(self) -> int:
+        """Return a number that no message of this crew has had, in this run or an earlier one."""
+        return next(self._numbers)
+
     def lose(self, worker: _Worker) -> None:
         """Give up a worker that died."""
         self._num_wanted -= 1
         self.workers.remove(worker)
         worker.connection.close()
+        worker.process.kill()
         worker.process.wait()
 
 
@@ -132,7 +141,6 @@ class Shift:
         self._setup: bytes | None = None
         self._descriptors: tuple[int, ...] = ()
         self._queue: deque[Job] = deque()
-        self._number = 0
 
     @property
     def has_help(self) -> bool:
@@ -164,11 +172,17 @@ class Shift:
                 return
             ours = job if job in self._queue else self._queue[0] if self._queue else None
             if ours is None:
+                assert self._crew is not None, "a job that is neither done nor waiting is at a worker"
+                assert any(job in worker.jobs.values() for worker in self._crew.workers)
                 self._collect(timeout_s=None)
                 continue
             self._queue.remove(ours)
             self._feed()
-            ours.carry_out()
+            try:
+                ours.carry_out()
+            except BaseException:
+                self._queue.appendleft(ours)
+                raise
 
     def poll(self) -> None:
         """Take in what workers have answered, and give them more to do."""
@@ -189,16 +203,20 @@ class Shift:
                 self._lose(worker)
 
     def _send(self, worker: _Worker, message: tuple[str, object], job: Job) -> None:
-        if worker.setup is not self._setup:
+        assert self._crew is not None
+        is_new = worker.setup is not self._setup
+        if is_new:
             worker.jobs.clear()  # left over from an earlier run
-            worker.connection.send(("setup", -1, self._setup))
+        number = self._crew.new_number()
+        worker.jobs[number] = job  # first of all, so that it is not lost with a worker that is gone
+        if is_new:
+            worker.setup_number = self._crew.new_number()
+            worker.connection.send(("setup", worker.setup_number, self._setup))
             for descriptor in self._descriptors:
                 send_handle(worker.connection, descriptor, worker.process.pid)
             worker.setup = self._setup
-        self._number += 1
-        worker.jobs[self._number] = job
         kind, body = message
-        worker.connection.send((kind, self._number, pickle.dumps(body)))
+        worker.connection.send((kind, number, pickle.dumps(body)))
 
     def _collect(self, timeout_s: float | None) -> None:
         """Take in answers; with no time limit, wait for at least one."""
@@ -217,9 +235,10 @@ class Shift:
     def _take(self, worker: _Worker, number: int, is_good: bool, answer: Any) -> None:
         worker.is_here = True
         job = worker.jobs.pop(number, None)
-        if not is_good:
+        is_ours = number == worker.setup_number or (job is not None and job.is_wanted)
+        if not is_good and is_ours:
             raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)
-        if job is not None:
+        if job is not None and is_good:
             job.accept(answer)
 
     def _lose(self, worker: _Worker) -> None:

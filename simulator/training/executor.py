@@ -45,6 +45,10 @@ class Executor(Protocol):
         """Return the promise of a model's test metrics, or None where nothing is trained."""
         ...
 
+    def close(self) -> None:
+        """Give back what the executor holds; nothing is asked of it afterwards."""
+        ...
+
 
 class TimingOnlyExecutor:
     """Runs the clock without values: results are never computed, merges leave the server's state as it is."""
@@ -67,6 +71,9 @@ class TimingOnlyExecutor:
     def evaluate(self, parameters: Parameters) -> None:
         """Return nothing: there is no model."""
         del parameters
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
 
 
 class _Untrained:
@@ -109,6 +116,9 @@ class SequentialExecutor:
     def evaluate(self, parameters: Parameters) -> Evaluated:
         """Return the test metrics of a model."""
         return Evaluated(evaluate(self._network, parameters, *self._test))
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
 
     def train(self, task: Task) -> Trained:
         """Carry out a task.

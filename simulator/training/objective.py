@@ -58,7 +58,12 @@ class Context:
 
 
 class Objective(ABC):
-    """Base of all objectives; a subclass is a frozen dataclass with a field ``modalities``."""
+    """Base of all objectives; a subclass is a frozen dataclass with a field ``modalities``.
+
+    Its functions are run for many clients at once, recorded and replayed, so they are pure: everything they depend on
+    is a field or an argument, they do not branch on values or read them, they change nothing in place, and what
+    concerns samples honours `Batch.mask`. A class in a module, not in a script, can be trained by worker processes too.
+    """
 
     modalities: tuple[str, ...]
     """The modalities the objective reads; the others are zero-filled."""

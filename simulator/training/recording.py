@@ -18,6 +18,7 @@ TensorFunction = Callable[..., tuple[Tensor, ...]]
 
 _USES_BEFORE_RECORDING = 2
 _MOST_RECORDINGS = 512
+_MOST_COUNTED = 1 << 14
 
 
 class Recorder:
@@ -39,10 +40,11 @@ class Recorder:
 
         Args:
             key: names the function; with equal keys and equal shapes it must carry out the same operations.
-            function: a pure function of tensors without branches on their values.
+            function: a pure function of tensors without branches on their values; it changes no tensor in place that it
+                did not make.
             tensors: its arguments.
         """
-        full_key = (key, tuple([(tensor.shape, tensor.stride()) for tensor in tensors]))
+        full_key = (key, tuple([(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors]))
         recording = self._recordings.get(full_key)
         if recording is not None:
             self._recordings.move_to_end(full_key)
@@ -54,19 +56,23 @@ class Recorder:
             recording = torch.compile(make_fx(function)(*tensors), dynamic=False)
             result: tuple[Tensor, ...] = recording(*tensors)
         else:
+            if len(self._uses) > _MOST_COUNTED:
+                self._uses.clear()
             uses = self._uses[full_key] = self._uses.get(full_key, 0) + 1
             if uses < _USES_BEFORE_RECORDING:
                 return function(*tensors)
-            tape = _Tape(tensors)
+            apart = _apart(tensors)
+            tape = _Tape(apart)
             with tape:
-                result = function(*tensors)
+                result = function(*apart)
             if not tape.is_sound:
                 self._unsound.add(full_key)
                 return result
             recording = tape.replay(result)
         self._recordings[full_key] = recording
         if len(self._recordings) > _MOST_RECORDINGS:
-            self._recordings.popitem(last=False)
+            forgotten, _ = self._recordings.popitem(last=False)
+            self._uses.pop(forgotten, None)
         return result
 
 
@@ -129,7 +135,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _text(self, value: Any) -> str:
         if isinstance(value, Tensor):
-            return self._names.get(id(value)) or self._object(value)
+            return self._names.get(id(value)) or f"{self._object(value.clone())}.clone()"
         if isinstance(value, list | tuple):
             return f"({''.join(f'{self._text(item)}, ' for item in value)})"
         if value is None or isinstance(value, bool | int):
@@ -149,13 +155,24 @@ def _is_tensors(result: Any) -> bool:
     return result is None or isinstance(result, Tensor)
 
 
+def _apart(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors of which no two are one object: an argument given twice may be two next time."""
+    seen: set[int] = set()
+    apart = []
+    for tensor in tensors:
+        apart.append(tensor.view_as(tensor) if id(tensor) in seen else tensor)
+        seen.add(id(tensor))
+    return apart
+
+
 def _changes_nothing(func: Any, args: Sequence[Any], result: Any) -> bool:
-    """Return whether an operation gave its first argument back as it is."""
+    """Return whether an operation, one of those that vmap and autograd put in, gave its argument back as it is."""
     if not args or not isinstance(args[0], Tensor) or not isinstance(result, Tensor):
         return False
     first = args[0]
     if first.shape != result.shape or first.stride() != result.stride() or first.dtype != result.dtype:
         return False
-    if func is torch.ops.aten.mul.Scalar:
+    aten = torch.ops.aten
+    if func is aten.mul.Scalar:
         return bool(args[1] == 1)
-    return bool(func.is_view) and first.data_ptr() == result.data_ptr()
+    return func in (aten.detach.default, aten.view.default, aten._unsafe_view.default, aten.expand.default)

@@ -127,10 +127,6 @@ class SharedSamples:
         for name, tensor in looking_at(self.descriptor, self.places).items():
             tensor.copy_(tensors[name])
 
-    def close(self) -> None:
-        """Give up this process's descriptor; whoever has mapped the block keeps it."""
-        os.close(self.descriptor)
-
 
 def looking_at(descriptor: int, places: Mapping[str, Place]) -> dict[str, Tensor]:
     """Return the tensors of a shared block by name."""

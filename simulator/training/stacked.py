@@ -55,6 +55,11 @@ class _Row:
     def stint(self) -> Stint:
         return self.task.stints[self.stint_index]
 
+    @property
+    def kind(self) -> tuple[Objective, tuple[Path, ...]]:
+        """What rows have in common that can be stacked: the objective, and what was sent along."""
+        return self.stint.objective, tuple(leaves_of(self.task.broadcast))
+
     def advance(self) -> bool:
         """Go on to the next stint that there is; returns whether there is one."""
         self.stint_index += 1
@@ -122,7 +127,7 @@ class StackedTrainer:
         self._strategy = strategy
         self._device = self._labels.device
         self._recorder = Recorder(strategy.compiles) if strategy.records else None
-        self._traits: dict[Objective, Traits] = {}
+        self._traits: dict[tuple[Objective, tuple[Path, ...]], Traits] = {}
 
     def train(self, chains: Sequence[Chain]) -> list[list[Trained]]:
         """Carry out chains of tasks; the first task of a chain starts from parameters that are there.
@@ -131,16 +136,16 @@ class StackedTrainer:
         """
         layout = self._network.layout
         rows = [_Row(chain, layout.pack(resolve(chain[0].start)).flat) for chain in chains]
-        waiting: dict[Objective, list[_Row]] = {}
+        waiting: dict[tuple[Objective, tuple[Path, ...]], list[_Row]] = {}
         for row in rows:
-            waiting.setdefault(row.stint.objective, []).append(row)
+            waiting.setdefault(row.kind, []).append(row)
         while waiting:
-            objective = next(iter(waiting))
-            members = waiting.pop(objective)
-            self._run_stint(objective, members)
+            kind = next(iter(waiting))
+            members = waiting.pop(kind)
+            self._run_stint(kind[0], members)
             for row in members:
                 if row.advance():
-                    waiting.setdefault(row.stint.objective, []).append(row)
+                    waiting.setdefault(row.kind, []).append(row)
         finished = [task for row in rows for task in row.finished]
         with torch.no_grad():
             self._report(finished)
@@ -199,7 +204,7 @@ class StackedTrainer:
         self, stack: _Stack, spans: tuple[slice, ...], paths: tuple[Path, ...], num_noise: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         network, layout, objective = self._network, self._network.layout, stack.objective
-        plain, mu = (objective.inner, objective.mu) if isinstance(objective, Proximal) else (objective, 0.0)
+        plain, mu = (objective.inner, objective.mu) if type(objective) is Proximal else (objective, 0.0)
         bank, noise, values = tensors[0], tensors[1 : 1 + num_noise], tensors[1 + num_noise :]
         runs = [bank[:, span].detach().requires_grad_() for span in spans]
         trained = {
@@ -249,9 +254,9 @@ class StackedTrainer:
     def _stack(self, objective: Objective, rows: Sequence[_Row], bank: Tensor) -> _Stack:
         """Return what the rows look at: the models they received, what was sent along, and what they prepare."""
         broadcast = [leaves_of(row.task.broadcast) for row in rows]
-        if objective not in self._traits:
-            self._traits[objective] = traits_of(self._network, objective, rows[0].task.broadcast)
-        traits = self._traits[objective]
+        if rows[0].kind not in self._traits:
+            self._traits[rows[0].kind] = traits_of(self._network, objective, rows[0].task.broadcast)
+        traits = self._traits[rows[0].kind]
         leaves: dict[Path, Tensor] = {}
         shared: set[Path] = set()
         for path in broadcast[0]:
@@ -265,7 +270,8 @@ class StackedTrainer:
             stack.window = self._gather(_windows(rows, multiple, self._device), objective)
         if traits.prepared:
             function = partial(self._over_rows, stack, "prepare", traits.prepared)
-            prepared = self._values("prepare", stack, bank, stack.leaves, stack.window, function)
+            # of a copy: what is prepared may look into it, and the bank changes with every step
+            prepared = self._values("prepare", stack, bank.clone(), stack.leaves, stack.window, function)
             stack.leaves |= {("prepared", *path): value for path, value in prepared.items()}
         return stack
 
@@ -450,7 +456,7 @@ def _columns(names: Sequence[str], run: Tensor, shapes: Mapping[str, torch.Size]
 
 def _alone(function: Callable[..., Any], dims: tuple[int | None, ...], *tensors: Tensor) -> Any:
     """Run a function of one row on a stack of one row."""
-    (result,) = (function(*(t if dim is None else t[0] for t, dim in zip(tensors, dims, strict=True))),)
+    result = function(*(t if dim is None else t[0] for t, dim in zip(tensors, dims, strict=True)))
     if isinstance(result, Tensor):
         return result.unsqueeze(0)
     if isinstance(result, dict):

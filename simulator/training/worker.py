@@ -6,7 +6,6 @@ shared arena. What a worker computes is what the process that sent it would have
 
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
@@ -77,7 +76,7 @@ class SentChain:
 
 
 HERE = 0
-"""The number of the first answer, which says that the process has come up."""
+"""The number of the first answer, which says that the process has come up; a crew numbers its messages from 1."""
 
 
 class Arrays:
@@ -169,15 +168,14 @@ def as_tensors(values: Any) -> Values:
 
 def read(connection: Connection, messages: "SimpleQueue[tuple[str, int, Any] | None]") -> None:
     """Take messages in as they come, so that whoever sends one never waits for the one before to be answered."""
-    while True:
-        try:
+    try:
+        while True:
             kind, number, body = connection.recv()
-        except EOFError:
-            messages.put(None)
-            return
-        if kind == "setup":
-            body = (body, [recv_handle(connection) for _ in range(2)])
-        messages.put((kind, number, body))
+            if kind == "setup":
+                body = (body, [recv_handle(connection) for _ in range(2)])
+            messages.put((kind, number, body))
+    except (EOFError, OSError):
+        messages.put(None)
 
 
 def serve(connection: Connection) -> None:
@@ -205,7 +203,6 @@ def serve(connection: Connection) -> None:
 
 def main() -> None:
     """Run a worker process; it ends when the other side closes the connection."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the other side's business; it closes the connection
     torch.set_num_threads(1)
     keep_freed_memory()
     with suppress(BrokenPipeError, ConnectionResetError):

@@ -257,6 +257,49 @@ def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, exe
         torch.testing.assert_close(kept, expected)
 
 
+def test_answers_of_an_earlier_run_are_nobodys(network, executor, monkeypatch):
+    monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
+    with Crew(1) as crew:
+        crew.wait()
+        for seed in (1, 2, 3):
+            model = model_of(network, seed)
+            helped = with_help(executor, crew)
+            promises = [helped.submit(task_of(model, client)) for client in range(10)]
+            promises[0].result()  # and the run breaks off, with jobs still at the worker
+            if seed == 3:
+                results = [promise.result() for promise in promises]
+            helped.close()
+        expected = executor.trainer.train([[task_of(model, client)] for client in range(10)])
+        for result, (other,) in zip(results, expected, strict=True):
+            torch.testing.assert_close(result.parameters.flat, other.parameters.flat)
+
+
+def test_a_client_that_starts_from_a_model_of_its_own_keeps_it_on_the_way_to_a_worker(network, executor, monkeypatch):
+    monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
+    with Crew(1) as crew:
+        crew.wait()
+        helped = with_help(executor, crew)
+        received = model_of(network)
+        own = [dict(model_of(network, seed=client + 2)) for client in range(10)]
+        promises = [helped.submit(task_of(received, client, start=own[client])) for client in range(10)]
+        results = [promise.result() for promise in promises]
+        expected = executor.trainer.train([[task_of(received, client, start=own[client])] for client in range(10)])
+        for result, (other,) in zip(results, expected, strict=True):
+            torch.testing.assert_close(result.parameters.flat, other.parameters.flat)
+
+
+def test_an_evaluation_that_fails_can_fail_again(network, executor, monkeypatch):
+    evaluation = executor.evaluate(model_of(network))
+
+    def fails(*_):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(batched, "evaluate_together", fails)
+    for _ in range(2):
+        with pytest.raises(MemoryError, match="no more"):
+            evaluation.result()
+
+
 def test_a_worker_that_dies_is_done_without(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     with Crew(1) as crew:

@@ -46,3 +46,22 @@ def test_a_function_that_reads_a_value_is_never_replayed():
     for value in (1.0, 2.0, 3.0, 4.0):
         (result,) = recorder.run("reads", lambda x: (x * x.item(),), (torch.tensor(value),))
         assert result.item() == value**2
+
+
+def test_one_tensor_given_twice_may_be_two_the_next_time():
+    recorder = Recorder()
+    one, other = torch.ones(3), torch.full((3,), 2.0)
+    for first, second in ((one, one), (one, one), (one, other)):
+        (result,) = recorder.run("difference", lambda a, b: (b - a,), (first, second))
+        assert torch.equal(result, second - first)
+
+
+def test_constants_start_anew_with_every_replay():
+    def doubles(x):
+        weights = torch.tensor([1.0, 2.0])
+        weights *= 2
+        return (x * weights,)
+
+    recorder = Recorder()
+    for _ in range(5):
+        assert recorder.run("doubles", doubles, (torch.ones(2),))[0].tolist() == [2.0, 4.0]
