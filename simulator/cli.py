@@ -118,7 +118,7 @@ def sweep(
     for outcome in failed:
         _say(f"{outcome.path}: failed: {outcome.error}", 1)
     if failed:
-        raise typer.Exit(_say(f"{len(failed)} of {len(outcomes)} runs failed; the others are complete", 1))
+        raise typer.Exit(_say(f"{len(failed)} of {len(outcomes)} runs failed", 1))
 
 
 @app.command()

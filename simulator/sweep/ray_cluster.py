@@ -8,6 +8,7 @@ relative path travel, too; one with an absolute path, or above the working direc
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -76,14 +77,18 @@ class RayCluster:
         """Carry runs out."""
         del keep_open  # only this process writes into run directories
         ray = import_module("ray")
-        root = Path(__file__).parents[2]
-        ray.init(
-            address=self._address,
-            runtime_env={"py_modules": [str(root / room) for room in _ROOMS]},
-            log_to_driver=False,
-            logging_level="error",
-            **({"include_dashboard": False} if self._address == "local" else {}),
-        )
+        own = {"include_dashboard": False} if self._address == "local" else {}
+        with tempfile.TemporaryDirectory() as luggage:
+            for room in _ROOMS:
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(Path(__file__).parents[2] / room, Path(luggage) / room, ignore=ignored)
+            ray.init(
+                address=self._address,
+                runtime_env={"working_dir": luggage},
+                log_to_driver=False,
+                logging_level="error",
+                **own,
+            )
         try:
             yield from self._play(ray, Queue(tasks))
         finally:
