@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -51,7 +51,7 @@ class LocalProcesses:
         if sys.platform == "win32":
             raise BadInputError("--executor local: needs Linux or macOS; on Windows use WSL, or --executor ray")
 
-    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Iterator[Event]:
+    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
         """Carry runs out.
 
         Args:

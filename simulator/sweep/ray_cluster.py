@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from simulator.errors import BadInputError, one_line
+from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import Part
 from simulator.record import package_versions
 from simulator.sweep.runs import Ended, Event, Queue, Started, Task
@@ -73,22 +73,22 @@ class RayCluster:
         if self._address != "local":
             _check_reachable(self._address)
 
-    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Iterator[Event]:
+    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
         """Carry runs out."""
         del keep_open  # only this process writes into run directories
+        if not tasks:
+            return
         ray = import_module("ray")
         own = {"include_dashboard": False} if self._address == "local" else {}
         with tempfile.TemporaryDirectory() as luggage:
             for room in _ROOMS:
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(Path(__file__).parents[2] / room, Path(luggage) / room, ignore=ignored)
-            ray.init(
-                address=self._address,
-                runtime_env={"working_dir": luggage},
-                log_to_driver=False,
-                logging_level="error",
-                **own,
-            )
+            luggage_of_runs = {"working_dir": luggage}
+            try:
+                ray.init(self._address, runtime_env=luggage_of_runs, log_to_driver=False, logging_level="error", **own)
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                raise InterludeError(f"Ray at '{self._address}' cannot be used: {one_line(error)}") from error
         try:
             yield from self._play(ray, Queue(tasks))
         finally:

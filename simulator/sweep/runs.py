@@ -9,8 +9,8 @@ import json
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,11 @@ class Task:
         if traceback:
             (self.part.path / "traceback.txt").write_text(traceback, encoding="utf-8")
 
+    def record_interruption(self) -> None:
+        """Write down that a run that is under way was given up."""
+        if (self.part.path / "run.json").exists() and RunRecord(self.part.path).info["status"] == "running":
+            self._end("interrupted", None)
+
     def _end(self, status: str, error: str | None) -> None:
         path = self.part.path
         info = {**RunRecord(path).info, "status": status, **({"error": error} if error else {})}
@@ -142,7 +147,7 @@ class Executor(Protocol):
         """Raise BadInputError if runs cannot be carried out at all; comes before anything is written."""
         ...
 
-    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Iterator[Event]:
+    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
         """Carry runs out; each ends once, with its record in its directory unless it failed.
 
         Args:
@@ -237,13 +242,19 @@ def run_sweep(
         if watch is not None:
             watch.begin(len(tasks), len(tasks) - len(to_do))
         ended: dict[str, Ended] = {}
-        for event in executor.play(to_do, [lock.fileno()]) if to_do else ():
-            if isinstance(event, Ended):
-                ended[event.task.name] = event
-                if event.error is not None:
-                    event.task.record_failure(event.error, event.traceback)
-            if watch is not None:
-                watch.see(event)
+        try:
+            with closing(executor.play(to_do, [lock.fileno()])) as events:
+                for event in events:
+                    if isinstance(event, Ended):
+                        ended[event.task.name] = event
+                        if event.error is not None:
+                            event.task.record_failure(event.error, event.traceback)
+                    if watch is not None:
+                        watch.see(event)
+        except BaseException:
+            for task in to_do:
+                task.record_interruption()
+            raise
     return [_outcome(task, ended.get(task.name)) for task in tasks]
 
 
