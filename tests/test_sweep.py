@@ -419,8 +419,9 @@ def test_a_sweep_killed_ten_times_ends_as_if_nothing_had_happened(scenario_file,
         if number % 4 == 0:
             time.sleep(length_s * moments.uniform(0.0, 0.5))  # most likely before the first run has begun
         else:
+            completed = (line for line in iter(killed.stdout.readline, "") if line.endswith("complete\n"))
             for _ in range(moments.randint(1, 2)):
-                killed.stdout.readline()
+                next(completed, None)
             time.sleep(moments.uniform(0.0, 0.3))
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
