@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 from rich import box
 from rich.console import Console
@@ -22,7 +23,9 @@ from simulator.experiment import choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, with_other_seeds
-from simulator.scenario import Scenario, load_scenarios, method_class
+from simulator.scenario import Scenario, load_documents, load_scenarios, method_class
+from simulator.sweep import Flags, Outcome, Sweep, load_sweep, run_sweep
+from simulator.sweep.grid import flags
 
 app = typer.Typer(
     help="Simulates asynchronous multi-modal federated learning on a simulated wall clock.",
@@ -53,18 +56,21 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="processes that train on a CPU; unset: one per core; changes no result")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where run directories go")]
+TimingOnly = Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")]
 
 
 @app.command()
 def run(
     scenario: ScenarioFile,
-    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="where run directories go")] = Path("runs"),
+    runs: Runs = Path("runs"),
     overrides: Overrides = None,
     seed: Seed = None,
     device: Device = "auto",
     workers: Workers = None,
-    timing_only: Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")] = False,
+    timing_only: TimingOnly = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     loaded = _load(scenario, overrides, seed)
@@ -88,11 +94,57 @@ def run(
 
 
 @app.command()
+def sweep(
+    scenario: ScenarioFile,
+    clients: Annotated[str | None, typer.Option(metavar="N,N,...", help="numbers of clients")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="seeds")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="NAME,...", help="methods, by label or name")] = None,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    device: Device = "auto",
+    timing_only: TimingOnly = False,
+    overwrite: Overwrite = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="runs at a time; unset: what cores and memory, or the cluster, allow"),
+    ] = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="processes on this machine, or Ray")] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="host:port, ray://host:port, auto; unset: a Ray started here"),
+    ] = None,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="CPUs that Ray sets aside for a run")] = 1.0,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a run")] = 0.0,
+) -> None:
+    """Run a scenario for many values of its fields, several runs at a time; what is finished is not run again."""
+    from simulator.sweep.display import SweepDisplay  # noqa: PLC0415
+    from simulator.sweep.executors import executor_for  # noqa: PLC0415
+
+    given = load_sweep(scenario, overrides or (), flags(clients, seeds, methods))
+    who = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run)
+    with SweepDisplay(_console) as display:
+        outcomes = run_sweep(
+            given, who, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
+        )
+    _conclude_sweep(given, outcomes, given.directory(runs))
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed:
+        _say(f"{outcome.path}: failed: {outcome.error}", 1)
+    if failed:
+        raise typer.Exit(_say(f"{len(failed)} of {len(outcomes)} runs failed", 1))
+
+
+@app.command()
 def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None, device: Device = "auto") -> None:
     """Validate a scenario and say what would run and how, how many bytes travel and how long a local round takes."""
-    loaded = _load(scenario, overrides, seed)
+    if load_documents(scenario, overrides or ()).sweep is not None:
+        given = load_sweep(scenario, overrides or (), Flags(seeds=None if seed is None else [seed]))
+        _console.print(_table(f"{given.name}: a sweep of {given.num_runs} runs", describe.sweep_plan(given.scenarios)))
+        checked = given.scenarios[:1]
+    else:
+        checked = tuple(_load(scenario, overrides, seed))
     chosen = choose_device(device)
-    for variant in loaded:
+    for variant in checked:
         for title, rows in plan(variant, chosen):
             _console.print(_table(title, rows))
 
@@ -262,6 +314,22 @@ def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path)
         written += plot_accuracy_vs_time(records, directory)
     _console.print(f"Records in {directory}/: {', '.join(record.path.name for record in records)}", soft_wrap=True)
     _console.print(f"Wrote {', '.join(str(path) for path in written)}", soft_wrap=True)
+
+
+def _conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -> None:
+    from analysis.summary import summarise_methods, summarise_runs  # noqa: PLC0415
+
+    by_point: dict[str, list[RunRecord]] = {}
+    for outcome in outcomes:
+        if outcome.error is None:
+            by_point.setdefault(outcome.path.parent.name, []).append(RunRecord(outcome.path))
+    if not by_point:
+        return
+    summaries = {point: summarise_methods(summarise_runs(records)) for point, records in by_point.items()}
+    pd.concat(summaries, names=["scenario"]).reset_index("scenario").to_csv(directory / "summary.csv", index=False)
+    rows = describe.sweep_table(summaries, {scenario.name: scenario for scenario in sweep.scenarios})
+    _console.print(_table(sweep.name, rows))
+    _console.print(f"Wrote {directory / 'summary.csv'}; draw it with: interlude plot {directory}", soft_wrap=True)
 
 
 def _table(title: str, rows: describe.Rows) -> Table:

@@ -119,6 +119,44 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
             yield f"{scenario.name}: {title}", Rows(cells, header, frozenset(range(1, len(header))))
 
 
+def sweep_plan(scenarios: Iterable[Scenario]) -> Rows:
+    """Return what a sweep would run: a row per point."""
+    seeds: dict[str, list[int]] = {}
+    methods: dict[str, list[str]] = {}
+    for scenario in scenarios:
+        seeds.setdefault(scenario.name, []).append(scenario.seed)
+        methods[scenario.name] = [method.run_label for method in scenario.methods]
+    cells = [
+        [point, str(len(seeds[point]) * len(labels)), ", ".join(map(str, seeds[point])), ", ".join(labels)]
+        for point, labels in methods.items()
+    ]
+    return Rows(cells, ("point", "runs", "seeds", "methods"), frozenset({1}))
+
+
+def sweep_table(summaries: Mapping[str, pd.DataFrame], scenarios: Mapping[str, Scenario]) -> Rows:
+    """Return the printed form of a sweep's summaries: a row per point and method.
+
+    Args:
+        summaries: of each point, by its name.
+        scenarios: of each point, by its name.
+    """
+    looks: Columns = {
+        "final_accuracy": ("final accuracy", "{:.3f}".format),
+        "time_to_target_s": ("s to target", "{:,.0f}".format),
+        "versions": ("versions", "{:,.0f}".format),
+        "mean_staleness": ("staleness", "{:.1f}".format),
+        "bytes_up": ("up", size),
+    }
+    columns = {c: look for c, look in looks.items() if any(c in summary for summary in summaries.values())}
+    cells = [
+        [point, str(row["method"]), *(_cell(row, c, look, scenarios[point]) for c, (_, look) in columns.items())]
+        for point, summary in summaries.items()
+        for _, row in summary.iterrows()
+    ]
+    header = ["point", "method", *(name for name, _ in columns.values())]
+    return Rows(cells, header, frozenset(range(2, len(header))))
+
+
 Columns = dict[str, tuple[str, Callable[[float], str]]]
 
 

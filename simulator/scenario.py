@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -118,13 +119,42 @@ def load_scenarios(path: str | Path, overrides: Sequence[str] = ()) -> list[Scen
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
     """
+    documents = load_documents(path, overrides)
+    if documents.sweep is not None:
+        raise BadInputError(f"{path}: sweep: describes many runs; 'interlude sweep {path}' runs them")
+    return [parse_scenario(document, source=str(path)) for document in documents.variants]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What stands in a scenario YAML, as plain data."""
+
+    name: str
+    """The scenario's name, without a variant's."""
+    variants: list[dict[str, Any]]
+    """One mapping per variant; the whole file where it has none."""
+    sweep: Any
+    """What stands under ``sweep``, None where nothing does."""
+
+
+def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents:
+    """Read a scenario YAML, without looking at what its fields say.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` pairs applied on top of every variant.
+
+    Raises:
+        BadInputError: one sentence that names the file, the field, what was given and what is allowed.
+    """
     given = _read_mapping(path)
+    sweep = given.pop("sweep") or {} if "sweep" in given else None
     variants = given.pop("variants", None)
     if variants is None:
         variants = {"": {}}
     if not isinstance(variants, dict) or not all(isinstance(changes, dict) for changes in variants.values()):
         raise BadInputError(f"{path}: variants: must map each variant's name to fields and their values")
-    scenarios = []
+    documents = []
     for variant, changes in variants.items():
         document = copy.deepcopy(given)
         if variant:
@@ -133,8 +163,9 @@ def load_scenarios(path: str | Path, overrides: Sequence[str] = ()) -> list[Scen
             set_field(document, str(key), value, f"{path}: variants.{variant}")
         for override in overrides:
             apply_override(override, document)
-        scenarios.append(parse_scenario(document, source=str(path)))
-    return scenarios
+        documents.append(document)
+    name = documents[0].get("name") if len(documents) == 1 and "" in variants else given.get("name")
+    return Documents(str(name), documents, sweep)
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:

@@ -9,6 +9,8 @@ import torch
 from simulator import BadInputError, RunRecord, TrainingError, load_scenarios, parse_scenario, run_scenario
 from simulator.federation import invariants
 from simulator.record import with_other_seeds
+from simulator.scenario import load_documents
+from simulator.sweep import load_sweep
 
 SCENARIO = {
     "name": "small",
@@ -157,7 +159,9 @@ def test_an_unknown_device_is_refused_before_anything_is_written(tmp_path):
 
 def test_every_shipped_scenario_is_valid(pytestconfig):
     for path in sorted((pytestconfig.rootpath / "scenarios").rglob("*.yaml")):
-        assert all(scenario.name.startswith(path.stem) for scenario in load_scenarios(path))
+        is_sweep = load_documents(path).sweep is not None
+        scenarios = load_sweep(path).scenarios if is_sweep else load_scenarios(path)
+        assert all(scenario.name.startswith(path.stem) for scenario in scenarios)
 
 
 def test_variants_are_scenarios_of_their_own(tmp_path):

@@ -1,0 +1,23 @@
+"""The executors of sweeps by name."""
+
+from typing import Literal
+
+from simulator.errors import BadInputError
+from simulator.sweep.local import LocalProcesses
+from simulator.sweep.ray_cluster import RayCluster
+from simulator.sweep.runs import Executor
+
+
+def executor_for(
+    name: Literal["local", "ray"], jobs: int | None, ray_address: str | None, cpus_per_run: float, gpus_per_run: float
+) -> Executor:
+    """Return who carries runs out.
+
+    Raises:
+        BadInputError: for a Ray address without Ray.
+    """
+    if name == "ray":
+        return RayCluster(ray_address, cpus_per_run, gpus_per_run, jobs)
+    if ray_address is not None:
+        raise BadInputError(f"--ray-address: needs --executor ray; given '{ray_address}' with --executor local")
+    return LocalProcesses(jobs)

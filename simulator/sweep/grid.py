@@ -1,0 +1,313 @@
+"""What a sweep is: a scenario YAML, its ``sweep`` block and flags become a list of scenarios. Nothing runs in here.
+
+    sweep:
+      clients.count: [16, 32, 64, 100]     # every value with every value of the others
+      methods.mba.beta: [0.0, 1.0]         # an entry of the methods by its label, or by its position
+      seed: [0, 1, 2]
+      methods: [fedavg, {name: mba}]       # which methods run; labels of the scenario's, or entries
+      zip:                                 # lists that are walked through side by side, together one axis
+        world.compute.throughput_gflops.median: [0.05, 0.03]
+        world.compute.throughput_gflops.sigma: [0.1, 1.0]
+
+A *point* is one choice of everything but seed and methods. It is a scenario of its own, called after what was chosen:
+``client_scaling-clients-16``. Its runs lie in ``runs/<sweep>/<point>/<label>-s<seed>``: one directory to draw the whole
+sweep from, the runs of a point beside each other, and names that stay what they are when values are added. Where only
+seeds and methods are swept there is one point, the scenario itself, and its runs are those of ``interlude run``.
+"""
+
+import copy
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import BadInputError, nearest
+from simulator.methods import METHODS
+from simulator.scenario import Scenario, load_documents, parse_scenario
+from simulator.strict_yaml import set_field
+
+COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
+
+_SHORT = {COUNT: "clients"}
+_LONGEST_VALUE = 40
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_FIXED = ("name", "sweep", "variants")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a command line sweeps over; None leaves it to the scenario's ``sweep`` block."""
+
+    clients: Sequence[int] | None = None
+    seeds: Sequence[int] | None = None
+    methods: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Scenarios to run, each with all its methods: one per point and seed."""
+
+    name: str
+    scenarios: tuple[Scenario, ...]
+    has_points: bool
+    """Whether scenarios differ in more than their seeds, so that they get a common directory."""
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all: one per scenario and method."""
+        return sum(len(scenario.methods) for scenario in self.scenarios)
+
+    def directory(self, runs: Path) -> Path:
+        """Return the directory that holds all the sweep's runs."""
+        return runs / self.name
+
+    def parent_of_points(self, runs: Path) -> Path:
+        """Return the directory in which each point has its own."""
+        return self.directory(runs) if self.has_points else runs
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Fields that change together, and what they become."""
+
+    fields: tuple[str, ...]
+    choices: tuple[tuple[Any, ...], ...]
+    """One value per field for each step along the axis."""
+
+
+def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | None = None) -> Sweep:
+    """Read a scenario YAML and return what its ``sweep`` block and flags make of it.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` pairs applied before the sweep's own values.
+        flags: they replace the block's entries of the same fields.
+
+    Raises:
+        BadInputError: one sentence that names the file or flag, the field, what was given and what is allowed.
+    """
+    flags = flags or Flags()
+    documents = load_documents(path, overrides)
+    source = f"{path}: sweep"
+    methods, axes = _axes(documents.sweep, flags, source)
+    if documents.sweep is None and not axes and methods is None and len(documents.variants) == 1:
+        raise BadInputError(f"{path}: has no 'sweep' block, and no --clients, --seeds or --methods is given")
+    if documents.sweep is not None and not axes and methods is None:
+        raise BadInputError(f"{source}: is empty; it maps fields to lists of values, e.g. clients.count: [16, 32]")
+    _check_not_set(overrides, axes)
+    scenarios = [
+        scenario
+        for document in documents.variants
+        for scenario in _scenarios_of(document, methods, axes, str(path), _source_of_methods(flags, source))
+    ]
+    _check_distinct(scenarios, source)
+    has_points = len(documents.variants) > 1 or any(set(axis.fields) - {SEED} for axis in axes)
+    return Sweep(documents.name, tuple(scenarios), has_points)
+
+
+def flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
+    """Return the flags of a command line, each values separated by commas.
+
+    Raises:
+        BadInputError: naming the flag.
+    """
+    return Flags(
+        None if clients is None else _numbers(clients, "--clients", 1),
+        None if seeds is None else _numbers(seeds, "--seeds", 0),
+        None if methods is None else _names(methods, "--methods"),
+    )
+
+
+def _numbers(text: str, flag: str, least: int) -> list[int]:
+    parts = _split(text)
+    if not all(part.isascii() and part.isdecimal() and int(part) >= least for part in parts):
+        raise BadInputError(
+            f"{flag}: must be whole numbers of at least {least}, separated by commas, e.g. {flag} 16,32; given '{text}'"
+        )
+    return _distinct([int(part) for part in parts], flag)
+
+
+def _names(text: str, flag: str) -> list[str]:
+    parts = _split(text)
+    if not all(parts):
+        raise BadInputError(f"{flag}: must be names separated by commas, e.g. {flag} mba,fedavg; given '{text}'")
+    return _distinct(parts, flag)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _axes(block: Any, flags: Flags, source: str) -> tuple[Sequence[Any] | None, list[_Axis]]:
+    """Return the methods that are asked for, None where none are, and the axes."""
+    if not isinstance(block, dict | None):
+        raise BadInputError(f"{source}: must map fields to lists of values; given {_cut(block)}")
+    fields = {str(field): values for field, values in (block or {}).items()}
+    zipped = fields.pop(ZIP, {})
+    if not isinstance(zipped, dict):
+        raise BadInputError(f"{source}.{ZIP}: must map fields to lists of values; given {_cut(zipped)}")
+    zipped = {str(field): values for field, values in zipped.items()}
+    methods: Sequence[Any] | None = fields.pop(METHODS_FIELD, None)
+    if flags.methods is not None:
+        methods = _values(list(flags.methods), "--methods")
+    elif methods is not None:
+        methods = _values(methods, f"{source}.{METHODS_FIELD}")
+    for field, given in ((COUNT, flags.clients), (SEED, flags.seeds)):
+        if given is not None:
+            (zipped if field in zipped else fields)[field] = list(given)
+    for field in zipped:
+        if field in fields:
+            raise BadInputError(f"{source}.{field}: is given twice, by itself and under '{ZIP}'")
+    for field in (*fields, *zipped):
+        if field in _FIXED or (field in zipped and field == METHODS_FIELD):
+            allowed = "methods stand beside 'zip'" if field == METHODS_FIELD else "a sweep names its points itself"
+            raise BadInputError(f"{source}.{field}: cannot be swept here; {allowed}")
+    axes = [_Axis((field,), tuple((v,) for v in _values(vs, f"{source}.{field}"))) for field, vs in fields.items()]
+    if zipped:
+        axes.insert(0, _zipped({f: _list(values, f"{source}.{ZIP}.{f}") for f, values in zipped.items()}, source))
+    return methods, axes
+
+
+def _zipped(lists: Mapping[str, list[Any]], source: str) -> _Axis:
+    if len({len(values) for values in lists.values()}) > 1:
+        said = ", ".join(f"{len(values)} of {field}" for field, values in lists.items())
+        raise BadInputError(f"{source}.{ZIP}: lists must be equally long; given {said}")
+    choices = list(zip(*lists.values(), strict=True))
+    _distinct([list(choice) for choice in choices], f"{source}.{ZIP}")
+    return _Axis(tuple(lists), tuple(choices))
+
+
+def _values(given: Any, source: str) -> list[Any]:
+    return _distinct(_list(given, source), source)
+
+
+def _list(given: Any, source: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise BadInputError(f"{source}: must be a list of values, e.g. [1, 2]; given {_cut(given)}")
+    if not given:
+        raise BadInputError(f"{source}: is an empty list; it needs at least one value")
+    return given
+
+
+def _distinct(values: list[Any], source: str) -> list[Any]:
+    seen = set()
+    for value in values:
+        key = json.dumps(value, sort_keys=True, default=str)
+        if key in seen:
+            raise BadInputError(f"{source}: {_cut(value)} is given twice")
+        seen.add(key)
+    return values
+
+
+def _check_not_set(overrides: Sequence[str], axes: Sequence[_Axis]) -> None:
+    for override in overrides:
+        key = override.partition("=")[0]
+        for field in (field for axis in axes for field in axis.fields):
+            if field == key or field.startswith(f"{key}.") or key.startswith(f"{field}."):
+                raise BadInputError(f"--set '{override}': the sweep varies {field}, so it cannot be set, too")
+
+
+def _source_of_methods(flags: Flags, source: str) -> str:
+    return f"{source}.{METHODS_FIELD}" if flags.methods is None else "--methods"
+
+
+def _scenarios_of(
+    document: Mapping[str, Any], methods: Sequence[Any] | None, axes: Sequence[_Axis], path: str, source_of_methods: str
+) -> Iterator[Scenario]:
+    """Yield the scenarios of one variant, in the order of the axes; the last one turns fastest."""
+    parse_scenario(document, path)  # what is wrong before anything is swept is not the sweep's fault
+    fields = [_resolved(field, document, f"{path}: sweep.{field}") for axis in axes for field in axis.fields]
+    taken: dict[str, str] = {}
+    for choice in itertools.product(*(axis.choices for axis in axes)):
+        changed = copy.deepcopy(dict(document))
+        for field, value in zip(fields, itertools.chain(*choice), strict=True):
+            set_field(changed, field, copy.deepcopy(value), f"{path}: sweep.{field}")
+        if methods is not None:
+            changed[METHODS_FIELD] = list(_selected(changed[METHODS_FIELD], methods, source_of_methods))
+        changed["name"] = _point_name(str(document["name"]), axes, choice, taken)
+        yield parse_scenario(changed, f"{path}: sweep" if axes else path)
+
+
+def _resolved(field: str, document: Mapping[str, Any], source: str) -> str:
+    """Return a field with a method's position in place of its label: ``methods.mba.beta`` -> ``methods.3.beta``."""
+    head, *rest = field.split(".")
+    if head != METHODS_FIELD or not rest or rest[0].isdecimal():
+        return field
+    labels = [_label(entry) for entry in document[METHODS_FIELD]]
+    found = [index for index, label in enumerate(labels) if label == rest[0]]
+    if not found:
+        known = f"{', '.join(labels)}{nearest(rest[0], labels)}"
+        raise BadInputError(f"{source}: no method has the label '{rest[0]}'; labels are {known}")
+    return ".".join([head, str(found[0]), *rest[1:]])
+
+
+def _selected(entries: Sequence[Any], wanted: Sequence[Any], source: str) -> Iterator[Any]:
+    """Yield the scenario's entries of the methods wanted, by label, then by name; others with their own defaults."""
+    for name in wanted:
+        if not isinstance(name, str):
+            yield name
+            continue
+        found = [entry for entry in entries if _label(entry) == name]
+        found = found or [entry for entry in entries if entry["name"] == name]
+        if not found and name not in METHODS and ":" not in name:
+            known = list(dict.fromkeys([*map(_label, entries), *METHODS]))
+            raise BadInputError(
+                f"{source}: unknown method '{name}'; known are {', '.join(known)}{nearest(name, known)}"
+            )
+        yield from found or [{"name": name}]
+
+
+def _label(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("label") or str(entry["name"]).rpartition(":")[2])
+
+
+def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]], taken: dict[str, str]) -> str:
+    """Return the name of a point; lists that are zipped are called after the first of them."""
+    pairs = list(zip(axes, choice, strict=True))
+    steps = [pair for axis, values in pairs for pair in zip(axis.fields, values, strict=True) if pair[0] != SEED]
+    named = [next((p for p in zip(axis.fields, values, strict=True) if p[0] != SEED), None) for axis, values in pairs]
+    fields = [pair[0] for pair in named if pair]
+    name = "_".join(f"{_short(pair[0], fields)}-{_slug(pair[1])}" for pair in named if pair)
+    name = f"{base}-{name}" if name else base
+    said = json.dumps(steps, sort_keys=True, default=str)
+    candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(candidate for candidate in candidates if taken.setdefault(candidate, said) == said)
+
+
+def _short(field: str, fields: Sequence[str]) -> str:
+    """Return the last parts of a field, as many as tell it from the others."""
+    if field in _SHORT:
+        return _SHORT[field]
+    parts = field.split(".")
+    ends = (".".join(parts[-length:]) for length in range(1, len(parts) + 1))
+    short = next((end for end in ends if sum(f".{f}".endswith(f".{end}") for f in fields) == 1), field)
+    return _NOT_IN_NAMES.sub("-", short)
+
+
+def _slug(value: Any) -> str:
+    """Return a value as part of a file name."""
+    if value is None:
+        return "unset"
+    if isinstance(value, dict):
+        return "-".join(_slug(child) for child in value.values())[:_LONGEST_VALUE]
+    if isinstance(value, list):
+        return "-".join(_slug(child) for child in value)[:_LONGEST_VALUE]
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return _NOT_IN_NAMES.sub("-", text)[:_LONGEST_VALUE]
+
+
+def _check_distinct(scenarios: Sequence[Scenario], source: str) -> None:
+    seen: dict[str, Scenario] = {}
+    for scenario in scenarios:
+        other = seen.setdefault(scenario.model_copy(update={"name": "any"}).digest(), scenario)
+        if other is not scenario:
+            both = f"{other.name} and {scenario.name}" if other.name != scenario.name else f"two of {scenario.name}"
+            raise BadInputError(f"{source}: {both} are the same scenario; a value is given twice or changes nothing")
+
+
+def _cut(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 60 else f"{text[:57]}..."

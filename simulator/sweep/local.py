@@ -1,0 +1,210 @@
+"""Runs of a sweep on this machine, in processes of one thread each, sized to its cores and memory."""
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import torch
+
+from simulator.errors import BadInputError, InterludeError, one_line
+from simulator.experiment import choose_device
+from simulator.sweep.runs import Ended, Event, Moved, Queue, Started, Task
+from simulator.training.host import num_cores
+
+_COMMAND = "from simulator.sweep.worker import main; main()"
+_BYTES_PER_RUN = 1e9
+"""What a process is taken to need: runs of 16 to 100 small clients were measured at 0.5 to 0.7 GB."""
+_MOST_FALSE_STARTS = 3
+_PATIENCE_S = 5.0
+
+
+class LocalProcesses:
+    """Carries runs out in processes on this machine; one that dies takes no other with it.
+
+    Args:
+        jobs: runs at a time; None: as many as cores and memory allow, and one at a time on a CUDA device.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = jobs
+        self._workers: list[_Worker] = []
+        self._false_starts = 0
+
+    def choose_device(self, name: str) -> torch.device:
+        """Return where runs train; raises BadInputError if it is not here."""
+        device = choose_device(name)
+        if self.jobs is None:
+            self.jobs = 1 if device.type == "cuda" else default_jobs()
+        return device
+
+    def check(self, num_runs: int) -> None:
+        """Raise BadInputError where processes cannot be handed a connection."""
+        del num_runs
+        if sys.platform == "win32":
+            raise BadInputError("--executor local: needs Linux or macOS; on Windows use WSL, or --executor ray")
+
+    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
+        """Carry runs out.
+
+        Args:
+            tasks: the runs.
+            keep_open: descriptors that each process inherits.
+
+        Raises:
+            InterludeError: if processes die before they take a run.
+        """
+        waiting = Queue(tasks)
+        try:
+            while len(waiting) or any(worker.task is not None for worker in self._workers):
+                self._start(len(waiting), keep_open)
+                for worker in [worker for worker in self._workers if worker.is_ready and worker.task is None]:
+                    yield from self._give(worker, waiting)
+                if not len(waiting) and all(worker.task is None for worker in self._workers):
+                    continue
+                by_connection = {worker.connection: worker for worker in self._workers}
+                for connection in wait(list(by_connection)):
+                    assert isinstance(connection, Connection)
+                    yield from self._hear(by_connection[connection], waiting)
+        finally:
+            self._stop()
+
+    def _start(self, num_waiting: int, keep_open: Sequence[int]) -> None:
+        """See to it that there are as many workers as there is work for."""
+        num_busy = sum(worker.task is not None for worker in self._workers)
+        while len(self._workers) < min(self.jobs or 1, num_busy + num_waiting):
+            self._workers.append(_Worker(keep_open))
+
+    def _hear(self, worker: "_Worker", waiting: Queue) -> Iterator[Event]:
+        try:
+            kind, said = worker.connection.recv()
+        except (EOFError, OSError):
+            yield from self._lose(worker, waiting)
+            return
+        if kind == "ready":
+            worker.is_ready = True
+            self._false_starts = 0
+        elif worker.task is not None and kind == "moved":
+            yield Moved(worker.task, said)
+        elif worker.task is not None and kind == "ended":
+            task, worker.task = worker.task, None
+            yield Ended(task, *(said or ()))
+
+    def _give(self, worker: "_Worker", waiting: Queue) -> Iterator[Event]:
+        """Let an idle worker begin a run."""
+        if not len(waiting):
+            return
+        task = waiting.take()
+        yield Started(task)
+        try:
+            task.make_room()
+            message = pickle.dumps(task.part)
+        except (OSError, BadInputError, pickle.PicklingError) as error:
+            yield Ended(task, one_line(error))
+            return
+        worker.task = task
+        with suppress(BrokenPipeError):  # a worker that died is met when it is listened to
+            worker.connection.send_bytes(message)
+
+    def _lose(self, worker: "_Worker", waiting: Queue) -> Iterator[Event]:
+        self._workers.remove(worker)
+        how = worker.last_words()
+        if worker.task is not None:
+            yield Ended(worker.task) if worker.task.is_finished() else waiting.lose(worker.task, how)
+        elif not worker.is_ready:
+            self._false_starts += 1
+            if self._false_starts >= _MOST_FALSE_STARTS:
+                raise InterludeError(f"worker processes cannot be started: the last one was {how}")
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.connection.close()  # upon which it ends itself
+        for worker in self._workers:
+            worker.last_words()
+        self._workers = []
+
+
+class _Worker:
+    """A worker process, seen from here.
+
+    Args:
+        keep_open: descriptors that it inherits.
+    """
+
+    def __init__(self, keep_open: Sequence[int]) -> None:
+        ours, theirs = socket.socketpair()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the last words
+        with theirs:
+            paths = [path or os.getcwd() for path in sys.path]
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _COMMAND, str(theirs.fileno())],
+                pass_fds=[theirs.fileno(), *keep_open],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                start_new_session=True,  # Ctrl-C is for the sweep, which ends its workers
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            )
+        self.connection = Connection(ours.detach())
+        self.task: Task | None = None
+        self.is_ready = False
+        """Whether it has come up and takes runs."""
+
+    def last_words(self) -> str:
+        """Wait for the process to end and return how it did."""
+        self.connection.close()
+        try:
+            code = self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        with self._errors as errors:
+            errors.seek(0)
+            lines = errors.read().decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return f"{how} ({said})" if said else how
+
+
+def default_jobs() -> int:
+    """Return how many runs this machine takes at a time: one per core, and no more than fit into free memory."""
+    free = available_memory_bytes()
+    return max(1, num_cores() if free is None else min(num_cores(), int(free // _BYTES_PER_RUN)))
+
+
+def available_memory_bytes(root: Path = Path("/")) -> float | None:
+    """Return the memory that processes here can still have, a control group's limit included; None if unknown."""
+    found = [_mem_available(root / "proc/meminfo"), _left_in_group(root / "sys/fs/cgroup")]
+    return min((free for free in found if free is not None), default=None)
+
+
+def _mem_available(file: Path) -> float | None:
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def _left_in_group(folder: Path) -> float | None:
+    try:
+        limit = float((folder / "memory.max").read_text(encoding="ascii"))
+        used = float((folder / "memory.current").read_text(encoding="ascii"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        return limit - used + float(stat["file"])  # cached files give way
+    except (OSError, ValueError, KeyError):  # "max": no limit
+        return None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,227 @@
+"""Runs of a sweep on a Ray cluster; their files come back through Ray, so no disk has to be shared.
+
+This code travels along with the runs, so nodes need the dependencies in the same versions and nothing else. A method
+of the user's own (``my_package.my_module:MyMethod``) has to be importable there. Files that a scenario reads by a
+relative path travel, too; one with an absolute path, or above the working directory, has to be on every node.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simulator.errors import BadInputError, InterludeError, one_line
+from simulator.experiment import Part
+from simulator.record import package_versions
+from simulator.sweep.runs import Ended, Event, Queue, Started, Task
+from simulator.sweep.worker import carry_out
+
+_CONNECT_S = 5.0
+_PROBE_S = 60.0
+_ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
+_ROOMS = ("simulator", "models")
+_PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
+
+
+class RayCluster:
+    """Carries runs out as Ray tasks; one that dies with its worker or node is begun once more.
+
+    Args:
+        address: of the cluster: ``host:port``, ``ray://host:port`` or ``auto``; None: RAY_ADDRESS, or a Ray of its own
+            on this machine.
+        cpus_per_run: CPUs that Ray sets aside for a run.
+        gpus_per_run: GPUs that Ray sets aside for a run, 0.5 for two runs a GPU.
+        jobs: most runs at a time; None: as many as the cluster has room for.
+    """
+
+    def __init__(
+        self, address: str | None = None, cpus_per_run: float = 1.0, gpus_per_run: float = 0.0, jobs: int | None = None
+    ) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
+        self._cpus_per_run = cpus_per_run
+        self._gpus_per_run = gpus_per_run
+        self._jobs = jobs
+
+    def choose_device(self, name: str) -> torch.device:
+        """Return where runs train: on a GPU where one is set aside for them, unless told otherwise."""
+        if name == "auto":
+            return torch.device("cuda" if self._gpus_per_run > 0 else "cpu")
+        if name not in ("cpu", "cuda"):
+            raise BadInputError(f"--device: must be one of auto, cpu, cuda with --executor ray; given '{name}'")
+        if name == "cuda" and not self._gpus_per_run:
+            raise BadInputError("--device: 'cuda' with --executor ray needs --gpus-per-run above 0; given 0")
+        return torch.device(name)
+
+    def check(self, num_runs: int) -> None:
+        """Raise BadInputError, within a bounded time, if there is no Ray to be had."""
+        del num_runs
+        if find_spec("ray") is None:
+            raise BadInputError("--executor ray: Ray is not installed; install it with pip install 'interlude[ray]'")
+        if self._address != "local":
+            _check_reachable(self._address)
+
+    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
+        """Carry runs out."""
+        del keep_open  # only this process writes into run directories
+        if not tasks:
+            return
+        ray = import_module("ray")
+        own = {"include_dashboard": False} if self._address == "local" else {}
+        with tempfile.TemporaryDirectory() as luggage:
+            for room in _ROOMS:
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(Path(__file__).parents[2] / room, Path(luggage) / room, ignore=ignored)
+            luggage_of_runs = {"working_dir": luggage}
+            try:
+                ray.init(self._address, runtime_env=luggage_of_runs, log_to_driver=False, logging_level="error", **own)
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                raise InterludeError(f"Ray at '{self._address}' cannot be used: {one_line(error)}") from error
+        try:
+            yield from self._play(ray, Queue(tasks))
+        finally:
+            ray.shutdown()
+
+    def _play(self, ray: Any, waiting: Queue) -> Iterator[Event]:
+        remote = ray.remote(num_cpus=self._cpus_per_run, num_gpus=self._gpus_per_run, max_retries=0)(_carry_out)
+        under_way: dict[Any, Task] = {}
+        while len(waiting) or under_way:
+            while len(waiting) and (self._jobs is None or len(under_way) < self._jobs):
+                task = waiting.take()
+                try:
+                    under_way[remote.remote(_request(task.part))] = task
+                except OSError as error:
+                    yield Ended(task, one_line(error))
+                    continue
+                yield Started(task)
+            ready = ray.wait(list(under_way), num_returns=1)[0] if under_way else []
+            for reference in ready:
+                task = under_way.pop(reference)
+                try:
+                    returned: Returned = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:  # not even the request could be read there
+                    yield Ended(task, one_line(error.cause or error), str(error))
+                except ray.exceptions.RayError as error:
+                    yield waiting.lose(task, f"as Ray says: {_first_line(error)}")
+                else:
+                    yield _take(task, returned)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run, as it travels to a node."""
+
+    part: Part
+    files: Mapping[str, bytes]
+    """Files that the scenario reads, by relative path."""
+    packages: Mapping[str, str]
+    """Versions that the sweep began with."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What comes back of a run."""
+
+    files: Mapping[str, bytes]
+    """The run directory's files, by path in it."""
+    failure: tuple[str, str | None] | None
+    """Why it failed, and the traceback where that says more."""
+
+
+def _request(part: Part) -> Request:
+    inside = [path for path in part.scenario.files() if not path.is_absolute() and ".." not in path.parts]
+    files = {path.as_posix(): path.read_bytes() for path in inside}
+    return Request(part, files, package_versions())
+
+
+def _carry_out(request: Request) -> Returned:
+    """Carry out a run on a node of the cluster, in a directory of its own."""
+    here = package_versions()
+    others = [
+        f"{name} {here[name]}, not {version}" for name, version in request.packages.items() if here[name] != version
+    ]
+    if others:
+        return Returned({}, (f"the node has other versions than the sweep's machine: {', '.join(others)}", None))
+    with tempfile.TemporaryDirectory() as scratch, chdir(scratch):
+        for name, content in request.files.items():
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_bytes(content)
+        failure = carry_out(request.part, Path("runs"), str(request.part.device), None)
+        directory = next((info.parent for info in Path("runs").rglob("run.json")), Path("nowhere"))
+        files = {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    return Returned(files, failure)
+
+
+def _take(task: Task, returned: Returned) -> Ended:
+    """Write a run's files into its directory; run.json says that it is complete only when everything is there."""
+    failure = returned.failure or (None, None)
+    if "run.json" not in returned.files:
+        return Ended(task, *failure)
+    info = json.loads(returned.files["run.json"])
+    if info["code"] != task.identity["code"]:
+        return Ended(task, "the node ran other code than the sweep's; is another interlude installed there?")
+    path = task.part.path
+    try:
+        task.make_room()
+        path.mkdir(parents=True, exist_ok=True)
+        _write(path / "run.json", json.dumps({**info, "status": "running"}).encode())
+        for name, content in sorted(returned.files.items()):
+            if name != "run.json":
+                _write(path / name, content)
+        _write(path / "run.json", returned.files["run.json"])
+    except (OSError, BadInputError) as error:
+        return Ended(task, one_line(error))
+    return Ended(task, *failure)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(content)
+    temporary.rename(path)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise BadInputError if no Ray answers; a process of its own tries, as Ray may wait for long or end it."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None and address != "auto":
+        raise BadInputError(f"--ray-address: must be auto, host:port or ray://host:port; given '{address}'")
+    if match is not None:
+        try:
+            with socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=_CONNECT_S):
+                pass
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise BadInputError(f"--ray-address: nothing answers at '{address}' ({reason})") from error
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE, address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BadInputError(f"--ray-address: no Ray answers at '{address}' within {_PROBE_S:.0f} s") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise BadInputError(
+            f"--ray-address: no Ray to use at '{address}' ({lines[-1] if lines else 'no reason given'})"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
