@@ -6,7 +6,8 @@ To pin a new scenario, or one whose order was meant to change, copy the hash fro
 import pytest
 
 from simulator import run_scenario
-from simulator.scenario import load_scenarios
+from simulator.scenario import load_documents, load_scenarios
+from simulator.sweep import load_sweep
 
 UNTIL_S = 60
 
@@ -67,15 +68,39 @@ PINNED: dict[str, dict[str, str]] = {
         "fedasync-first": "9c6550a234af39af069b3f12ebfdbee18dcd4778643ec543170b87cbfa8e0e9e",
         "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
     },
+    "asynchrony_dial-none": {
+        "mba": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
+        "fedavg": "d0c22fe3db832c757b72e5f95b9c3e145d36a289081c5645649625a424ec76df",
+        "fedasync-all": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
+        "fedasync-first": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
+    },
+    "client_scaling-clients-16": {
+        "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
+        "bmsfed": "8bc6f0e96bdc60dabe559f4e9d7001740d85288f0990764e0177176ed39da2f9",
+        "fedcmi": "136a45dc6e698945b43ee927565ac34c63fa2198287622a8ac88add5b30a1fd1",
+        "fedmchain": "32d919e1adbf39793cb2aa28752a6c9e7d7cd888d40a36f635c7513cb023858c",
+        "fedavg": "2cf21c784ade23988270ef549b3be2c1a4b158204471a9cbc16e4008f4285407",
+        "fedasync": "cad9c565f780dd42a7222481b8625223cb58e899c81a6055fb381c293db76e8c",
+    },
+    "sensitivity_beta_gamma-beta-0.0_gamma-0.0": {
+        "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
+    },
 }
-"""Scenario (or its variant) -> label -> SHA-256 of its first minute's order."""
+"""Scenario (or its variant, or the first point of a sweep) -> label -> SHA-256 of its first minute's order."""
 
 
 @pytest.fixture(scope="module")
 def scenarios(pytestconfig):
     paths = sorted((pytestconfig.rootpath / "scenarios").rglob("*.yaml"))
     overrides = [f"until.simulated_s={UNTIL_S}"]
-    return {scenario.name: scenario for path in paths for scenario in load_scenarios(path, overrides)}
+    return {scenario.name: scenario for path in paths for scenario in shipped(path, overrides)}
+
+
+def shipped(path, overrides):
+    """Return the scenarios of a file; of a sweep the first point."""
+    if load_documents(path, overrides).sweep is None:
+        return load_scenarios(path, overrides)
+    return load_sweep(path, overrides).scenarios[:1]
 
 
 def test_every_shipped_scenario_is_pinned(scenarios):

@@ -149,7 +149,10 @@ def test_golden_merges(rule, updates, expected):
 
 # --- host time, global randomness, standard input --------------------------------------------------------------------
 
-MAY_READ_THE_HOSTS_CLOCK = {"simulator/experiment.py", "simulator/progress.py", "simulator/calibrate_bench.py"}
+MAY_READ_THE_HOSTS_CLOCK = {
+    "simulator/experiment.py", "simulator/progress.py", "simulator/calibrate_bench.py",
+    "simulator/sweep/runs.py", "simulator/sweep/worker.py",
+}  # fmt: skip
 CLOCKS = {"time", "datetime", "timeit"}
 STREAMS = {"Generator", "Philox"}
 TORCH_DRAWS = {
