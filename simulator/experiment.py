@@ -223,7 +223,7 @@ class Run:
     def salvage(self, may_compute: bool) -> None:
         """Write down what is known of a run that broke off, and what can still be computed where there is time."""
         self.timeline.flush()
-        with suppress(InterludeError):
+        with suppress(Exception):  # the error that broke the run off is the one to report
             self._write_observations(0 if may_compute else _MOST_OBSERVATIONS)
 
     def totals(self, host_s: float) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from simulator.training.objective import Objective
 from simulator.training.shared import Arena, SharedSamples, open_block
 from simulator.training.stacked import StackedTrainer
 from simulator.training.strategy import Strategy
-from simulator.training.task import Deferred, Task, Trained, TrainingSpec, resolve
+from simulator.training.task import Deferred, Task, Trained, TrainingSpec, diverged, resolve
 from simulator.training.worker import Arrays, Done, SentChain, SentTask, Setup, as_tensors
 
 State = TypeVar("State")
@@ -242,7 +242,7 @@ class BatchedExecutor:
         if isinstance(loss, Tensor):
             self._unchecked.append((task.label, loss))
         elif not math.isfinite(loss):
-            return _diverged(task.label, loss)
+            return diverged(task.label, loss)
         return None
 
     def _check_losses(self) -> None:
@@ -255,11 +255,7 @@ class BatchedExecutor:
             unchecked, self._unchecked = self._unchecked, []
             for (label, _), loss in zip(unchecked, torch.stack([loss for _, loss in unchecked]).tolist(), strict=True):
                 if not math.isfinite(loss):
-                    raise TrainingError(_diverged(label, loss))
-
-
-def _diverged(label: str, loss: float) -> str:
-    return f"the training loss of {label} is {loss}; a smaller learning rate may help"
+                    raise TrainingError(diverged(label, loss))
 
 
 class _Pending:
@@ -323,7 +319,10 @@ class _TrainingJob:
         sent: list[SentChain] = []
         self._results = []
         for chain in self._chains:
-            start = executor.row_of(layout.pack(resolve(chain[0].start)).flat)
+            try:
+                start = executor.row_of(layout.pack(resolve(chain[0].start)).flat)
+            except TrainingError:
+                return None  # what it starts from diverged: whoever asks for it is told
             received = [executor.row_of(layout.pack(task.received).flat) for task in chain]
             made = [executor.new_row() for _ in chain]
             if start is None or None in received or None in made:

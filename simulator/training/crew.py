@@ -237,6 +237,8 @@ class Shift:
         job = worker.jobs.pop(number, None)
         is_ours = number == worker.setup_number or (job is not None and job.is_wanted)
         if not is_good and is_ours:
+            if job is not None:
+                self._queue.appendleft(job)  # whoever asks again is told by this process
             raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)
         if job is not None and is_good:
             job.accept(answer)

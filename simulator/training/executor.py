@@ -16,11 +16,20 @@ from torch import Tensor
 from models.network import Network, Parameters
 from simulator.arrays import Samples
 from simulator.errors import TrainingError
-from simulator.randomness import Stream, torch_seed
 from simulator.training.evaluation import Evaluated, PendingEvaluation, evaluate
 from simulator.training.objective import Batch, Context, Noise, Objective
 from simulator.training.optimizer import Sgd
-from simulator.training.task import Deferred, Stint, Task, Trained, TrainingSpec, batch_positions, resolve
+from simulator.training.task import (
+    Deferred,
+    Stint,
+    Task,
+    Trained,
+    TrainingSpec,
+    batch_positions,
+    diverged,
+    noise_generator,
+    resolve,
+)
 
 State = TypeVar("State")
 Decision = TypeVar("Decision")
@@ -153,7 +162,7 @@ class SequentialExecutor:
                 losses.append(loss.detach())
         mean_loss = float(torch.stack(losses).mean()) if losses else 0.0  # a probe takes no step
         if not math.isfinite(mean_loss):
-            raise TrainingError(f"the training loss of {task.label} is {mean_loss}; a smaller learning rate may help")
+            raise TrainingError(diverged(task.label, mean_loss))
         report: dict[str, Mapping[str, Tensor]] = {}
         with torch.no_grad():
             for objective, context in contexts.items():
@@ -171,8 +180,7 @@ class SequentialExecutor:
 
         @cache
         def generator() -> torch.Generator:
-            stream = Stream(self._seed, "noise", task.client, stint.phase)
-            return torch.Generator().manual_seed(torch_seed(stream, task.window, step))
+            return noise_generator(self._seed, task, stint, step)
 
         def noise(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator()).to(like.device)

@@ -18,11 +18,10 @@ from torch import Tensor
 from models.network import Network
 from models.packed import Packed
 from simulator.arrays import Samples
-from simulator.randomness import Stream, torch_seed
 from simulator.training.objective import Batch, Context, Objective, Proximal
 from simulator.training.recording import Recorder
 from simulator.training.strategy import Strategy
-from simulator.training.task import Stint, Task, Trained, TrainingSpec, batch_positions, resolve
+from simulator.training.task import Stint, Task, Trained, TrainingSpec, batch_positions, noise_generator, resolve
 from simulator.training.traits import Path, Traits, leaves_of, traits_of, tree_of
 from simulator.training.transfer import to_device
 
@@ -356,9 +355,7 @@ class StackedTrainer:
             return []
         drawn: list[list[Tensor]] = []
         for row in rows:
-            stream = Stream(self._seed, "noise", row.task.client, row.stint.phase)
-            seed = torch_seed(stream, row.task.window, row.stint.first_step + step)
-            generator = torch.Generator().manual_seed(seed)
+            generator = noise_generator(self._seed, row.task, row.stint, row.stint.first_step + step)
             drawn.append([torch.randn(shape, generator=generator) for shape in traits.noise_shapes])
         return [to_device(torch.stack(numbers), self._device) for numbers in zip(*drawn, strict=True)]
 

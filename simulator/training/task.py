@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from models.network import Parameters
 from simulator.arrays import Indices
-from simulator.randomness import Stream
+from simulator.randomness import Stream, torch_seed
 from simulator.training.objective import Objective, Values
 from simulator.training.optimizer import OptimizerSpec
 
@@ -95,6 +96,17 @@ class Task:
 def resolve(start: Start) -> Parameters:
     """Return the parameters behind a start, computing them if need be."""
     return start if isinstance(start, Mapping) else start.result().parameters
+
+
+def diverged(label: str, loss: float) -> str:
+    """Return what to say of a task whose loss is not finite."""
+    return f"the training loss of {label} is {loss}; a smaller learning rate may help"
+
+
+def noise_generator(seed: int, task: Task, stint: Stint, step: int) -> torch.Generator:
+    """Return the source, on the CPU, of the normal numbers that belong to the `step`-th step of a stint's phase."""
+    stream = Stream(seed, "noise", task.client, stint.phase)
+    return torch.Generator().manual_seed(torch_seed(stream, task.window, step))
 
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:
