@@ -44,16 +44,16 @@ def plot_runs(
         choices: what one can choose.
 
     Returns:
-        The files, and a sentence for each kind that does not apply.
+        The files, and a sentence for each run that is left out and each kind that does not apply.
 
     Raises:
         BadInputError: for anything that cannot be used; then nothing is written.
     """
-    records = find_runs(paths)
+    records, left_out = find_runs(paths)
     _check_baseline(records, choices)
     plots, skipped = draw(records, kinds or [ALL], choices)
     suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
-    return write(plots, out or common_directory(records), suffixes, choices), skipped
+    return write(plots, out or common_directory(records), suffixes, choices), [*left_out, *skipped]
 
 
 def write_report(
@@ -81,7 +81,7 @@ def write_trace(path: Path, output: Path | None) -> Path:
     Raises:
         BadInputError: if there is not exactly one run, or the file cannot be written.
     """
-    records = find_runs([path])
+    records, _ = find_runs([path])
     if len(records) > 1:
         raise BadInputError(f"{path}: holds {len(records)} runs; name one, e.g. {records[0].path}")
     target = output or records[0].path.with_name(f"{records[0].path.resolve().name}.trace.json")

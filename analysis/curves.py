@@ -96,7 +96,17 @@ def _mark_target(axis: Axes, records: Sequence[RunRecord], choices: Choices) -> 
     target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
     if target is not None:
         axis.axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
-        axis.annotate("target", (0.02, target), xycoords=("axes fraction", "data"), ha="left", va="bottom")
+        axis.annotate(
+            "target",
+            (1.0, target),
+            (2, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="left",
+            va="center",
+            fontsize="small",
+            rotation=270,
+        )
 
 
 def _time_s(record: RunRecord) -> "pd.Series[float]":

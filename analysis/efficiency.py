@@ -29,6 +29,7 @@ _LOOKS = {
 _DARK = ("joint training", "transfer")
 _LABELLED = 0.06  # narrower parts of a bar have no room for a number
 _MOST_BINS = 30
+_SHOWN = 0.995  # of the updates; few stragglers would squeeze all others into one bin
 
 
 def time_shares(record: RunRecord) -> dict[str, float]:
@@ -90,12 +91,13 @@ def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     need_one_scenario(records)
     labels, style = labels_of(records), choices.style
     ages = {label: pd.concat([_ages(r) for r in records if r.label == label]) for label in labels}
-    width = max(1, int(np.ceil((max(a.max() if len(a) else 0 for a in ages.values()) + 1) / _MOST_BINS)))
+    oldest = max(float(a.quantile(_SHOWN)) if len(a) else 0.0 for a in ages.values())
+    width = max(1, int(np.ceil((oldest + 1) / _MOST_BINS)))
     rows = len(labels)
     figure = Figure(figsize=(style.one_in, 0.9 + 0.24 * style.row_in * rows), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     for index, (axis, label) in enumerate(zip(axes, labels, strict=True)):
-        share = (ages[label] // width).value_counts(normalize=True).sort_index()
+        share = (ages[label].clip(upper=oldest) // width).value_counts(normalize=True).sort_index()
         colour = COLOURS[index % len(COLOURS)]
         axis.bar(share.index * width + width / 2 - (0.5 if width == 1 else 0), share, width=0.9 * width, color=colour)
         axis.set_title(f"{label}: {_age_text(ages[label])}", loc="left", fontsize=style.font_points)
@@ -103,7 +105,9 @@ def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         axis.set_ylim(bottom=0)
         axis.locator_params(axis="y", nbins=3)
     axes[-1].set_xlim(left=-0.5 * width)
-    axes[-1].set_xlabel(f"staleness when merged (versions{f', bins of {width}' if width > 1 else ''})")
+    bins = f", bins of {width}" if width > 1 else ""
+    beyond = "; the last bin holds all beyond" if any((a > oldest).any() for a in ages.values()) else ""
+    axes[-1].set_xlabel(f"staleness when merged (versions{bins}{beyond})")
     figure.supylabel("share of merged updates", fontsize=style.font_points)
     figure.suptitle(f"{records[0].scenario['name']}: staleness")
     means = "; ".join(f"{label}: {_age_text(ages[label])}" for label in labels)

@@ -14,7 +14,7 @@ from analysis.efficiency import efficiency, staleness
 from analysis.files import write_files
 from analysis.gantt import gantt
 from analysis.runs import by_scenario
-from analysis.scalability import scalability
+from analysis.scalability import across_worlds, scalability
 from analysis.sensitivity import sensitivity
 from analysis.target import speedup, time_to_accuracy
 from simulator.errors import BadInputError, nearest
@@ -40,6 +40,7 @@ KINDS: Mapping[str, Kind] = {
     "time-to-accuracy": Kind("Time to accuracy", time_to_accuracy),
     "speedup": Kind("Speed-up over the baseline", speedup),
     "scalability": Kind("Scalability", scalability, spans_scenarios=True),
+    "worlds": Kind("Across worlds", across_worlds, spans_scenarios=True),
     "sensitivity": Kind("Sensitivity to options", sensitivity, spans_scenarios=True),
     "efficiency": Kind("Where the clients' time went", efficiency),
     "staleness": Kind("Staleness", staleness),
@@ -99,7 +100,8 @@ def _draw_named(kind: str, records: Sequence[RunRecord], choices: Choices) -> Dr
 
 def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot], list[str]]:
     scenarios = by_scenario(records)
-    plots, skipped = [], []
+    plots = []
+    skipped: dict[tuple[str, str], list[str]] = {}
     for name, kind in KINDS.items():
         groups: dict[str | None, list[RunRecord]] = dict(scenarios.items())
         if kind.spans_scenarios or len(scenarios) == 1:
@@ -108,12 +110,17 @@ def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot
             try:
                 plots.append(Plot(name, scenario, kind.draw(group, choices)))
             except DoesNotApplyError as error:
-                of = f" of {scenario}" if scenario else " of all scenarios together" if len(scenarios) > 1 else ""
-                skipped.append(f"skipped {name}{of}: {error}")
+                of = scenario or ("all scenarios together" if len(scenarios) > 1 else "")
+                skipped.setdefault((name, str(error)), []).append(of)
                 continue
             if scenario is None:
                 break  # drawn of all together: no need to draw each apart
-    return plots, skipped
+    return plots, [f"skipped {name}{_of(names)}: {why}" for (name, why), names in skipped.items()]
+
+
+def _of(names: Sequence[str]) -> str:
+    """Return what a figure was not drawn of."""
+    return "" if names == [""] else f" of {names[0]}" + (f" and {len(names) - 1} others" if len(names) > 1 else "")
 
 
 def render(plot: Plot, suffix: str, choices: Choices, dpi: int = 200) -> bytes:

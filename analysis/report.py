@@ -12,7 +12,7 @@ import yaml
 
 from analysis.choices import Choices, baseline_of, labels_of
 from analysis.figures import KINDS, Plot, draw, render
-from analysis.runs import by_scenario, need_one_scenario
+from analysis.runs import by_scenario, common_name, need_one_scenario
 from analysis.tables import TextTable, difference_table, summary_table
 from simulator.record import RunRecord
 
@@ -83,7 +83,7 @@ def report_page(
     loader = jinja2.PackageLoader("analysis")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return page.get_template("report.html.jinja").render(
-        title=f"Interlude: {', '.join(groups)}",
+        title=f"Interlude: {_heading(list(groups))}",
         question=question or _question(groups),
         scenarios=parts,
         across=[image for scenario, image in images if scenario is None and only is None],
@@ -92,6 +92,11 @@ def report_page(
         versions=_versions(records),
         skipped=skipped,
     )
+
+
+def _heading(names: Sequence[str]) -> str:
+    shared = common_name(names)
+    return f"{shared}, {len(names)} scenarios" if shared and len(names) > 1 else ", ".join(names)
 
 
 def reproducing_scenario(records: Sequence[RunRecord]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Finds run directories, and tells apart the scenarios they are of."""
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.choices import DoesNotApplyError
 from simulator.errors import BadInputError
@@ -11,31 +13,56 @@ from simulator.record import RunRecord
 _NOT_WORLD = ("name", "seed", "methods")
 
 
-def find_runs(paths: Sequence[Path]) -> list[RunRecord]:
-    """Return the complete runs at or below paths, in the order of the paths, then of names and seeds.
+class Found(NamedTuple):
+    """The runs at or below some paths."""
+
+    records: list[RunRecord]
+    """Complete runs, in the order of the paths, then of names and seeds."""
+    left_out: list[str]
+    """A sentence for each run that failed or is not finished."""
+
+
+def find_runs(paths: Sequence[Path]) -> Found:
+    """Return the runs at or below paths; a path that leads below it to unfinished ones leaves those out.
 
     Raises:
-        BadInputError: if a path is missing or holds no run, or a run is unfinished or damaged.
+        BadInputError: if a path is missing or holds no run, or a run is damaged, or nothing is complete.
     """
     found: dict[Path, RunRecord] = {}
+    left_out: dict[Path, str] = {}
     for path in paths:
         if not path.is_dir():
             raise BadInputError(f"{path}: {'is not a directory' if path.exists() else 'does not exist'}")
         directories = [path] if (path / "run.json").exists() else [info.parent for info in path.rglob("run.json")]
         if not directories:
             raise BadInputError(f"{path}: holds no run directory (none with a run.json)")
-        for record in sorted(map(RunRecord, directories), key=lambda r: (r.path.parent, r.label, r.seed)):
-            _check_complete(record)
-            found.setdefault(record.path.resolve(), record)
+        for record in sorted(map(RunRecord, directories), key=lambda r: (_natural(r.path.parent), r.label, r.seed)):
+            if record.is_complete:
+                found.setdefault(record.path.resolve(), record)
+            else:
+                left_out[record.path.resolve()] = _unfinished(record)
+                if record.path == path:
+                    raise BadInputError(_unfinished(record))
     if not found:
-        raise BadInputError("no run directory given")
-    return list(found.values())
+        raise BadInputError(next(iter(left_out.values()), "no run directory given"))
+    return Found(list(found.values()), [f"left out {sentence}" for sentence in left_out.values()])
 
 
-def _check_complete(record: RunRecord) -> None:
-    if not record.is_complete:
-        why = f": {record.info['error']}" if record.info.get("error") else ""
-        raise BadInputError(f"{record.path}: the run is not complete ({record.info['status']}{why})")
+def _natural(path: Path) -> list[tuple[str, int]]:
+    """Return a key that sorts paths with their numbers as numbers, so that 16 comes before 100."""
+    words = re.split(r"(\d+)", str(path))
+    return [(word, int(number)) for word, number in zip_longest(words[::2], words[1::2], fillvalue="0")]
+
+
+def _unfinished(record: RunRecord) -> str:
+    why = f": {record.info['error']}" if record.info.get("error") else ""
+    return f"{record.path}: the run is not complete ({record.info['status']}{why})"
+
+
+def common_name(names: Sequence[str]) -> str:
+    """Return what the names of scenarios begin with alike, without what joins it to the rest; may be empty."""
+    differs = (i for i, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1)
+    return names[0] if len(set(names)) == 1 else names[0][: next(differs, min(map(len, names)))].rstrip("-_. ")
 
 
 def common_directory(records: Sequence[RunRecord]) -> Path:

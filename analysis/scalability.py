@@ -1,6 +1,8 @@
-"""Accuracy and time to accuracy over the number of clients."""
+"""Accuracy and time to accuracy over the number of clients, and in worlds that differ otherwise."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import seeds
 from analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
-from analysis.runs import differing, options_of, some_of, world_of
+from analysis.runs import by_scenario, common_name, differing, options_of, some_of, world_of
 from analysis.style import MARKERS, legend_below, look_of
 from analysis.summary import accuracy_curves, time_to_accuracy_s
 from simulator.record import RunRecord
@@ -33,44 +35,92 @@ def scalability(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     if others:
         path, values = next(iter(others.items()))
         raise DoesNotApplyError(f"the scenarios differ in more than clients.count: {path} is {some_of(values)}")
+    counts = {record.path: float(world_of(record)[_COUNT]) for record in records}
+    ticks = {count: f"{count:g}" for count in sorted(set(counts.values()))}
+    title = f"Scalability: {' to '.join((min(ticks.values(), key=float), max(ticks.values(), key=float)))} clients"
+    return _draw(records, choices, _Axis("clients", "number of clients", counts, ticks, is_log=True), title)
+
+
+def across_worlds(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw final accuracy and time to the target accuracy in each of several worlds, a curve per method.
+
+    Worlds stand in the order in which their runs were found: of the paths, then of names.
+
+    Raises:
+        DoesNotApplyError: if there is only one world, if they differ in the number of clients (that is scalability) or
+            in the data, or without accuracies.
+    """
+    scenarios = by_scenario(records)
+    if len(scenarios) < 2:
+        raise DoesNotApplyError("there is only one world")
+    fields = differing([world_of(record) for record in records])
+    others = [path for path in fields if not path.startswith("world.")]
+    if others or not fields:
+        what = f"in {others[0]}" if others else "in nothing but options of methods"
+        raise DoesNotApplyError(f"the scenarios differ {what}, not only in their worlds")
+    names = list(scenarios)
+    shared = common_name(names)
+    places = {record.path: float(place) for place, name in enumerate(names) for record in scenarios[name]}
+    ticks = {float(place): name.removeprefix(shared).lstrip("-_. ") or name for place, name in enumerate(names)}
+    title = f"{shared or 'scenarios'}: {len(names)} worlds"
+    return _draw(records, choices, _Axis("world", "world", places, ticks, is_log=False), title)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What accuracies are drawn over."""
+
+    label: str
+    meaning: str
+    places: Mapping[Path, float]
+    """Where each run stands."""
+    ticks: Mapping[float, str]
+    is_log: bool
+
+
+def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: str) -> Drawing:
     need_accuracy(records)
     target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
-    results = _results(records, target)
+    results = _results(records, over.places, target)
     style = choices.style
     num_panels = 1 if target is None else 2
     figure = Figure(figsize=(style.width_in(num_panels), style.row_in + 0.6), layout="constrained")
     axes = figure.subplots(1, num_panels, squeeze=False)[0]
     said = []
+    longest_s = float(results["time_s"].max())
     for index, (name, runs) in enumerate(results.groupby("name", sort=False)):
         look = {**look_of(index), "marker": MARKERS[index % len(MARKERS)], "label": name}
         means = _curve(axes[0], runs, "accuracy", look)
-        said.append(f"{name} " + ", ".join(f"{value:.3f} ({count:g})" for count, value in means.items()))
+        at = [f"{value:.3f} ({over.ticks[float(place)]})" for place, value in means.items()]  # type: ignore[arg-type]
+        said.append(f"{name} {', '.join(at)}")
         if target is not None:
-            _curve(axes[1], runs, "time_s", look)
+            _curve(axes[1], runs, "time_s", look, limit=longest_s)
             _open_where_censored(axes[1], runs, look)
     axes[0].set_ylabel("final test accuracy, all modalities")
     axes[0].set_ylim(0, 1)
     if target is not None:
         axes[1].set_ylabel(f"simulated time to accuracy {target:g} (s)")
-        axes[1].set_ylim(bottom=0)
-    counts = sorted(results["count"].unique())
+        axes[1].set_ylim(0, 1.05 * longest_s)
+        if not results["reached"].all():
+            axes[1].set_title("open markers: some run never got there, a lower bound", fontsize="small")
     for axis in axes:
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(counts, [f"{count:g}" for count in counts])
+        if over.is_log:
+            axis.set_xscale("log", base=2)
+        axis.set_xticks(list(over.ticks), list(over.ticks.values()))
         axis.minorticks_off()
-        axis.set_xlabel("clients")
+        axis.set_xlabel(over.label)
     legend_below(figure, axes[0], style)
-    spread = seeds.count(results.groupby(["name", "count"], sort=False).size().tolist())
-    figure.suptitle(f"Scalability: {_range(counts)} clients ({spread})")
+    spread = seeds.count(results.groupby(["name", "place"], sort=False).size().tolist())
+    figure.suptitle(f"{title} ({spread})")
     return Drawing(
         figure,
-        f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} over the "
-        f"number of clients, {spread}; open markers: some seed never reached it, so a lower bound. "
-        f"Final accuracy (clients): {'; '.join(said)}.",
+        f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} by "
+        f"{over.meaning}, {spread}; open markers: some seed never reached it, so a lower bound. "
+        f"Final accuracy ({over.label}): {'; '.join(said)}.",
     )
 
 
-def _results(records: Sequence[RunRecord], target: float | None) -> pd.DataFrame:
+def _results(records: Sequence[RunRecord], places: Mapping[Path, float], target: float | None) -> pd.DataFrame:
     """Return a row per run; runs of equal options are one method, whatever their labels in the different scenarios."""
     names: dict[str, str] = {}
     rows = []
@@ -80,21 +130,24 @@ def _results(records: Sequence[RunRecord], target: float | None) -> pd.DataFrame
         time_s = float("nan") if target is None else time_to_accuracy_s(record, target)
         length_s = float(record.info["totals"]["simulated_s"])
         final = float(accuracy_curves(record)["fused"].iloc[-1])
-        rows.append((name, world_of(record)[_COUNT], final, min(time_s, length_s), bool(np.isfinite(time_s))))
-    return pd.DataFrame(rows, columns=["name", "count", "accuracy", "time_s", "reached"])
+        rows.append((name, places[record.path], final, min(time_s, length_s), bool(np.isfinite(time_s))))
+    return pd.DataFrame(rows, columns=["name", "place", "accuracy", "time_s", "reached"])
 
 
-def _curve(axis: Axes, runs: pd.DataFrame, column: str, look: Mapping[str, Any]) -> "pd.Series[float]":
-    """Draw means with 95 % intervals by number of clients; returns the means."""
-    values = runs.groupby("count")[column]
+def _curve(
+    axis: Axes, runs: pd.DataFrame, column: str, look: Mapping[str, Any], limit: float = 1.0
+) -> "pd.Series[float]":
+    """Draw means by place, with 95 % intervals as far as values can lie; returns the means."""
+    values = runs.groupby("place")[column]
     means, halves = values.mean(), values.apply(seeds.drawn_half_width)
     axis.plot(means.index, means, **look)
-    axis.fill_between(means.index, means - halves, means + halves, color=look["color"], alpha=0.12, lw=0)
+    low, high = (means - halves).clip(lower=0.0), (means + halves).clip(upper=limit)
+    axis.fill_between(means.index, low, high, color=look["color"], alpha=0.12, lw=0)
     return means
 
 
 def _open_where_censored(axis: Axes, runs: pd.DataFrame, look: Mapping[str, Any]) -> None:
-    by_count = runs.groupby("count")
+    by_count = runs.groupby("place")
     censored = by_count["time_s"].mean()[~by_count["reached"].all()]
     axis.plot(
         censored.index,
@@ -105,7 +158,3 @@ def _open_where_censored(axis: Axes, runs: pd.DataFrame, look: Mapping[str, Any]
         markerfacecolor="white",
         zorder=3,
     )
-
-
-def _range(counts: Sequence[float]) -> str:
-    return f"{counts[0]:g} to {counts[-1]:g}"

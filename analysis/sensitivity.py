@@ -51,7 +51,10 @@ def sensitivity(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     figure.suptitle(
         f"Sensitivity: final accuracy by {' and '.join(dict.fromkeys(p for _, f in families.values() for p in f))}"
     )
-    return Drawing(figure, f"Final fused test accuracy by option, mean over seeds. {'; '.join(said)}.")
+    return Drawing(
+        figure,
+        f"Final fused test accuracy by option, mean over seeds (intervals are in the summary). {'; '.join(said)}.",
+    )
 
 
 def _families(records: Sequence[RunRecord]) -> dict[str, tuple[list[RunRecord], dict[str, list[Any]]]]:

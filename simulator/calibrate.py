@@ -24,7 +24,7 @@ from simulator.errors import BadInputError, one_line
 from simulator.experiment import choose_device, how_trained
 from simulator.scenario import Scenario
 from simulator.training.crew import Crew, is_supported
-from simulator.training.host import keep_freed_memory, num_cores, one_thread
+from simulator.training.host import has_bfloat16, keep_freed_memory, num_cores, one_thread
 from simulator.training.strategy import ExecutorSpec, choose_strategy
 
 CLEARLY = 1.1
@@ -190,6 +190,9 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
     sizes = {*_distinct(_groups(device), len(bench.case.windows)), *([own_size] if strategy.stacks else [])}
     specs = [ExecutorSpec(kind="sequential"), ExecutorSpec(strategy="looped")]
     specs += [ExecutorSpec(strategy="stacked", group_size=size) for size in sorted(sizes)]
+    if bfloat16 and device.type == "cpu" and not has_bfloat16():
+        left_out.append(("bfloat16", "this machine's CPU does not compute in it"))
+        bfloat16 = False
     if bfloat16:
         specs.append(ExecutorSpec(strategy="looped", precision="bfloat16"))
         specs.append(ExecutorSpec(strategy="stacked", group_size=own_size, precision="bfloat16"))

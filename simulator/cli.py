@@ -22,13 +22,12 @@ from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
-from simulator.record import RunRecord, with_other_seeds
+from simulator.record import RunRecord, package_versions, with_other_seeds
 from simulator.scenario import Scenario, load_documents, load_scenarios, method_class
 from simulator.sweep import Flags, Outcome, Sweep, load_sweep, run_sweep
 from simulator.sweep.grid import flags
 
 app = typer.Typer(
-    help="Simulates asynchronous multi-modal federated learning on a simulated wall clock.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,6 +37,22 @@ _messages = Console(stderr=True, highlight=False)
 
 _command: ContextVar[str] = ContextVar("command", default="interlude")  # as it was given, for reports
 _INTERRUPTED = 130  # what typer returns after Ctrl-C
+
+
+def _say_version(is_wanted: bool) -> None:
+    if is_wanted:
+        _console.print(f"interlude {package_versions()['interlude']}")
+        raise typer.Exit
+
+
+@app.callback()
+def _interlude(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Simulates asynchronous multi-modal federated learning on a simulated wall clock."""
+
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="the scenario")]
 Overrides = Annotated[
@@ -235,7 +250,9 @@ def report(
     from analysis.runs import find_runs  # noqa: PLC0415
 
     choices = choose(baseline, target, clients, window)
-    records = find_runs(runs)
+    records, left_out = find_runs(runs)
+    for sentence in left_out:
+        _console.print(escape(sentence), soft_wrap=True)
     cards = describe.card_texts(record.scenario["methods"][0]["name"] for record in records)
     _say_written([write_report(records, cards, _command.get(), output, choices, question)])
 

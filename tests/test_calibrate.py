@@ -13,6 +13,7 @@ from simulator.calibrate_bench import Candidate, Measured
 from simulator.calibrate_cases import built_in_cases, case_of, is_same_case
 from simulator.errors import BadInputError
 from simulator.experiment import SEQUENTIAL
+from simulator.training.host import has_bfloat16
 from simulator.training.strategy import ExecutorSpec
 
 TINY_S = 0.05
@@ -88,7 +89,16 @@ def test_what_a_run_takes_is_the_rules_choice_or_the_scenarios(tiny):
 
 def test_bfloat16_is_measured_where_it_is_asked_for(tiny):
     found = calibrate(tiny(), device="cpu", workers=1, seconds=TINY_S, bfloat16=True)
-    assert labels_of(found)[-2:] == ["looped, bfloat16", "stacked in groups of 16, bfloat16"]
+    if has_bfloat16():
+        assert labels_of(found)[-2:] == ["looped, bfloat16", "stacked in groups of 16, bfloat16"]
+    else:
+        assert ("bfloat16", "this machine's CPU does not compute in it") in found.left_out
+
+
+def test_bfloat16_is_refused_where_it_would_end_the_process(tiny, monkeypatch):
+    monkeypatch.setattr("simulator.training.strategy.has_bfloat16", lambda: False)
+    with pytest.raises(BadInputError, match=r"executor\.precision: 'bfloat16' ends processes on this machine"):
+        calibrate(tiny({"executor": {"precision": "bfloat16"}}), device="cpu", workers=1, seconds=TINY_S)
 
 
 def test_a_scenario_that_compiles_is_measured_without_unless_asked(tiny):

@@ -1,6 +1,7 @@
 """The newcomer's commands: what they print, write and refuse."""
 
 import builtins
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -70,6 +71,11 @@ def assert_refused(result, *parts):
 
 def files_under(path):
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()} if path.exists() else {}
+
+
+def test_the_version_is_the_packages(cli):
+    result = cli("--version")
+    assert (result.code, result.out) == (0, f"interlude {importlib.metadata.version('interlude')}\n")
 
 
 def test_a_timing_only_run_writes_its_record_and_a_summary_without_accuracies(cli, scenario_file, tmp_path):

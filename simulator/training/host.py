@@ -2,8 +2,11 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -31,6 +34,16 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK_BYTES)
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Return whether this machine's CPU computes in bfloat16.
+
+    Some virtual machines announce matrix instructions that end the process that uses them, so another one tries.
+    """
+    tried = "import torch; x = torch.ones(64, 64, dtype=torch.bfloat16); torch.nn.functional.linear(x, x)"
+    return subprocess.run([sys.executable, "-c", tried], capture_output=True, check=False).returncode == 0
 
 
 def num_cores() -> int:

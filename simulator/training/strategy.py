@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from models.network import Network
+from simulator.errors import BadInputError
+from simulator.training.host import has_bfloat16
 from simulator.training.objective import Batch, Context, CrossEntropy
 
 _CPU_GROUP = 16
@@ -91,7 +93,15 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, 
         network: the network.
         device: where it is trained.
         batch_size: samples of a full mini-batch, on which memory depends.
+
+    Raises:
+        BadInputError: if the scenario wants bfloat16 and the CPU does not compute in it.
     """
+    if spec.precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
+        raise BadInputError(
+            "executor.precision: 'bfloat16' ends processes on this machine, whose CPU announces instructions that the "
+            "system does not allow; use 'float32', or set ONEDNN_MAX_CPU_ISA=AVX512_CORE_FP16"
+        )
     stacks, reason = _by_rule(network, device)
     if spec.strategy != "auto":
         stacks, reason = spec.strategy == "stacked", "as the scenario says"

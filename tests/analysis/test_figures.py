@@ -9,10 +9,11 @@ from analysis.choices import Choices
 from analysis.efficiency import time_shares
 from analysis.figures import FORMATS, KINDS, draw, render, write
 from analysis.files import write_files
+from analysis.runs import find_runs
 from analysis.style import PAPER
 from simulator.errors import BadInputError
 
-SWEEPS = {"scalability", "sensitivity"}
+SWEEPS = {"scalability", "worlds", "sensitivity"}
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
@@ -80,6 +81,20 @@ def test_scalability_has_the_records_numbers_of_clients_on_its_axis(grid):
     (axis,) = plot.drawing.figure.axes  # no target, so no time to it
     assert [text.get_text() for text in axis.get_xticklabels()] == ["2", "4"]
     assert {line.get_label() for line in axis.get_lines()} == {"b0-g0", "b0-g1", "b2-g0", "b2-g1"}
+
+
+def test_worlds_stand_beside_each_other_in_the_order_of_their_numbers(make_runs, grid):
+    runs = [
+        record
+        for sigma in (10, 9)
+        for record in make_runs(
+            {"name": f"dial-{sigma}-x", "world.compute.jitter_sigma": sigma / 100}, timing_only=False
+        )
+    ]
+    ((plot,), _) = draw(find_runs([record.path.parent for record in reversed(runs)]).records, ["worlds"])
+    assert [text.get_text() for text in plot.drawing.figure.axes[0].get_xticklabels()] == ["9-x", "10-x"]
+    with pytest.raises(BadInputError, match=r"worlds cannot be drawn: the scenarios differ in clients\.count"):
+        draw(grid, ["worlds"])
 
 
 def test_two_options_make_a_heat_map_one_makes_a_curve(grid):

@@ -1,6 +1,7 @@
 """Finding run directories, and telling scenarios apart."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -13,13 +14,19 @@ from simulator.record import RunRecord
 
 def test_runs_are_found_in_run_scenario_and_parent_directories(timed):
     run, scenario = timed[0].path, timed[0].path.parent
-    assert [record.path for record in find_runs([run])] == [run]
-    assert [record.label for record in find_runs([scenario])] == ["fedavg", "mba"]
-    assert {record.path for record in timed} <= {record.path for record in find_runs([scenario.parent])}
+    assert [record.path for record in find_runs([run]).records] == [run]
+    assert [record.label for record in find_runs([scenario]).records] == ["fedavg", "mba"]
+    assert {record.path for record in timed} <= {record.path for record in find_runs([scenario.parent]).records}
+
+
+def test_numbers_in_names_count_as_numbers(timed, tmp_path):
+    for count in (100, 16, 32):
+        shutil.copytree(timed[0].path, tmp_path / f"clients-{count}" / "fedavg-s0")
+    assert [r.path.parent.name for r in find_runs([tmp_path]).records] == ["clients-16", "clients-32", "clients-100"]
 
 
 def test_a_run_named_twice_counts_once(timed):
-    assert len(find_runs([timed[0].path, timed[0].path.parent])) == 2
+    assert len(find_runs([timed[0].path, timed[0].path.parent]).records) == 2
 
 
 @pytest.mark.parametrize(
@@ -33,8 +40,14 @@ def test_a_run_that_did_not_end_well_is_named(timed, tmp_path, change, said):
     copy = tmp_path / "mba-s0"
     shutil.copytree(timed[0].path, copy)
     (copy / "run.json").write_text(json.dumps(timed[0].info | change))
-    with pytest.raises(BadInputError, match=said):
-        find_runs([tmp_path])
+    for path in (copy, tmp_path):
+        with pytest.raises(BadInputError, match=said):
+            find_runs([path])
+    shutil.copytree(timed[0].path, tmp_path / "complete")
+    records, left_out = find_runs([tmp_path])
+    assert [record.path for record in records] == [tmp_path / "complete"]
+    assert len(left_out) == 1
+    assert re.search(rf"^left out .*mba-s0: .*{said}", left_out[0])
 
 
 @pytest.mark.parametrize("broken", ["metrics.csv", "timeline"])

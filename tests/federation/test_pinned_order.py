@@ -68,7 +68,7 @@ PINNED: dict[str, dict[str, str]] = {
         "fedasync-first": "9c6550a234af39af069b3f12ebfdbee18dcd4778643ec543170b87cbfa8e0e9e",
         "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
     },
-    "asynchrony_dial-none": {
+    "asynchrony_dial-0-none": {
         "mba": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
         "fedavg": "d0c22fe3db832c757b72e5f95b9c3e145d36a289081c5645649625a424ec76df",
         "fedasync-all": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
