@@ -182,7 +182,7 @@ class Run:
         self.clock = Clock()
         self.timeline = Timeline(writer.add_timeline)
         method = method_class(options.name)(options)
-        network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        network = method.network(scenario.model, dataset.inputs, dataset.num_classes)
         executor, model = executor_and_model(part, network, dataset, crew)
         label, reason = (
             ("none", "timing only")

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from models.encoders import IMAGE_ENCODERS
+from models.encoders import misfit
 from models.network import ModelSpec
 from simulator.data import DATASETS, load_dataset
 from simulator.data.partition import check_size
@@ -283,12 +283,10 @@ def _check_data(scenario: Scenario, source: str) -> None:
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)
-    for modality, shape in dataset.input_shapes.items():
-        encoder = scenario.model.encoder_of(modality)
-        if encoder in IMAGE_ENCODERS and len(shape) < 3:
-            raise BadInputError(
-                f"{source}: model.encoder: '{encoder}' wants images, but '{modality}' has shape {shape}; use 'mlp'"
-            )
+    for modality, given in dataset.inputs.items():
+        why_not = misfit(scenario.model.encoder_of(modality), given)
+        if why_not is not None:
+            raise BadInputError(f"{source}: model.encoder: modality '{modality}': {why_not}")
     for i, method in enumerate(scenario.methods):
         try:
             method.check_modalities(dataset.modalities)
