@@ -25,6 +25,7 @@ from models.encoders import misfit
 from models.network import ModelSpec
 from simulator.data import DATASETS, load_dataset
 from simulator.data.partition import check_size
+from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
 from simulator.methods import METHODS
@@ -204,6 +205,27 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
     _check_data(scenario, source)
     _check_labels(scenario, source)
     return scenario
+
+
+def preparation_of(name: str, overrides: Sequence[str] = ()) -> Preparation:
+    """Return how a data set's raw files become arrays.
+
+    Args:
+        name: the data set.
+        overrides: ``key=value`` pairs of its options.
+
+    Raises:
+        BadInputError: if there is no such data set, it needs no preparation, or an option is wrong.
+    """
+    given: dict[str, Any] = {"dataset": name}
+    for override in overrides:
+        apply_override(override, given)
+    spec = _parse_data(given, "--set")
+    prepare = DATASETS[name].preparation
+    if prepare is None:
+        wanted = ", ".join(other for other, source in DATASETS.items() if source.preparation is not None)
+        raise BadInputError(f"data set '{name}' needs no preparation; those that do are {wanted or 'none'}")
+    return prepare(spec)
 
 
 def method_class(name: str) -> type[Method]:
