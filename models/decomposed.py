@@ -10,11 +10,12 @@ Groups: ``encoder.m``, ``self_projector.m``, ``infiltration_projector.m``, ``cla
 concatenation head, ``head.bias``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from models.inputs import Inputs
 from models.network import ModelSpec, Network
 
 ProjectorName = Literal["linear", "mlp"]
@@ -34,7 +35,7 @@ class DecomposedNetwork(Network):
 
     Args:
         spec: which encoders and head; its width is also the projectors'.
-        input_shapes: shape of one sample of each modality, in the order of modalities.
+        inputs: one sample of each modality, in the order of modalities; a bare shape means floats.
         num_classes: classes.
         projector: one linear layer, or three with ReLU between.
     """
@@ -42,13 +43,13 @@ class DecomposedNetwork(Network):
     def __init__(
         self,
         spec: ModelSpec,
-        input_shapes: Mapping[str, Sequence[int]],
+        inputs: Inputs,
         num_classes: int,
         projector: ProjectorName = "linear",
     ) -> None:
         self._projector = projector
-        super().__init__(spec, input_shapes, num_classes)
-        self._made_of = (spec, input_shapes, num_classes, projector)
+        super().__init__(spec, inputs, num_classes)
+        self._made_of = (spec, inputs, num_classes, projector)
 
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the self projections [B, D] of the modalities in `inputs`."""

@@ -3,11 +3,12 @@
 Shapes: B batch, C channels, H x W image, T frames, D features.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from models.inputs import InputSpec
 
 Norm = Literal["group", "batch"]
 
@@ -25,9 +26,9 @@ def _norm(kind: Norm, num_channels: int) -> nn.Module:
 class MLP(nn.Module):
     """Two fully connected layers with ReLU: [B, *shape] -> [B, D]."""
 
-    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:
+    def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
         super().__init__()
-        num_inputs = int(torch.Size(input_shape).numel())
+        num_inputs = int(torch.Size(given.shape).numel())
         self.layers = nn.Sequential(
             nn.Flatten(), nn.Linear(num_inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
         )
@@ -41,9 +42,9 @@ class MLP(nn.Module):
 class FourConv(nn.Module):
     """The four-convolution network of CG-MNIST in BMSFed's experiments: [B, C, H, W] -> [B, D]."""
 
-    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:
+    def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
         super().__init__()
-        channels = input_shape[0]
+        channels = given.shape[0]
         self.layers = nn.Sequential(
             _norm(norm, channels),
             nn.Conv2d(channels, 32, 5, padding=2),
@@ -94,10 +95,10 @@ class ResNet18(nn.Module):
     Its features are 512-d; another width adds one linear layer.
     """
 
-    def __init__(self, input_shape: Sequence[int], width: int, norm: Norm) -> None:
+    def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(input_shape[0], 64, 7, stride=2, padding=3, bias=False),
+            nn.Conv2d(given.shape[0], 64, 7, stride=2, padding=3, bias=False),
             _norm(norm, 64),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
@@ -133,4 +134,15 @@ ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18]] = {
     "resnet18": ResNet18,
 }
 
-IMAGE_ENCODERS = frozenset({"conv4", "resnet18"})
+_IMAGE_ENCODERS = frozenset({"conv4", "resnet18"})
+_TOKEN_ENCODERS: frozenset[str] = frozenset()
+
+
+def misfit(encoder: str, given: InputSpec) -> str | None:
+    """Return why an encoder cannot read a modality, and what can; None if it can."""
+    if (given.num_tokens is not None) != (encoder in _TOKEN_ENCODERS):
+        wanted = sorted(_TOKEN_ENCODERS) if given.num_tokens is not None else sorted(ENCODERS.keys() - _TOKEN_ENCODERS)
+        return f"'{encoder}' cannot read {'tokens' if given.num_tokens else 'numbers'}; use {' or '.join(wanted)}"
+    if encoder in _IMAGE_ENCODERS and len(given.shape) < 3:
+        return f"'{encoder}' wants images, not samples of shape {given.shape}; use 'mlp'"
+    return None

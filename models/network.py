@@ -4,7 +4,7 @@ Groups are the unit of payloads, merges and staleness: ``encoder.<modality>``, `
 concatenation head, ``head.bias``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.encoders import ENCODERS, Norm
 from models.fusion import HEADS
+from models.inputs import Inputs, InputSpec, Reader
 from models.packed import group_of, layout_of
 
 Parameters = Mapping[str, Tensor]
@@ -51,14 +52,16 @@ class Network:
 
     Args:
         spec: which networks.
-        input_shapes: shape of one sample of each modality, in the order of modalities.
+        inputs: one sample of each modality, in the order of modalities; a bare shape means floats.
         num_classes: classes.
     """
 
-    def __init__(self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int) -> None:
-        self._made_of: tuple[Any, ...] = (spec, input_shapes, num_classes)
-        self.modalities = tuple(input_shapes)
-        self.input_shapes = {modality: tuple(shape) for modality, shape in input_shapes.items()}
+    def __init__(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> None:
+        self._made_of: tuple[Any, ...] = (spec, inputs, num_classes)
+        self.modalities = tuple(inputs)
+        self.inputs = {modality: InputSpec.of(given) for modality, given in inputs.items()}
+        """What one sample of each modality looks like."""
+        self._read = {modality: Reader(given) for modality, given in self.inputs.items()}
         self.num_classes = num_classes
         with torch.device("meta"):
             # The modules stay on the meta device: they hold code and shapes, never values.
@@ -101,6 +104,11 @@ class Network:
         modules = (module for root in self._modules.values() for module in root.modules())
         return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
 
+    def example(self, modalities: Iterable[str], num_samples: int) -> dict[str, Tensor]:
+        """Return a batch of some modalities [num_samples, *shape] without values, in the network's order."""
+        wanted = set(modalities)
+        return {m: spec.example(num_samples) for m, spec in self.inputs.items() if m in wanted}
+
     def initial_parameters(self, generator: torch.Generator, device: torch.device) -> Parameters:
         """Return fresh parameters: Kaiming (fan-out) for convolutions, Xavier for linear layers, norms 1, biases 0.
 
@@ -125,7 +133,7 @@ class Network:
 
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the features [B, D] of the modalities in `inputs`."""
-        return {modality: self._run(f"encoder.{modality}", parameters, x) for modality, x in inputs.items()}
+        return {m: self._run(f"encoder.{m}", parameters, self._read[m](x)) for m, x in inputs.items()}
 
     def classify(self, parameters: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] from the features [B, D] at hand, the others zero-filled."""
@@ -134,8 +142,8 @@ class Network:
     def _build(self, spec: ModelSpec) -> dict[str, nn.Module]:
         """Return the modules by the prefix of their parameters' names; a network with parts of its own adds them."""
         modules: dict[str, nn.Module] = {
-            f"encoder.{modality}": ENCODERS[spec.encoder_of(modality)](shape, spec.width, spec.norm)
-            for modality, shape in self.input_shapes.items()
+            f"encoder.{modality}": ENCODERS[spec.encoder_of(modality)](given, spec.width, spec.norm)
+            for modality, given in self.inputs.items()
         }
         modules["head"] = HEADS[spec.fusion](self.modalities, spec.width, self.num_classes)
         return modules

@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, case: Case, device: torch.device) -> None:
         self.case = case
         self.device = device
-        self.network = Network(case.model, case.input_shapes, case.num_classes)
+        self.network = Network(case.model, case.inputs, case.num_classes)
         self._samples = to_device(case.samples, device)
         self._costs = CostModel(self.network, case.training.batch_size, {})
         initial = self.network.initial_parameters(torch.Generator().manual_seed(0), device)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from models.inputs import Inputs
 from models.network import ModelSpec
 from simulator.arrays import Indices, Samples
 from simulator.data import load_dataset
@@ -30,17 +31,13 @@ class Case:
     model: ModelSpec
     training: TrainingSpec
     executor: ExecutorSpec
+    inputs: Inputs
     samples: Samples
     num_classes: int
     windows: Sequence[Indices]
     """Samples of a local round of each client."""
     modalities: Sequence[tuple[str, ...]]
     """What each client holds."""
-
-    @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one sample of each modality."""
-        return {modality: tuple(x.shape[1:]) for modality, x in self.samples[0].items()}
 
 
 def case_of(scenario: Scenario) -> Case:
@@ -52,6 +49,7 @@ def case_of(scenario: Scenario) -> Case:
         model=scenario.model,
         training=scenario.training,
         executor=scenario.executor,
+        inputs=dataset.inputs,
         samples=dataset.train,
         num_classes=dataset.num_classes,
         windows=[window_samples(shard, 0, scenario.training.window_samples) for shard in population.shards],
@@ -82,6 +80,7 @@ def _built_in(name: str, model: ModelSpec, shapes: Mapping[str, tuple[int, ...]]
         model=model,
         training=TrainingSpec(batch_size=32, optimizer=OptimizerSpec(learning_rate=0.01)),
         executor=ExecutorSpec(),
+        inputs=shapes,
         samples=(inputs, labels),
         num_classes=_NUM_CLASSES,
         windows=[(np.arange(_WINDOW_SAMPLES) + client) % _POOL_SAMPLES for client in range(_NUM_CLIENTS)],

@@ -13,17 +13,20 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from simulator import calibrate_table, describe
 from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
+from simulator.data.directory import cache_directory, set_data_directory
+from simulator.data.prepare import prepare
 from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, package_versions, with_other_seeds
-from simulator.scenario import Scenario, load_documents, load_scenarios, method_class
+from simulator.scenario import Scenario, load_documents, load_scenarios, method_class, preparation_of
 from simulator.sweep import Flags, Outcome, Sweep, load_sweep, run_sweep
 from simulator.sweep.grid import flags
 
@@ -32,6 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 _messages = Console(stderr=True, highlight=False)
 
@@ -54,6 +59,11 @@ def _interlude(
     """Simulates asynchronous multi-modal federated learning on a simulated wall clock."""
 
 
+def _look_in(directory: Path | None) -> None:
+    if directory is not None:
+        set_data_directory(directory)
+
+
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="the scenario")]
 Overrides = Annotated[
     list[str] | None,
@@ -73,6 +83,12 @@ Workers = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="the run's seed, instead of the scenario's")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where run directories go")]
 TimingOnly = Annotated[bool, typer.Option("--timing-only", help="run the clock without any training")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", metavar="DIR", help="where data sets lie; unset: INTERLUDE_DATA", callback=_look_in, is_eager=True
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")]
 
 
@@ -86,6 +102,7 @@ def run(
     workers: Workers = None,
     timing_only: TimingOnly = False,
     overwrite: Overwrite = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     loaded = _load(scenario, overrides, seed)
@@ -130,6 +147,7 @@ def sweep(
     ] = None,
     cpus_per_run: Annotated[float, typer.Option(min=0, help="CPUs that Ray sets aside for a run")] = 1.0,
     gpus_per_run: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a run")] = 0.0,
+    data_dir: DataDir = None,
 ) -> None:
     """Run a scenario for many values of its fields, several runs at a time; what is finished is not run again."""
     from simulator.sweep.display import SweepDisplay  # noqa: PLC0415
@@ -150,7 +168,13 @@ def sweep(
 
 
 @app.command()
-def check(scenario: ScenarioFile, overrides: Overrides = None, seed: Seed = None, device: Device = "auto") -> None:
+def check(
+    scenario: ScenarioFile,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+) -> None:
     """Validate a scenario and say what would run and how, how many bytes travel and how long a local round takes."""
     if load_documents(scenario, overrides or ()).sweep is not None:
         given = load_sweep(scenario, overrides or (), Flags(seeds=None if seed is None else [seed]))
@@ -175,6 +199,7 @@ def calibrate(
     compiles: Annotated[bool, typer.Option("--compile", help="also a compiled stack: takes a minute or more")] = False,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="also forward and backward passes in bfloat16")] = False,
     overrides: Overrides = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Measure the ways to train on this machine and print what a scenario could set; nothing changes by itself."""
     choose_device(device)
@@ -193,6 +218,35 @@ def calibrate(
         for sentence in calibrate_table.sentences(found):
             _console.print(escape(sentence), soft_wrap=True)
         _console.print()
+
+
+@data_app.callback()
+def data(
+    context: typer.Context,
+    data_dir: DataDir = None,
+) -> None:
+    """Say of every data set whether it is found and complete, where, how big, its licence and where it comes from."""
+    if context.invoked_subcommand is None:
+        _console.print(_table("data sets", describe.data_sets()))
+
+
+@data_app.command(name="prepare")
+def prepare_data(
+    name: Annotated[str, typer.Argument(help="a data set that is read from many raw files")],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="an option of the data set, as under data: in a scenario"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="processes that read; unset: one per core")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Turn raw files into a memory-mapped cache, once; an interrupted preparation goes on where it was."""
+    preparation, cache = preparation_of(name, options or ()), cache_directory(name)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=_console) as progress:
+        bar = progress.add_task(f"preparing {name}")
+        num_dropped = prepare(preparation, cache, workers, lambda d, n: progress.update(bar, completed=d, total=n))
+    left_out = f"; {num_dropped} samples lack a file and were left out" if num_dropped else ""
+    _console.print(f"Prepared {escape(str(cache))}{left_out}", soft_wrap=True)
 
 
 @app.command(name="list")

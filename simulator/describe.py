@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from models.encoders import ENCODERS
 from simulator.data import DATASETS
+from simulator.data.directory import data_directory
 from simulator.errors import BadInputError
 from simulator.federation.rules import ServerRule
 from simulator.federation.staleness import StalenessSpec
@@ -216,6 +217,19 @@ def _methods() -> Rows:
 
 def _datasets() -> Rows:
     return Rows([(name, source.about) for name, source in DATASETS.items()], ("name", "data set"))
+
+
+def data_sets() -> Rows:
+    """Return what there is of every data set, where it was looked for, its licence and origin."""
+    directory = data_directory()
+    rows = []
+    for name, source in DATASETS.items():
+        found = source.find(directory)
+        where = found.lacks or ("" if directory is None or not source.layouts else str(directory))
+        missing = f"lacks {where}" if found.lacks else where
+        num_bytes = size(found.num_bytes) if found.num_bytes else ""
+        rows.append((name, found.state, num_bytes, missing, source.licence, source.origin))
+    return Rows(rows, ("name", "state", "size", "where", "licence", "from"), frozenset({2}))
 
 
 def _distributions() -> Rows:

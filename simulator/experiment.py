@@ -131,9 +131,12 @@ class Part:
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
             "code": code_digest(method_class(self.options.name)),
-            "files": {str(path): file_digest(path) for path in self.scenario.files()},
+            "files": {str(path): file_digest(path) for path in self._files()},
             "scenario": self.scenario.resolved(),
         }
+
+    def _files(self) -> list[Path]:
+        return [*self.scenario.files(), *load_dataset(self.scenario.data).files]
 
 
 def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
@@ -182,7 +185,7 @@ class Run:
         self.clock = Clock()
         self.timeline = Timeline(writer.add_timeline)
         method = method_class(options.name)(options)
-        network = method.network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        network = method.network(scenario.model, dataset.inputs, dataset.num_classes)
         executor, model = executor_and_model(part, network, dataset, crew)
         label, reason = (
             ("none", "timing only")

@@ -52,7 +52,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     """
     dataset = load_dataset(scenario.data)
     population = populate(scenario, dataset)
-    network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
+    network = Network(scenario.model, dataset.inputs, dataset.num_classes)
     world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities)
     shards = np.array([len(shard) for shard in population.shards])
     ends = [f"{scenario.until.simulated_s:g} simulated s"] if scenario.until.simulated_s else []
@@ -65,7 +65,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
                     "data",
                     f"{scenario.data.dataset}: {len(dataset.train[1])} training, {len(dataset.test[1])} test samples",
                 ),
-                ("modalities", ", ".join(f"{m} {list(shape)}" for m, shape in dataset.input_shapes.items())),
+                ("modalities", ", ".join(f"{m} {list(given.shape)}" for m, given in dataset.inputs.items())),
                 (
                     "clients",
                     f"{len(shards)} with {shards.min()} to {shards.max()} samples, median {np.median(shards):g}",
@@ -109,7 +109,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     )
     trained = []
     for options in scenario.methods:
-        own = method_class(options.name)(options).network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        own = method_class(options.name)(options).network(scenario.model, dataset.inputs, dataset.num_classes)
         how = how_trained(scenario.executor, own, device, scenario.training.batch_size)
         trained.append((options.run_label, *how))
     yield f"training on {device}", Rows(trained, ("method", "how", "why"))

@@ -21,10 +21,11 @@ from pydantic import (
     model_validator,
 )
 
-from models.encoders import IMAGE_ENCODERS
+from models.encoders import misfit
 from models.network import ModelSpec
 from simulator.data import DATASETS, load_dataset
 from simulator.data.partition import check_size
+from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
 from simulator.methods import METHODS
@@ -206,6 +207,27 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
     return scenario
 
 
+def preparation_of(name: str, overrides: Sequence[str] = ()) -> Preparation:
+    """Return how a data set's raw files become arrays.
+
+    Args:
+        name: the data set.
+        overrides: ``key=value`` pairs of its options.
+
+    Raises:
+        BadInputError: if there is no such data set, it needs no preparation, or an option is wrong.
+    """
+    given: dict[str, Any] = {"dataset": name}
+    for override in overrides:
+        apply_override(override, given)
+    spec = _parse_data(given, "--set")
+    prepare = DATASETS[name].preparation
+    if prepare is None:
+        wanted = ", ".join(other for other, source in DATASETS.items() if source.preparation is not None)
+        raise BadInputError(f"data set '{name}' needs no preparation; those that do are {wanted or 'none'}")
+    return prepare(spec)
+
+
 def method_class(name: str) -> type[Method]:
     """Return a method by its name in the table or as ``package.module:Class``.
 
@@ -283,12 +305,10 @@ def _check_data(scenario: Scenario, source: str) -> None:
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)
-    for modality, shape in dataset.input_shapes.items():
-        encoder = scenario.model.encoder_of(modality)
-        if encoder in IMAGE_ENCODERS and len(shape) < 3:
-            raise BadInputError(
-                f"{source}: model.encoder: '{encoder}' wants images, but '{modality}' has shape {shape}; use 'mlp'"
-            )
+    for modality, given in dataset.inputs.items():
+        why_not = misfit(scenario.model.encoder_of(modality), given)
+        if why_not is not None:
+            raise BadInputError(f"{source}: model.encoder: modality '{modality}': {why_not}")
     for i, method in enumerate(scenario.methods):
         try:
             method.check_modalities(dataset.modalities)

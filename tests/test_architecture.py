@@ -14,7 +14,7 @@ ALLOWED = {
     "models": {"models"},
     "analysis": {"analysis", "record", "errors"},
     "world": {"world", "arrays", "randomness"},
-    "data": {"data"} | CORRIDOR,
+    "data": {"data", "models"} | CORRIDOR,
     "training": {"training", "models"} | CORRIDOR,
     "federation": {"federation", "training", "world", "models"} | CORRIDOR,
     "sweep": {"sweep", "experiment", "scenario", "record", "strict_yaml", "methods", "training"} | CORRIDOR,

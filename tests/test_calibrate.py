@@ -214,10 +214,10 @@ def test_a_case_has_the_scenarios_clients_and_the_built_in_ones_fill_every_stack
     case = case_of(tiny())
     assert len(case.windows) == len(case.modalities) == 40
     assert max(len(window) for window in case.windows) == 40
-    assert case.input_shapes == {"gray": (1, 8, 8), "color": (3, 8, 8)}
+    assert {m: given.shape for m, given in case.inputs.items()} == {"gray": (1, 8, 8), "color": (3, 8, 8)}
     for built_in in built_in_cases():
         assert len(built_in.windows) == 256
-        assert set(built_in.modalities) == {tuple(built_in.input_shapes)}
+        assert set(built_in.modalities) == {tuple(built_in.inputs)}
 
 
 def test_the_command_prints_and_writes_nothing(cli, scenario_file, tmp_path, monkeypatch):

@@ -3,33 +3,35 @@
 To add a data set: write its file with a spec (options) and a loader, and name both here.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from pathlib import Path
 
 from simulator.data import cg_digits
 from simulator.data.dataset import Dataset
+from simulator.data.directory import data_directory
+from simulator.data.source import Source
 from simulator.data.spec import DataSpec
-
-
-class Source(NamedTuple):
-    """A data set that a scenario can name."""
-
-    options: type[DataSpec]
-    load: Callable[[Any], Dataset]
-    about: str
-
 
 DATASETS: dict[str, Source] = {
     "cg-digits": Source(
-        cg_digits.CgDigitsSpec,
-        cg_digits.load,
-        "1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
+        options=cg_digits.CgDigitsSpec,
+        load=cg_digits.load,
+        about="1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
+        origin="comes with scikit-learn (UCI Optical Recognition of Handwritten Digits)",
+        licence="CC BY 4.0",
     ),
 }
 
 
-@lru_cache(maxsize=2)
 def load_dataset(spec: DataSpec) -> Dataset:
-    """Return the data set that a scenario names; loading is pure, so the methods of a scenario share one copy."""
+    """Return the data set that a scenario names; loading is pure, so the methods of a scenario share one copy.
+
+    Raises:
+        BadInputError: if a file is missing or damaged; it names the path and what was expected.
+    """
+    return _load(spec, data_directory())
+
+
+@lru_cache(maxsize=2)
+def _load(spec: DataSpec, _directory: Path | None) -> Dataset:
     return DATASETS[spec.dataset].load(spec)

@@ -1,20 +1,36 @@
-"""A multi-modal data set in memory."""
+"""A multi-modal data set: in memory, or mapped from a prepared file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from simulator.arrays import Samples
+from models.inputs import InputSpec
+from simulator.arrays import Indices, Samples
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test samples with the same modalities, in a fixed order."""
+    """Training and test samples with the same modalities, in a fixed order.
+
+    Tensors may be mapped from files, so that only the samples that are looked at are read.
+    """
 
     train: Samples
     test: Samples
     num_classes: int
+    stored: Mapping[str, InputSpec] = field(default_factory=dict)
+    """How modalities are stored that are not plain floats: bytes, tokens."""
+    keys: Mapping[str, Indices] = field(default_factory=dict)
+    """[N] numbers of what training samples naturally belong to, e.g. ``subject``."""
+    names: tuple[str, ...] | None = None
+    """[N] names of the training samples, where partition files speak of them by name."""
+    files: tuple[Path, ...] = ()
+    """Files that tell this data set from another version of it; none where it is part of a library."""
+    num_dropped: int = 0
+    """Samples left out because a modality's file was missing."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -22,9 +38,9 @@ class Dataset:
         return tuple(self.train[0])
 
     @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one sample of each modality."""
-        return {modality: tuple(x.shape[1:]) for modality, x in self.train[0].items()}
+    def inputs(self) -> dict[str, InputSpec]:
+        """What one sample of each modality looks like."""
+        return {m: self.stored.get(m, InputSpec(tuple(x.shape[1:]))) for m, x in self.train[0].items()}
 
 
 def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:

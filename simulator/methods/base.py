@@ -4,11 +4,12 @@ A method is one file with options (pydantic), a formula card and a class that ov
 orthogonal: any method takes another ``waiting`` policy or ``server`` rule by a line of YAML.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
+from models.inputs import Inputs
 from models.network import ModelSpec, Network, Parameters
 from simulator.federation.local_round import LocalRound, Steps
 from simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, Serving
@@ -86,9 +87,9 @@ class Method:
         """Run the server for ever."""
         return self.options.server.serve(server)
 
-    def network(self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int) -> Network:
+    def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> Network:
         """Return the network that is trained: what the scenario names, unless the method adds parts of its own."""
-        return Network(spec, input_shapes, num_classes)
+        return Network(spec, inputs, num_classes)
 
     def choose(self, server: Server, num_clients: int) -> Choosing:
         """Take clients to dispatch: uniformly here."""

@@ -17,12 +17,13 @@ I is weak where rho > 1, else A, and everything is mirrored. beta_k and gamma_k 
 m is clip(s_other / s_m - 1, 0, 1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
 
+from models.inputs import Inputs
 from models.network import ModelSpec, Network, Parameters
 from simulator.errors import BadInputError
 from simulator.federation.local_round import LocalRound, Steps
@@ -140,17 +141,17 @@ class BMSFed(Method):
         ),
     )
 
-    def network(self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int) -> Network:
+    def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> Network:
         """Return the network of the scenario.
 
         Raises:
             BadInputError: unless there are two modalities.
         """
         try:
-            self.options.check_modalities(tuple(input_shapes))
+            self.options.check_modalities(tuple(inputs))
         except ValueError as error:
             raise BadInputError(str(error)) from error
-        return super().network(spec, input_shapes, num_classes)
+        return super().network(spec, inputs, num_classes)
 
     def serve(self, server: Server) -> Serving:
         """Probe everybody if there is a choice to make, then run the server rule."""

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.decomposed import DecomposedNetwork, ProjectorName
+from models.inputs import Inputs
 from models.network import ModelSpec, Network, Parameters, select_groups
 from simulator.errors import BadInputError
 from simulator.federation.local_round import LocalRound
@@ -207,19 +208,17 @@ class FedCMI(Method):
         ),
     )
 
-    def network(
-        self, spec: ModelSpec, input_shapes: Mapping[str, Sequence[int]], num_classes: int
-    ) -> DecomposedNetwork:
+    def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> DecomposedNetwork:
         """Return the decomposed network.
 
         Raises:
             BadInputError: unless there are two modalities.
         """
         try:
-            self.options.check_modalities(tuple(input_shapes))
+            self.options.check_modalities(tuple(inputs))
         except ValueError as error:
             raise BadInputError(str(error)) from error
-        return DecomposedNetwork(spec, input_shapes, num_classes, self.options.projector)
+        return DecomposedNetwork(spec, inputs, num_classes, self.options.projector)
 
     def objective_at(self, client: LocalRound, ready: Ready) -> Objective:
         """Return the infiltrated objective, without distillation during warm-up."""

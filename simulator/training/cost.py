@@ -109,10 +109,7 @@ class CostModel:
         return objective.report(self._network, self._network.shapes, window, context)
 
     def _example(self, objective: Objective, num_samples: int) -> tuple[Batch, Context]:
-        inputs = {
-            modality: torch.empty(num_samples, *self._network.input_shapes[modality], device="meta")
-            for modality in objective.modalities
-        }
+        inputs = self._network.example(objective.modalities, num_samples)
         index = torch.empty(num_samples, dtype=torch.long, device="meta")
         return Batch(inputs, index, index), Context(self._network.shapes, self._broadcast)
 

@@ -112,6 +112,5 @@ def mix_prototypes(previous: Tensor, local: tuple[Tensor, Tensor], alpha: float)
 
 def no_prototypes(network: Network) -> dict[str, Tensor]:
     """Return prototypes [K, D] of each modality before anybody has reported any."""
-    inputs = {m: torch.empty(1, *shape, device="meta") for m, shape in network.input_shapes.items()}
-    features = network.features(network.shapes, inputs)
+    features = network.features(network.shapes, network.example(network.modalities, 1))
     return {m: torch.zeros(network.num_classes, z.shape[1]) for m, z in features.items()}

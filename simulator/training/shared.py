@@ -96,15 +96,18 @@ def _stride_bytes(row_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in a shared block."""
+    """Where a tensor lies in a shared block, or in a file."""
 
     offset_bytes: int
     shape: torch.Size
     dtype: torch.dtype
+    file: str | None = None
 
 
 class SharedSamples:
     """A training and a test set, copied once into a block that worker processes map.
+
+    What is mapped from a file already is left there.
 
     Args:
         train: the training set.
@@ -121,22 +124,30 @@ class SharedSamples:
         self.places: dict[str, Place] = {}
         end = 0
         for name, tensor in tensors.items():
-            self.places[name] = Place(end, tensor.shape, tensor.dtype)
-            end += _stride_bytes(tensor.numel() * tensor.itemsize)
+            file = tensor.untyped_storage().filename if tensor.is_contiguous() else None
+            offset_bytes = end if file is None else int(tensor.storage_offset()) * tensor.itemsize
+            self.places[name] = Place(offset_bytes, tensor.shape, tensor.dtype, file)
+            end += 0 if file is not None else _stride_bytes(tensor.numel() * tensor.itemsize)
         self.descriptor = open_block(end)
         for name, tensor in looking_at(self.descriptor, self.places).items():
-            tensor.copy_(tensors[name])
+            if self.places[name].file is None:
+                tensor.copy_(tensors[name])
 
 
 def looking_at(descriptor: int, places: Mapping[str, Place]) -> dict[str, Tensor]:
     """Return the tensors of a shared block by name."""
     block = mmap.mmap(descriptor, 0)
-    return {
-        name: torch.frombuffer(block, dtype=place.dtype, offset=place.offset_bytes, count=place.shape.numel()).view(
-            place.shape
-        )
-        for name, place in places.items()
-    }
+    tensors = {}
+    for name, place in places.items():
+        num_values = place.shape.numel()
+        if place.file is None:
+            flat = torch.frombuffer(block, dtype=place.dtype, offset=place.offset_bytes, count=num_values)
+        else:
+            end = place.offset_bytes + num_values * place.dtype.itemsize
+            content = torch.from_file(place.file, shared=False, size=end, dtype=torch.uint8)
+            flat = content[place.offset_bytes :].view(place.dtype)
+        tensors[name] = flat.view(place.shape)
+    return tensors
 
 
 def samples_in(tensors: Mapping[str, Tensor], name: str) -> Samples:

@@ -133,7 +133,7 @@ def client_bytes(network: Network, batch_size: int) -> int:
         return tensor
 
     parameters = {name: shape.clone().requires_grad_() for name, shape in network.shapes.items()}
-    inputs = {m: torch.empty(batch_size, *shape, device="meta") for m, shape in network.input_shapes.items()}
+    inputs = network.example(network.modalities, batch_size)
     labels = torch.empty(batch_size, dtype=torch.long, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = CrossEntropy(network.modalities).loss(

@@ -78,11 +78,7 @@ def tree_of(leaves: Mapping[Path, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _example(network: Network, objective: Objective) -> Batch:
-    inputs = {
-        m: torch.empty(_NUM_SAMPLES, *network.input_shapes[m], device="meta")
-        for m in network.modalities
-        if m in objective.modalities
-    }
+    inputs = network.example(objective.modalities, _NUM_SAMPLES)
     index = torch.empty(_NUM_SAMPLES, dtype=torch.long, device="meta")
     return Batch(inputs, index, index)
 

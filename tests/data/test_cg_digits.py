@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from models.inputs import InputSpec
 from simulator.data.cg_digits import CgDigitsSpec, load
 from simulator.data.colouring import PALETTE, colour
 from simulator.data.dataset import Dataset, standardised
@@ -36,7 +37,7 @@ def test_sizes_are_those_of_the_split(digits):
         assert labels.unique().tolist() == list(range(10))
     assert digits.num_classes == 10
     assert digits.modalities == ("gray", "color")
-    assert digits.input_shapes == {"gray": (1, 8, 8), "color": (3, 8, 8)}
+    assert {m: given.shape for m, given in digits.inputs.items()} == {"gray": (1, 8, 8), "color": (3, 8, 8)}
 
 
 def test_gray_images_are_the_originals_with_their_labels_in_their_order(digits):
@@ -139,4 +140,4 @@ def test_the_data_set_is_the_same_every_time_and_another_for_another_seed(digits
 
 def test_shapes_of_a_data_set_are_those_of_one_sample():
     samples = ({"a": torch.zeros(4, 3), "b": torch.zeros(4, 1, 2, 2)}, torch.zeros(4, dtype=torch.long))
-    assert Dataset(samples, samples, 2).input_shapes == {"a": (3,), "b": (1, 2, 2)}
+    assert Dataset(samples, samples, 2).inputs == {"a": InputSpec((3,)), "b": InputSpec((1, 2, 2))}

@@ -253,8 +253,8 @@ class DecomposedFedAvgOptions(FedAvgOptions):
 class DecomposedFedAvg(FedAvg):
     Options = DecomposedFedAvgOptions
 
-    def network(self, spec, input_shapes, num_classes):
-        return DecomposedNetwork(spec, input_shapes, num_classes)
+    def network(self, spec, inputs, num_classes):
+        return DecomposedNetwork(spec, inputs, num_classes)
 
 
 def run(tmp_path, *methods, timing_only=False, **changes):

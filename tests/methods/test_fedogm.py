@@ -74,7 +74,7 @@ def conv():
     network = Network(ModelSpec(encoder="conv4", width=4), {"gray": (1, 8, 8), "color": (3, 8, 8)}, num_classes=2)
     generator = torch.Generator().manual_seed(0)
     parameters = network.initial_parameters(generator, torch.device("cpu"))
-    inputs = {m: torch.randn(6, *shape, generator=generator) for m, shape in network.input_shapes.items()}
+    inputs = {m: torch.randn(6, *given.shape, generator=generator) for m, given in network.inputs.items()}
     with torch.no_grad():
         labels = network(parameters, {"color": inputs["color"]}).logits.argmax(dim=1)
     gradients = {n: torch.arange(float(s.numel())).reshape(s.shape) for n, s in network.shapes.items()}

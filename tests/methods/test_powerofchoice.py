@@ -114,7 +114,7 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(method, said):
 def test_a_probe_reports_the_mean_loss_of_the_window_and_changes_nothing():
     network = Network(ModelSpec(encoder="mlp", width=4), {"gray": (3,), "color": (2,)}, num_classes=3)
     generator = torch.Generator().manual_seed(0)
-    inputs = {m: torch.randn(10, *shape, generator=generator) for m, shape in network.input_shapes.items()}
+    inputs = {m: torch.randn(10, *given.shape, generator=generator) for m, given in network.inputs.items()}
     samples = inputs, torch.randint(3, (10,), generator=generator)
     model = network.initial_parameters(generator, torch.device("cpu"))
     executor = SequentialExecutor(

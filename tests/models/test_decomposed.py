@@ -17,7 +17,7 @@ def network(width=4, num_classes=3, fusion="concat", projector="linear"):
 def given(net):
     generator = torch.Generator().manual_seed(0)
     parameters = net.initial_parameters(generator, torch.device("cpu"))
-    return parameters, {m: torch.randn(5, *shape, generator=generator) for m, shape in net.input_shapes.items()}
+    return parameters, {m: torch.randn(5, *given.shape, generator=generator) for m, given in net.inputs.items()}
 
 
 @pytest.mark.parametrize(("projector", "num_bytes"), [("linear", 1_050_624), ("mlp", 3_151_872)])

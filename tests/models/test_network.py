@@ -20,7 +20,7 @@ def parameters(net, seed=0):
 
 def inputs(net, batch=5):
     generator = torch.Generator().manual_seed(1)
-    return {m: torch.randn(batch, *shape, generator=generator) for m, shape in net.input_shapes.items()}
+    return {m: torch.randn(batch, *given.shape, generator=generator) for m, given in net.inputs.items()}
 
 
 def test_cg_mnist_payloads_are_those_of_the_papers_network():

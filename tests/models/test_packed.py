@@ -62,5 +62,5 @@ def test_a_bank_of_vectors_is_seen_parameter_by_parameter(parameters):
 def test_a_network_that_travels_is_the_same_network(network, parameters):
     copy = pickle.loads(pickle.dumps(network))
     assert copy.groups == network.groups
-    inputs = {m: torch.ones(2, *shape) for m, shape in network.input_shapes.items()}
+    inputs = {m: torch.ones(2, *given.shape) for m, given in network.inputs.items()}
     assert torch.equal(copy(parameters, inputs).logits, network(parameters, inputs).logits)

@@ -1,0 +1,252 @@
+"""Turns raw files into memory-mapped arrays, once, in parallel; what is done is not done again.
+
+A prepared data set is a directory of NumPy files: ``<split>_<modality>.npy`` [N, *shape] and, once everything is there,
+``prepared.json``. Until then ``done.npy`` says which samples are written, so that an interrupted preparation goes on
+where it was.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.inputs import InputSpec
+from simulator.arrays import Samples
+from simulator.data.dataset import Dataset
+from simulator.errors import BadInputError
+
+Split = Literal["train", "test"]
+Arrays = dict[str, npt.NDArray[Any]]
+
+_FORMAT = 1
+_CHUNK_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sample of a data set that is still in raw files."""
+
+    name: str
+    split: Split
+    label: int
+    files: Mapping[str, tuple[str, ...]]
+    """Paths of the files of each modality."""
+    key: Mapping[str, int] = field(default_factory=dict)
+    """What the sample naturally belongs to, e.g. ``speaker``."""
+
+    def missing(self) -> str | None:
+        """Return the first file that is not there; None if all are."""
+        return next((path for paths in self.files.values() for path in paths if not Path(path).is_file()), None)
+
+
+class Preparation(Protocol):
+    """How the raw files of a data set become arrays. Instances are pickled for worker processes."""
+
+    inputs: Mapping[str, InputSpec]
+    """What one sample of each modality looks like, and how it is stored."""
+    num_classes: int
+    on_missing: Literal["drop", "refuse"]
+    """Whether samples that lack a modality's file are left out, and counted, or refused."""
+
+    def version(self) -> str:
+        """Return a text that changes when the arrays would: options and the hashes of index files."""
+        ...
+
+    def items(self) -> list[Item]:
+        """Return every sample, in a fixed order."""
+        ...
+
+    def read(self, item: Item) -> Arrays:
+        """Return the sample's modalities; raises BadInputError naming the file if one is damaged."""
+        ...
+
+
+def is_prepared(preparation: Preparation, cache: Path) -> bool:
+    """Return whether the arrays are there, complete and of this version."""
+    try:
+        about = json.loads((cache / "prepared.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(about.get("format") == _FORMAT and about.get("version") == preparation.version())
+
+
+def prepare(
+    preparation: Preparation,
+    cache: Path,
+    num_workers: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write the arrays of a data set, going on where an earlier call was interrupted.
+
+    Args:
+        preparation: how raw files are read.
+        cache: the directory of the arrays.
+        num_workers: processes that read; None: one per core; 0: this process.
+        watch: told how many samples are done, and how many there are.
+
+    Returns:
+        How many samples were left out because a file was missing.
+
+    Raises:
+        BadInputError: if a file is damaged or, unless they are dropped, missing.
+    """
+    whole, items, num_dropped = _present(preparation)
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "prepared.json").unlink(missing_ok=True)
+    rows = _rows(items)
+    done = _begin(preparation, cache, items)
+    todo = [index for index in range(len(items)) if not done[index]]
+    if watch is not None:
+        watch(len(items) - len(todo), len(items))
+    chunks = [todo[i : i + _CHUNK_SAMPLES] for i in range(0, len(todo), _CHUNK_SAMPLES)]
+    work = [(preparation, cache, [(items[i], rows[i]) for i in chunk]) for chunk in chunks]
+    num_done = len(items) - len(todo)
+    for position in _carried_out(work, num_workers):
+        done[chunks[position]] = True
+        done.flush()
+        num_done += len(chunks[position])
+        if watch is not None:
+            watch(num_done, len(items))
+    about = {
+        "format": _FORMAT,
+        "version": preparation.version(),
+        "num_listed": whole,
+        "num_dropped": num_dropped,
+        "samples": [{"name": i.name, "split": i.split, "label": i.label, "key": dict(i.key)} for i in items],
+    }
+    temporary = cache / ".prepared.json"
+    temporary.write_text(json.dumps(about), encoding="utf-8")
+    temporary.rename(cache / "prepared.json")
+    (cache / "done.npy").unlink()
+    return num_dropped
+
+
+def open_prepared(preparation: Preparation, cache: Path, dataset: str) -> Dataset:
+    """Return a prepared data set; its tensors are mapped from files.
+
+    Raises:
+        BadInputError: if it is not prepared, or prepared by other options or from other files.
+    """
+    if not is_prepared(preparation, cache):
+        raise BadInputError(f"{cache}: holds no '{dataset}' prepared as asked; run: interlude data prepare {dataset}")
+    about = json.loads((cache / "prepared.json").read_text(encoding="utf-8"))
+    splits: dict[Split, Samples] = {}
+    for split in ("train", "test"):
+        labels = [sample["label"] for sample in about["samples"] if sample["split"] == split]
+        inputs = {modality: _mapped(cache / f"{split}_{modality}.npy") for modality in preparation.inputs}
+        splits[split] = (inputs, torch.tensor(labels, dtype=torch.long))
+    train = [sample for sample in about["samples"] if sample["split"] == "train"]
+    keys = dict.fromkeys(key for sample in train for key in sample["key"])
+    return Dataset(
+        train=splits["train"],
+        test=splits["test"],
+        num_classes=preparation.num_classes,
+        stored=dict(preparation.inputs),
+        keys={key: np.array([sample["key"][key] for sample in train]) for key in keys},
+        names=tuple(sample["name"] for sample in train),
+        files=(cache / "prepared.json",),
+        num_dropped=about["num_dropped"],
+    )
+
+
+def _present(preparation: Preparation) -> tuple[int, list[Item], int]:
+    """Return how many samples are listed, those whose files are there, and how many are left out."""
+    items = preparation.items()
+    lacking = [(item, path) for item in items if (path := item.missing()) is not None]
+    if lacking and (preparation.on_missing == "refuse" or len(lacking) == len(items)):
+        item, path = lacking[0]
+        raise BadInputError(
+            f"{path}: is missing, which sample '{item.name}' needs ({len(lacking)} of {len(items)} samples lack a file)"
+            + ("" if len(lacking) == len(items) else "; set data.on_missing to 'drop' to leave such samples out")
+        )
+    without = {item.name for item, _ in lacking}
+    return len(items), [item for item in items if item.name not in without], len(lacking)
+
+
+def _rows(items: Sequence[Item]) -> list[int]:
+    """Return each sample's row in the arrays of its split."""
+    used: dict[str, int] = {}
+    rows = []
+    for item in items:
+        rows.append(used.get(item.split, 0))
+        used[item.split] = rows[-1] + 1
+    return rows
+
+
+def _begin(preparation: Preparation, cache: Path, items: Sequence[Item]) -> "np.memmap[Any, np.dtype[np.bool_]]":
+    """Return which samples are written, mapped from its file; arrays of another version are made anew."""
+    mark, said = cache / "done.npy", cache / "version.txt"
+    version = f"{preparation.version()} {len(items)}"
+    if not (mark.exists() and said.exists() and said.read_text(encoding="utf-8") == version):
+        mark.unlink(missing_ok=True)
+        for split in ("train", "test"):
+            num_samples = sum(item.split == split for item in items)
+            for modality, spec in preparation.inputs.items():
+                dtype = torch.empty(0, dtype=spec.dtype).numpy().dtype
+                path = cache / f"{split}_{modality}.npy"
+                np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(num_samples, *spec.shape)).flush()
+        said.write_text(version, encoding="utf-8")
+        np.lib.format.open_memmap(mark, mode="w+", dtype=np.bool_, shape=(len(items),)).flush()
+    found: np.memmap[Any, np.dtype[np.bool_]] = np.load(mark, mmap_mode="r+")
+    return found
+
+
+def _carried_out(work: Sequence[tuple[Preparation, Path, list[tuple[Item, int]]]], num: int | None) -> Iterator[int]:
+    """Yield the positions of pieces of work as they are done."""
+    if num == 0 or len(work) <= 1:
+        for position, piece in enumerate(work):
+            _write(*piece)
+            yield position
+        return
+    with ProcessPoolExecutor(num or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        pending = {pool.submit(_write, *piece): position for position, piece in enumerate(work)}
+        try:
+            for future in as_completed(pending):
+                future.result()
+                yield pending[future]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, int]]) -> None:
+    """Read some samples and write them into their rows."""
+    mapped: dict[str, npt.NDArray[Any]] = {}
+    for item, row in samples:
+        for modality, value in preparation.read(item).items():
+            spec = preparation.inputs[modality]
+            if value.shape != spec.shape:
+                raise BadInputError(
+                    f"{item.files[modality][0]}: '{modality}' has shape {value.shape}, expected {spec.shape}"
+                )
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise BadInputError(f"{item.files[modality][0]}: holds values that are not finite")
+            name = f"{item.split}_{modality}"
+            if name not in mapped:
+                mapped[name] = np.load(cache / f"{name}.npy", mmap_mode="r+")
+            mapped[name][row] = value
+    for array in mapped.values():
+        array.flush()  # type: ignore[attr-defined]
+
+
+def _mapped(path: Path) -> torch.Tensor:
+    """Return a tensor that is read from its file where it is looked at.
+
+    Where the file may be written its storage knows the file, so that worker processes map it, too.
+    """
+    try:
+        array = np.load(path, mmap_mode="r")
+        is_shared = os.access(path, os.W_OK)
+        content = torch.from_file(str(path), shared=is_shared, size=path.stat().st_size, dtype=torch.uint8)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path}: is missing or damaged; prepare the data set again") from error
+    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    return content[array.offset :].view(dtype).view(array.shape)

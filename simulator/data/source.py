@@ -1,0 +1,88 @@
+"""What a scenario can name as a data set: its options, its files, and who reads them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from simulator.data.dataset import Dataset
+from simulator.data.directory import digest
+from simulator.data.prepare import Preparation
+from simulator.data.spec import DataSpec
+from simulator.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Files that a data set consists of."""
+
+    pattern: str
+    """Path below the data directory, as its publishers lay it out; ``*`` stands for any characters of a name."""
+    count: int = 1
+    """How many files match."""
+    sha256: str | None = None
+    """Hash of the published file, where there is one file and its hash is known."""
+    optional: bool = False
+    """Whether the data set can be read without."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a data set."""
+
+    state: Literal["built in", "complete", "incomplete", "missing"]
+    num_bytes: int = 0
+    lacks: str | None = None
+    """The first thing that is missing: path, what is expected, what is there."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that a scenario can name."""
+
+    options: type[DataSpec]
+    load: Callable[[Any], Dataset]
+    about: str
+    origin: str = "comes with a library"
+    """Where the files can be had."""
+    licence: str = "see origin"
+    layouts: tuple[tuple[Expected, ...], ...] = ()
+    """The files needed; several tuples where it can be read from one or another set of files. None: built in."""
+    preparation: Callable[[DataSpec], Preparation] | None = None
+    """How raw files become a prepared cache, where reading them takes long."""
+
+    def find(self, directory: Path | None) -> Found:
+        """Return what there is of the data set below a data directory, looking at names, counts and sizes only."""
+        if not self.layouts:
+            return Found("built in")
+        if directory is None:
+            return Found("missing", lacks="no data directory is named")
+        found = [_find(directory, layout) for layout in self.layouts]
+        return min(found, key=lambda one: ("complete", "incomplete", "missing").index(one.state))
+
+
+def _find(directory: Path, layout: Sequence[Expected]) -> Found:
+    num_bytes, num_found, lacks = 0, 0, None
+    for expected in layout:
+        files = [path for path in directory.glob(expected.pattern) if path.is_file()]
+        num_bytes += sum(path.stat().st_size for path in files)
+        num_found += len(files)
+        if len(files) < expected.count and not expected.optional and lacks is None:
+            wanted = "" if expected.count == 1 else f" ({expected.count} files, {len(files)} found)"
+            lacks = f"{directory / expected.pattern}{wanted}"
+    state: Literal["complete", "incomplete", "missing"]
+    state = "complete" if lacks is None else "incomplete" if num_found else "missing"
+    return Found(state, num_bytes, lacks)
+
+
+def need_file(path: Path, sha256: str | None = None) -> Path:
+    """Return a file of a data set that is there and, where its hash is known, undamaged.
+
+    Raises:
+        BadInputError: naming the path, what was expected and what was found.
+    """
+    if not path.is_file():
+        raise BadInputError(f"{path}: is missing; 'interlude data' says what each data set needs")
+    if sha256 is not None and (found := digest(path)) != sha256:
+        raise BadInputError(f"{path}: is damaged or another version: its sha256 is {found}, not {sha256}")
+    return path
