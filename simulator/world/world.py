@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulator.world.arrivals import AnyArrival, ModalityArrivals
+from simulator.world.availability import Availability, AvailabilitySpec
 from simulator.world.compute import ComputeSpec, Devices
 from simulator.world.faults import Faults, FaultSpec
 from simulator.world.network import Links, NetworkSpec
@@ -19,6 +20,7 @@ class WorldSpec(BaseModel):
     compute: ComputeSpec
     network: NetworkSpec
     faults: FaultSpec = FaultSpec()
+    availability: AvailabilitySpec | None = Field(None, description="when clients are there; unset: always")
 
 
 class World:
@@ -38,6 +40,8 @@ class World:
         self.devices = Devices(spec.compute, seed, num_clients)
         self.links = Links(spec.network, seed, num_clients)
         self.faults = Faults(spec.faults, seed)
+        self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None
+        """When clients are there; None: always."""
 
     def arrivals_s(
         self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]
