@@ -12,7 +12,7 @@ from models.network import Network
 from simulator.arrays import Floats
 from simulator.data import load_dataset
 from simulator.describe import Rows, size
-from simulator.experiment import how_trained, populate, run_scenario
+from simulator.experiment import how_trained, populate, run_scenario, world_of
 from simulator.federation.server import Population
 from simulator.methods.base import MethodOptions
 from simulator.scenario import Scenario, method_class
@@ -53,7 +53,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     dataset = load_dataset(scenario.data)
     population = populate(scenario, dataset)
     network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
-    world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities)
+    world = world_of(scenario, dataset, population.num_clients)
     shards = np.array([len(shard) for shard in population.shards])
     ends = [f"{scenario.until.simulated_s:g} simulated s"] if scenario.until.simulated_s else []
     ends += [f"{scenario.until.versions} versions"] if scenario.until.versions else []
