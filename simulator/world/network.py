@@ -50,6 +50,10 @@ class Links:
                 if deviation is not None:
                     self._varying[direction] = SpeedDraws(deviation, seed, direction)
 
+    def mbps(self, client: int, direction: Direction) -> float:
+        """Return the mean speed of a client's link in one direction."""
+        return _BITS_PER_BYTE / (self._s_per_byte[direction][client] * _BITS_PER_MEGABIT)
+
     def transfer_s(self, client: int, direction: Direction, payload_bytes: int, window: int) -> float:
         """Return the seconds a payload takes in a client's local round on the given window."""
         jitter = self._jitter[direction].at(client, window) if self._jitter_sigma > 0.0 else 1.0
