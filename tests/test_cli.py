@@ -263,7 +263,7 @@ def test_a_trace_without_its_file_is_one_sentence(cli, scenario_file, monkeypatc
     given = {"distribution": "trace", "file": "links.csv", "column": "up", "unit": "kbps"}
     result = cli("run", scenario_file({"world.network.uplink_mbps": given}))
     assert result.code == 2
-    assert "cannot read 'links.csv'" in result.err
+    assert "world.network.uplink_mbps: cannot read 'links.csv'" in result.err
     assert "INTERLUDE_DATA" in result.err
 
 
