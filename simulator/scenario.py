@@ -34,6 +34,7 @@ from simulator.sentences import sentence
 from simulator.strict_yaml import apply_override, read_yaml, set_field
 from simulator.training.strategy import ExecutorSpec
 from simulator.training.task import TrainingSpec
+from simulator.world.trace_files import located
 from simulator.world.world import WorldSpec
 
 
@@ -98,9 +99,9 @@ class Scenario(_Section):
         """Return everything the scenario says, defaults included, as plain data."""
         return self.model_dump(mode="json")
 
-    def files(self) -> list[Path]:
-        """Return the files that the scenario's distributions read."""
-        return [Path(path) for path in _files_in(self.resolved())]
+    def files(self) -> dict[Path, Path]:
+        """Return the files that the scenario's world reads: as they are given, and where they lie."""
+        return {Path(path): located(Path(path)) for path in _files_in(self.resolved()["world"])}
 
     def digest(self) -> str:
         """Return a hash of everything the scenario says."""
@@ -253,7 +254,7 @@ def method_class(name: str) -> type[Method]:
 
 def _files_in(node: Any) -> list[str]:
     if isinstance(node, dict):
-        own = [node["file"]] if node.get("distribution") == "empirical" else []
+        own = [node["file"]] if "file" in node else []
         return own + [path for child in node.values() for path in _files_in(child)]
     return [path for child in node for path in _files_in(child)] if isinstance(node, list) else []
 

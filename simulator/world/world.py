@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulator.world.arrivals import AnyArrival, ModalityArrivals
-from simulator.world.compute import ComputeSpec, Devices
+from simulator.world.availability import Availability, AvailabilitySpec
+from simulator.world.compute import AnyCompute, Devices
 from simulator.world.faults import Faults, FaultSpec
 from simulator.world.network import Links, NetworkSpec
 
@@ -16,9 +17,10 @@ class WorldSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     arrival: dict[str, AnyArrival] = Field(description="per modality, when its data are there")
-    compute: ComputeSpec
+    compute: AnyCompute
     network: NetworkSpec
     faults: FaultSpec = FaultSpec()
+    availability: AvailabilitySpec | None = Field(None, description="when clients are there; unset: always")
 
 
 class World:
@@ -29,15 +31,26 @@ class World:
         seed: the run's seed.
         num_clients: clients in the world.
         modalities: the data set's modalities, in order; each has an arrival model in `spec`.
+        joint_flops_per_sample: FLOPs of training on one sample with the joint objective; needed where `spec` gives
+            compute as a time per sample.
     """
 
-    def __init__(self, spec: WorldSpec, seed: int, num_clients: int, modalities: Sequence[str]) -> None:
+    def __init__(
+        self,
+        spec: WorldSpec,
+        seed: int,
+        num_clients: int,
+        modalities: Sequence[str],
+        joint_flops_per_sample: float | None = None,
+    ) -> None:
         self._arrivals = {m: ModalityArrivals(spec.arrival[m], seed, m, num_clients) for m in modalities}
         self.drops_windows = any(arrivals.drops_windows for arrivals in self._arrivals.values())
         """Whether a modality's queue is bounded."""
-        self.devices = Devices(spec.compute, seed, num_clients)
+        self.devices = Devices(spec.compute, seed, num_clients, joint_flops_per_sample)
         self.links = Links(spec.network, seed, num_clients)
         self.faults = Faults(spec.faults, seed)
+        self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None
+        """When clients are there; None: always."""
 
     def arrivals_s(
         self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]
