@@ -34,7 +34,7 @@ def memos(_spec):
         return {"text": text, "level": level}, labels
 
     stored = {"text": InputSpec((LENGTH,), num_tokens=NUM_TOKENS)}
-    return Dataset(train=samples(150), test=samples(60), num_classes=3, stored=stored)
+    return Dataset(train=samples(80), test=samples(40), num_classes=3, stored=stored)
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def scenario_of(scenario_with, monkeypatch):
         changes = {
             "data": {"dataset": "memos", "partition": {"kind": "iid"}},
             "model": {"encoder": {"text": "text", "level": "mlp"}, "width": 6},
-            "clients": {"count": 5, "multimodal_fraction": 0.6},
+            "clients": {"count": 4, "multimodal_fraction": 0.5},
             "world.arrival": {"text": arrival, "level": arrival},
             "training": {"batch_size": 16, "local_epochs": 1, "optimizer": {"learning_rate": 0.1, "momentum": 0.5}},
             "methods": [method],
             "executor": executor,
-            "until": {"simulated_s": 12},
-            "evaluate": {"every_s": 6},
+            "until": {"simulated_s": 8},
+            "evaluate": {"every_s": 4},
         }
         return parse_scenario(scenario_with(changes))
 
