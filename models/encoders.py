@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.inputs import InputSpec
 
@@ -14,6 +15,7 @@ Norm = Literal["group", "batch"]
 
 _RESNET_FEATURES = 512
 _CHANNELS_PER_GROUP = 16
+_EMBEDDING_FEATURES = 128
 
 
 def _norm(kind: Norm, num_channels: int) -> nn.Module:
@@ -128,21 +130,50 @@ class ResNet18(nn.Module):
         return features.reshape(-1, num_frames, features.shape[1]).mean(dim=1)
 
 
-ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18]] = {
+class Text(nn.Module):
+    """Mean of token embeddings, one linear layer and ReLU: [B, T] token numbers -> [B, D].
+
+    Padding (token 0) counts for nothing; a text of nothing but padding has the mean 0.
+    """
+
+    def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
+        super().__init__()
+        num_tokens = given.num_tokens or 0
+        # As the matrix of a linear layer on one-hot tokens: packed parameters lie transposed, one row for each token.
+        self.embedding = nn.Parameter(torch.empty(_EMBEDDING_FEATURES, num_tokens))
+        self.linear = nn.Linear(_EMBEDDING_FEATURES, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        is_word = (x != 0).to(self.embedding.dtype)
+        embedded = functional.embedding(x, self.embedding.t())
+        mean = (embedded * is_word.unsqueeze(-1)).sum(dim=-2) / is_word.sum(dim=-1, keepdim=True).clamp(min=1.0)
+        return torch.relu(self.linear(mean))
+
+
+ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18] | type[Text]] = {
     "mlp": MLP,
     "conv4": FourConv,
     "resnet18": ResNet18,
+    "text": Text,
 }
 
-_IMAGE_ENCODERS = frozenset({"conv4", "resnet18"})
-_TOKEN_ENCODERS: frozenset[str] = frozenset()
+_IMAGE_ENCODERS = {"conv4": (3,), "resnet18": (3, 4)}
+"""How many axes samples may have: images, or videos too."""
+_TOKEN_ENCODERS = frozenset({"text"})
 
 
 def misfit(encoder: str, given: InputSpec) -> str | None:
     """Return why an encoder cannot read a modality, and what can; None if it can."""
+    if _reads(encoder, given):
+        return None
+    use = f"use {' or '.join(name for name in sorted(ENCODERS) if _reads(name, given))}"
     if (given.num_tokens is not None) != (encoder in _TOKEN_ENCODERS):
-        wanted = sorted(_TOKEN_ENCODERS) if given.num_tokens is not None else sorted(ENCODERS.keys() - _TOKEN_ENCODERS)
-        return f"'{encoder}' cannot read {'tokens' if given.num_tokens else 'numbers'}; use {' or '.join(wanted)}"
-    if encoder in _IMAGE_ENCODERS and len(given.shape) < 3:
-        return f"'{encoder}' wants images, not samples of shape {given.shape}; use 'mlp'"
-    return None
+        return f"'{encoder}' cannot read {'numbers' if given.num_tokens is None else 'tokens'}; {use}"
+    return f"'{encoder}' wants images, not samples of shape {given.shape}; {use}"
+
+
+def _reads(encoder: str, given: InputSpec) -> bool:
+    if given.num_tokens is not None or encoder in _TOKEN_ENCODERS:
+        return given.num_tokens is not None and encoder in _TOKEN_ENCODERS
+    return encoder not in _IMAGE_ENCODERS or len(given.shape) in _IMAGE_ENCODERS[encoder]

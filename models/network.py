@@ -20,7 +20,7 @@ from models.packed import group_of, layout_of
 Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""
 
-EncoderName = Literal["mlp", "conv4", "resnet18"]
+EncoderName = Literal["mlp", "conv4", "resnet18", "text"]
 
 
 class ModelSpec(BaseModel):
@@ -112,13 +112,16 @@ class Network:
     def initial_parameters(self, generator: torch.Generator, device: torch.device) -> Parameters:
         """Return fresh parameters: Kaiming (fan-out) for convolutions, Xavier for linear layers, norms 1, biases 0.
 
-        They are drawn on the CPU, so that every device starts from the same numbers.
+        Embeddings are standard normal, however many tokens there are. All are drawn on the CPU, so that every device
+        starts from the same numbers.
         """
         parameters = {}
         for name, shape in self.shapes.items():
             value = torch.zeros(shape.shape)
             if value.dim() >= 3:
                 nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
+            elif name.endswith(".embedding"):
+                nn.init.normal_(value, generator=generator)
             elif value.dim() == 2:
                 nn.init.xavier_normal_(value, generator=generator)
             elif name.endswith("weight"):

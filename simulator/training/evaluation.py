@@ -16,7 +16,8 @@ from simulator.randomness import Stream
 FUSED = "fused"
 """Stands in a metric's modality column where all modalities are used together."""
 
-_CHUNK_SAMPLES = 2048
+_MOST_CHUNK_SAMPLES = 2048
+_CHUNK_VALUES = 1 << 23  # of the inputs; a convolutional network's activations take some ten times as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,10 @@ def evaluate_together(
     correct = torch.zeros(len(models), len(subsets), dtype=torch.long, device=labels.device)
     loss = torch.zeros(len(models), device=labels.device)
     flats = [network.layout.pack(model).flat for model in models]
-    for start in range(0, len(labels), _CHUNK_SAMPLES):
-        chunk = {modality: x[start : start + _CHUNK_SAMPLES] for modality, x in inputs.items()}
-        truth = labels[start : start + _CHUNK_SAMPLES]
+    chunk_samples = _chunk_samples(inputs)
+    for start in range(0, len(labels), chunk_samples):
+        chunk = {modality: x[start : start + chunk_samples] for modality, x in inputs.items()}
+        truth = labels[start : start + chunk_samples]
 
         def count(flat: Tensor, chunk: dict[str, Tensor] = chunk, truth: Tensor = truth) -> tuple[Tensor, Tensor]:
             parameters = Packed(network.layout, flat)
@@ -104,6 +106,12 @@ def evaluate_together(
     accuracies = (correct / len(labels)).tolist()
     losses = (loss / len(labels)).tolist()
     return [Evaluation(dict(zip(subsets, a, strict=True)), value) for a, value in zip(accuracies, losses, strict=True)]
+
+
+def _chunk_samples(inputs: Mapping[str, Tensor]) -> int:
+    """Return how many samples are evaluated at a time: fewer where they are large."""
+    num_values = sum(x.shape[1:].numel() for x in inputs.values())
+    return max(1, min(_MOST_CHUNK_SAMPLES, _CHUNK_VALUES // num_values))
 
 
 def evaluation_subset(samples: Samples, num_samples: int | None, seed: int) -> Samples:
