@@ -13,7 +13,7 @@ import torch
 from models.network import Network, Parameters
 from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
-from simulator.data.partition import hold_modalities, partition
+from simulator.data.partition import hold_modalities, partition, partition_files
 from simulator.errors import BadInputError, InterludeError
 from simulator.federation import invariants
 from simulator.federation.clock import Clock
@@ -136,13 +136,17 @@ class Part:
         }
 
     def _files(self) -> list[Path]:
-        return [*self.scenario.files(), *load_dataset(self.scenario.data).files]
+        scenario = self.scenario
+        shared = partition_files(scenario.data.partition, scenario.clients.count)
+        return [*scenario.files(), *load_dataset(scenario.data).files, *shared]
 
 
 def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
     dataset = load_dataset(part.scenario.data)
     population = populate(part.scenario, dataset)
     writer = RunWriter(part.path, part.identity)
+    labels = dataset.train[1].numpy()
+    writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
     started_host_s = time.perf_counter()
     with one_thread():
         keep_freed_memory()
@@ -314,7 +318,10 @@ def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batc
 def populate(scenario: Scenario, dataset: Dataset) -> Population:
     """Return who holds what."""
     shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed)
-    held = hold_modalities(scenario.clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed)
+    clients = scenario.clients
+    held = hold_modalities(
+        clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed, clients.modalities
+    )
     return Population(shards, held)
 
 

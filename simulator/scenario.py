@@ -48,6 +48,17 @@ class ClientsSpec(_Section):
     multimodal_fraction: float = Field(
         1.0, ge=0, le=1, description="share of clients that hold every modality; the rest hold one each, evenly"
     )
+    modalities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = Field(
+        None,
+        description="share of clients that hold a modality, each drawn apart, in place of multimodal_fraction; "
+        "1 where it is not named",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ClientsSpec":
+        if self.modalities is not None and self.multimodal_fraction != 1.0:
+            raise ValueError("takes 'multimodal_fraction' or 'modalities', not both")
+        return self
 
 
 class UntilSpec(_Section):
@@ -302,6 +313,7 @@ def _check_data(scenario: Scenario, source: str) -> None:
         check_partition(scenario.data.partition, dataset, scenario.clients.count)
     except BadInputError as error:
         raise BadInputError(f"{source}: {error}") from error
+    _check_fractions(scenario.clients.modalities, dataset.modalities, source)
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)
@@ -314,6 +326,17 @@ def _check_data(scenario: Scenario, source: str) -> None:
             method.check_modalities(dataset.modalities)
         except ValueError as error:
             raise BadInputError(f"{source}: methods.{i}.{error}") from error
+
+
+def _check_fractions(fractions: Mapping[str, float] | None, modalities: Sequence[str], source: str) -> None:
+    for name in fractions or {}:
+        if name not in modalities:
+            raise BadInputError(
+                f"{source}: clients.modalities: unknown modality '{name}'; the data set's modalities are "
+                f"{', '.join(modalities)}{nearest(str(name), modalities)}"
+            )
+    if fractions is not None and all(fractions.get(modality, 1.0) == 0.0 for modality in modalities):
+        raise BadInputError(f"{source}: clients.modalities: no client would hold any modality; raise one share above 0")
 
 
 def _same_names(modalities: Sequence[str], given: Mapping[str, Any], field: str, what: str, source: str) -> None:

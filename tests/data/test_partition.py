@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.data.dataset import Dataset
-from simulator.data.partition import DirichletPartition, IidPartition, NaturalPartition, partition
+from simulator.data.partition import (
+    DirichletPartition,
+    IidPartition,
+    LabelShardsPartition,
+    NaturalPartition,
+    QuantityPartition,
+    hold_modalities,
+    partition,
+)
 from simulator.errors import BadInputError
 
 LABELS = np.repeat(np.arange(10), 50)
@@ -26,6 +34,14 @@ IID = IidPartition(kind="iid")
 
 def dirichlet(alpha=1.0, min_samples=2):
     return DirichletPartition(kind="dirichlet", alpha=alpha, min_samples=min_samples)
+
+
+def quantity(min_samples=2, **shares):
+    return QuantityPartition(kind="quantity", min_samples=min_samples, **shares)
+
+
+def pieces(per_client):
+    return LabelShardsPartition(kind="label_shards", per_client=per_client)
 
 
 def natural(group=False, key="subject"):
@@ -81,7 +97,7 @@ def test_extreme_concentrations_either_share_or_say_so(alpha):
     shared_or_refused(dirichlet(alpha), 5)
 
 
-@pytest.mark.parametrize("spec", [IID, dirichlet()])
+@pytest.mark.parametrize("spec", [IID, dirichlet(), quantity(alpha=0.5), quantity(sigma=1.0), pieces(2)])
 def test_shares_belong_to_the_seed(spec):
     first, again, other = (partition(spec, DATASET, 6, seed) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
@@ -163,3 +179,73 @@ def test_an_unknown_key_is_named_with_those_that_are_known():
         partition(natural(key="subjekt"), BY_SUBJECT, 2, 0)
     with pytest.raises(BadInputError, match="it has none"):
         partition(natural(), DATASET, 2, 0)
+
+
+@given(
+    num_clients=st.integers(1, 100),
+    min_samples=st.integers(1, 5),
+    shares=st.one_of(
+        st.fixed_dictionaries({"alpha": st.floats(1e-3, 1e9)}), st.fixed_dictionaries({"sigma": st.floats(0, 10)})
+    ),
+)
+@settings(max_examples=40, deadline=None)
+def test_skewed_quantities_cover_once_and_give_everybody_enough(num_clients, min_samples, shares):
+    shards = partition(quantity(min_samples, **shares), DATASET, num_clients, 0)
+    assert len(shards) == num_clients
+    assert_covers_once(shards)
+    assert min(map(len, shards)) >= min_samples
+
+
+def test_quantities_are_as_skewed_as_asked_and_classes_are_not():
+    def sizes(**shares):
+        return sorted(map(len, partition(quantity(**shares), DATASET, 5, 0)))
+
+    assert sizes(sigma=0.0) == [100] * 5
+    assert sizes(alpha=1e9) == [100] * 5
+    assert sizes(sigma=2.0)[-1] > 2 * sizes(sigma=0.5)[-1] - 100
+    largest = max(partition(quantity(alpha=0.1), DATASET, 5, 0), key=len)
+    assert len(largest) > 250
+    assert np.bincount(LABELS[largest]).min() > 0.5 * len(largest) / 10
+
+
+@given(num_clients=st.integers(1, 50), per_client=st.integers(1, 10), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_label_shards_cover_once_and_hold_few_classes(num_clients, per_client, seed):
+    shards = partition(pieces(per_client), DATASET, num_clients, seed)
+    assert_covers_once(shards)
+    # 500 samples in p pieces of at most ceil(500 / p): each spans at most so many borders of classes of 50
+    most = per_client * (1 + -(-500 // (num_clients * per_client)) // 50 + 1)
+    assert all(len(set(LABELS[shard])) <= most for shard in shards)
+
+
+def test_ten_clients_with_one_piece_of_ten_classes_hold_one_class_each():
+    shards = partition(pieces(1), DATASET, 10, 3)
+    assert sorted(set(LABELS[shard]).pop() for shard in shards) == list(range(10))
+    assert all(len(set(LABELS[shard])) == 1 for shard in shards)
+
+
+def test_quantity_needs_exactly_one_distribution():
+    for shares in ({}, {"alpha": 1.0, "sigma": 1.0}):
+        with pytest.raises(ValueError, match="one of the two"):
+            quantity(**shares)
+
+
+@given(
+    fractions=st.dictionaries(st.sampled_from("abc"), st.floats(0.1, 1)),
+    num_clients=st.integers(1, 40),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_each_modality_is_held_by_its_share_and_everybody_holds_one(fractions, num_clients, seed):
+    held = hold_modalities(1.0, "abc", num_clients, seed, fractions)
+    assert held == hold_modalities(1.0, "abc", num_clients, seed, fractions)
+    assert all(held)
+    for modality in "abc":
+        least = round(fractions.get(modality, 1.0) * num_clients)
+        single = sum(h == (modality,) for h in held)  # may hold it in place of nothing
+        assert least <= sum(modality in h for h in held) <= least + single
+
+
+def test_half_multimodal_leaves_a_quarter_to_each_modality_alone():
+    held = hold_modalities(0.5, ("gray", "color"), 20, 0)  # BMSFed's modality incongruity
+    assert [held.count(h) for h in (("gray", "color"), ("gray",), ("color",))] == [10, 5, 5]
