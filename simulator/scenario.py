@@ -23,7 +23,7 @@ from pydantic import (
 
 from models.encoders import misfit
 from models.network import ModelSpec
-from simulator.data import DATASETS, load_dataset
+from simulator.data import DATASETS, OWN, find_source, load_dataset
 from simulator.data.partition import check_partition
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
@@ -232,7 +232,8 @@ def preparation_of(name: str, overrides: Sequence[str] = ()) -> Preparation:
     for override in overrides:
         apply_override(override, given)
     spec = _parse_data(given, "--set")
-    prepare = DATASETS[name].preparation
+    known = find_source(name)
+    prepare = None if known is None else known.preparation
     if prepare is None:
         wanted = ", ".join(other for other, source in DATASETS.items() if source.preparation is not None)
         raise BadInputError(f"data set '{name}' needs no preparation; those that do are {wanted or 'none'}")
@@ -280,10 +281,14 @@ def _read_mapping(path: str | Path) -> dict[str, Any]:
 
 def _parse_data(given: Mapping[str, Any], source: str) -> DataSpec:
     name = given.get("dataset")
-    if not isinstance(name, str) or name not in DATASETS:
+    found = find_source(name) if isinstance(name, str) else None
+    if found is None:
         said = "data.dataset is missing" if name is None else f"data.dataset: unknown data set '{name}'"
-        raise BadInputError(f"{source}: {said}; data sets are {', '.join(DATASETS)}{nearest(str(name), DATASETS)}")
-    return _validated(DATASETS[name].options, given, ("data",), source)
+        raise BadInputError(
+            f"{source}: {said}; data sets are {', '.join(DATASETS)}, or your own as {' or '.join(map(repr, OWN))}"
+            + nearest(str(name), [*DATASETS, "folder"])
+        )
+    return _validated(found.options, given, ("data",), source)
 
 
 def _parse_method(given: Any, where: str, source: str) -> MethodOptions:
