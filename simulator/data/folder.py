@@ -75,7 +75,7 @@ def _read(file: Path, split: str) -> Split:
     try:
         match file.suffix:
             case ".npz":
-                with np.load(file, allow_pickle=False) as archive:
+                with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
                     return {name: archive[name] for name in archive.files}
             case ".npy":
                 return {file.stem.removeprefix(f"{split}_"): _opened(file)}
