@@ -85,6 +85,7 @@ def test_a_timing_only_run_writes_its_record_and_a_summary_without_accuracies(cl
         "tiny/summary.csv",
         "tiny/fedavg-s0/run.json",
         "tiny/fedavg-s0/metrics.csv",
+        "tiny/fedavg-s0/partition.csv",
         "tiny/fedavg-s0/timeline/part-00000.parquet",
     }
     info = json.loads((tmp_path / "runs/tiny/fedavg-s0/run.json").read_text())

@@ -84,7 +84,18 @@ def test_a_bad_value_is_named_with_its_field_and_what_is_allowed(scenario_file, 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("data.dataset", "cg-digit", ["unknown data set 'cg-digit'", "data sets are cg-digits", "mean 'cg-digits'"]),
+        (
+            "data.dataset",
+            "cg-digit",
+            [
+                "unknown data set 'cg-digit'",
+                "data sets are cg-digits",
+                "'folder' or 'package.module:function'",
+                "mean 'cg-digits'",
+            ],
+        ),
+        ("clients.modalities", {"grey": 0.5}, ["unknown modality 'grey'", "mean 'gray'"]),
+        ("clients.modalities", {"gray": 0, "color": 0}, ["no client would hold any modality"]),
         ("data.partition.kind", "dirichlett", ["'dirichlett'", "iid, dirichlet", "mean 'dirichlet'"]),
         ("model.encoder", "mlpp", ["'mlpp'", "mlp, conv4, resnet18, text", "mean 'mlp'"]),
         ("model.encoder", {"gray": "mlp", "color": "con4"}, ["'con4'", "mlp, conv4, resnet18, text", "mean 'conv4'"]),

@@ -6,7 +6,7 @@ To add a data set: write its file with a spec (options) and a loader, and name b
 from functools import lru_cache
 from pathlib import Path
 
-from simulator.data import cg_digits, crisismmd, modelnet40
+from simulator.data import cg_digits, crisismmd, folder, function, modelnet40
 from simulator.data.dataset import Dataset
 from simulator.data.directory import data_directory
 from simulator.data.source import Source
@@ -41,15 +41,52 @@ DATASETS: dict[str, Source] = {
 }
 
 
+OWN: dict[str, Source] = {
+    "folder": Source(
+        options=folder.FolderSpec,
+        load=folder.load,
+        about="your own: data.path names a folder with train and test as .npz, .parquet or train_<name>.npy",
+        origin="yours",
+        licence="yours",
+    ),
+    "package.module:function": Source(
+        options=function.FunctionSpec,
+        load=function.load,
+        about="your own: a function that returns a Dataset, or (train, test) as mappings of names to arrays",
+        origin="yours",
+        licence="yours",
+    ),
+}
+"""The doors for a user's own data; the second one's name is a pattern."""
+
+
+def find_source(name: str) -> Source | None:
+    """Return the data set of a name, or one of a user's own; None if there is none."""
+    return DATASETS.get(name) or OWN.get("package.module:function" if ":" in name else name)
+
+
 def load_dataset(spec: DataSpec) -> Dataset:
     """Return the data set that a scenario names; loading is pure, so the methods of a scenario share one copy.
 
     Raises:
         BadInputError: if a file is missing or damaged; it names the path and what was expected.
     """
-    return _load(spec, data_directory())
+    dataset, states = _load(spec, data_directory())
+    if states != _states(dataset):  # a file has changed since
+        _load.cache_clear()
+        dataset, _ = _load(spec, data_directory())
+    return dataset
 
 
 @lru_cache(maxsize=2)
-def _load(spec: DataSpec, _directory: Path | None) -> Dataset:
-    return DATASETS[spec.dataset].load(spec)
+def _load(spec: DataSpec, _directory: Path | None) -> tuple[Dataset, tuple[tuple[int, int], ...]]:
+    source = find_source(spec.dataset)
+    assert source is not None, spec.dataset
+    dataset = source.load(spec)
+    return dataset, _states(dataset)
+
+
+def _states(dataset: Dataset) -> tuple[tuple[int, int], ...]:
+    """Return size and time of every file that makes the data set what it is; zeros for one that is gone."""
+    found = [path.stat() if path.exists() else None for path in dataset.files]
+    return tuple((0, 0) if state is None else (state.st_size, state.st_mtime_ns) for state in found)

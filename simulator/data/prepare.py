@@ -141,7 +141,7 @@ def open_prepared(preparation: Preparation, cache: Path, dataset: str) -> Datase
     splits: dict[Split, Samples] = {}
     for split in ("train", "test"):
         labels = [sample["label"] for sample in about["samples"] if sample["split"] == split]
-        inputs = {modality: _mapped(cache / f"{split}_{modality}.npy") for modality in preparation.inputs}
+        inputs = {modality: mapped(cache / f"{split}_{modality}.npy") for modality in preparation.inputs}
         splits[split] = (inputs, torch.tensor(labels, dtype=torch.long))
     train = [sample for sample in about["samples"] if sample["split"] == "train"]
     keys = dict.fromkeys(key for sample in train for key in sample["key"])
@@ -237,7 +237,7 @@ def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, 
         array.flush()  # type: ignore[attr-defined]
 
 
-def _mapped(path: Path) -> torch.Tensor:
+def mapped(path: Path) -> torch.Tensor:
     """Return a tensor that is read from its file where it is looked at.
 
     Where the file may be written its storage knows the file, so that worker processes map it, too.
