@@ -48,7 +48,7 @@ class Source:
     licence: str = "see origin"
     layouts: tuple[tuple[Expected, ...], ...] = ()
     """The files needed; several tuples where it can be read from one or another set of files. None: built in."""
-    preparation: Callable[[DataSpec], Preparation] | None = None
+    preparation: Callable[[Any], Preparation] | None = None
     """How raw files become a prepared cache, where reading them takes long."""
 
     def find(self, directory: Path | None) -> Found:

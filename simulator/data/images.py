@@ -1,0 +1,57 @@
+"""Image files as bytes, read with Pillow."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import BadInputError, one_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def read_rgb(path: Path) -> "Image.Image":
+    """Return an image in red, green and blue, whatever colours its file uses.
+
+    Raises:
+        BadInputError: if the file is truncated or no image, or Pillow is not installed.
+    """
+    try:
+        from PIL import Image  # noqa: PLC0415
+    except ImportError as error:
+        raise BadInputError("images are read with Pillow; install it with: pip install 'interlude[media]'") from error
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInputError(f"{path}: is damaged or no image: {one_line(error)}") from error
+
+
+def square(image: "Image.Image") -> "Image.Image":
+    """Return an image in the middle of the smallest square that holds it, on black."""
+    from PIL import Image  # noqa: PLC0415
+
+    side = max(image.size)
+    padded = Image.new("RGB", (side, side))
+    padded.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return padded
+
+
+def resized(image: "Image.Image", size: int) -> "Image.Image":
+    """Return a square image [size, size], bilinear and, where it gets smaller, anti-aliased."""
+    from PIL import Image  # noqa: PLC0415
+
+    return image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def centre(image: "Image.Image", size: int) -> "Image.Image":
+    """Return the [size, size] pixels in the middle of an image."""
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def channels_first(image: "Image.Image") -> npt.NDArray[Any]:
+    """Return an image as bytes [3, H, W]."""
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
