@@ -108,7 +108,7 @@ def prepare(
         BadInputError: if a file is damaged or, unless they are dropped, missing.
     """
     items, num_dropped = _present(preparation)
-    listed = _digest(items)
+    listed = _digest(items, preparation.inputs)
     about = _about(preparation, cache)
     if about is not None and about["items"] == listed:
         if watch is not None:
@@ -194,10 +194,10 @@ def _about(preparation: Preparation, cache: Path) -> dict[str, Any] | None:
     return about if is_it else None
 
 
-def _digest(items: Sequence[Item]) -> str:
-    """Return a hash of everything that says which row is which sample, and where it is read."""
+def _digest(items: Sequence[Item], inputs: Mapping[str, InputSpec]) -> str:
+    """Return a hash of everything that says which row is which sample, where it is read, and how it is stored."""
     said = [(i.name, i.split, i.label, {m: list(f) for m, f in i.files.items()}, dict(i.key), i.span_s) for i in items]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([said, repr(dict(inputs))], sort_keys=True).encode()).hexdigest()
 
 
 def _present(preparation: Preparation) -> tuple[list[Item], int]:
@@ -304,7 +304,7 @@ def _mapped(path: Path) -> torch.Tensor:
         array = np.load(path, mmap_mode="r")
         is_shared = os.access(path, os.W_OK)
         content = torch.from_file(str(path), shared=is_shared, size=path.stat().st_size, dtype=torch.uint8)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise BadInputError(f"{path}: is missing or damaged; prepare the data set again") from error
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
     return content[array.offset :].view(dtype).view(array.shape)

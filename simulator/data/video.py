@@ -34,7 +34,7 @@ def frame_each_second(path: Path, fewest: int) -> "list[Image.Image]":
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise BadInputError(f"{path}: has no pictures")
+                raise BadInputError(f"{path}: is damaged or has no pictures")
             for frame in container.decode(video=0):
                 if frame.time is None:
                     continue
