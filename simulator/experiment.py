@@ -193,6 +193,8 @@ class Run:
             else how_trained(scenario.executor, network, part.device, scenario.training.batch_size)
         )
         writer.add_facts({"executor": {"label": label, "reason": reason}})
+        if dataset.num_dropped:
+            writer.add_facts({"samples_dropped": dataset.num_dropped})
         self.server = Server(
             clock=self.clock,
             world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
