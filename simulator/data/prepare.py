@@ -110,7 +110,7 @@ def prepare(
     items, num_dropped = _present(preparation)
     listed = _digest(items, preparation.inputs)
     about = _about(preparation, cache)
-    if about is not None and about["items"] == listed:
+    if about is not None and about.get("items") == listed and _is_whole(preparation, cache):
         if watch is not None:
             watch(len(items), len(items))
         return num_dropped
@@ -192,6 +192,17 @@ def _about(preparation: Preparation, cache: Path) -> dict[str, Any] | None:
         return None
     is_it = isinstance(about, dict) and about.get("format") == _FORMAT and about.get("version") == preparation.version()
     return about if is_it else None
+
+
+def _is_whole(preparation: Preparation, cache: Path) -> bool:
+    """Return whether the arrays can be mapped."""
+    try:
+        for split in ("train", "test"):
+            for modality in preparation.inputs:
+                _mapped(cache / f"{split}_{modality}.npy")
+    except BadInputError:
+        return False
+    return True
 
 
 def _digest(items: Sequence[Item], inputs: Mapping[str, InputSpec]) -> str:

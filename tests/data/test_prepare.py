@@ -233,6 +233,8 @@ def test_arrays_that_are_damaged_afterwards_are_named(raw, cache, damage):
         path.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"")
     with pytest.raises(BadInputError, match=r"train_a\.npy: is missing or damaged"):
         open_prepared(raw, cache, "numbers")
+    prepare(raw, cache, 0)
+    assert_holds_numbers(open_prepared(raw, cache, "numbers"), TRAIN, TEST)
 
 
 @pytest.mark.parametrize("said", ["", "[]", "{", '{"format": 0}'])
