@@ -200,6 +200,8 @@ class Run:
             else how_trained(scenario.executor, network, part.device, scenario.training.batch_size)
         )
         writer.add_facts({"executor": {"label": label, "reason": reason}})
+        if dataset.num_dropped:
+            writer.add_facts({"samples_dropped": dataset.num_dropped})
         self.server = Server(
             clock=self.clock,
             world=world_of(scenario, dataset, population.num_clients),
