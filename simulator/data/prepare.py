@@ -199,7 +199,7 @@ def _is_whole(preparation: Preparation, cache: Path) -> bool:
     try:
         for split in ("train", "test"):
             for modality in preparation.inputs:
-                _mapped(cache / f"{split}_{modality}.npy")
+                mapped(cache / f"{split}_{modality}.npy")
     except BadInputError:
         return False
     return True
