@@ -6,7 +6,7 @@ To add a data set: write its file with a spec (options) and a loader, and name b
 from functools import lru_cache
 from pathlib import Path
 
-from simulator.data import cg_digits
+from simulator.data import cg_digits, cg_mnist
 from simulator.data.dataset import Dataset
 from simulator.data.directory import data_directory
 from simulator.data.source import Source
@@ -19,6 +19,14 @@ DATASETS: dict[str, Source] = {
         about="1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
         origin="comes with scikit-learn (UCI Optical Recognition of Handwritten Digits)",
         licence="CC BY 4.0",
+    ),
+    "cg-mnist": Source(
+        options=cg_mnist.CgMnistSpec,
+        load=cg_mnist.load,
+        about="MNIST's 60,000 + 10,000 digits, gray + color; colour misleads in the test",
+        origin="mirrors of yann.lecun.com/exdb/mnist, four files, in mnist/",
+        licence="CC BY-SA 3.0",
+        layouts=cg_mnist.LAYOUTS,
     ),
 }
 
