@@ -313,8 +313,7 @@ def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batc
 
 def populate(scenario: Scenario, dataset: Dataset) -> Population:
     """Return who holds what."""
-    labels = dataset.train[1].numpy()
-    shards = partition(scenario.data.partition, labels, scenario.clients.count, scenario.seed)
+    shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed)
     held = hold_modalities(scenario.clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed)
     return Population(shards, held)
 

@@ -24,7 +24,7 @@ from pydantic import (
 from models.encoders import misfit
 from models.network import ModelSpec
 from simulator.data import DATASETS, load_dataset
-from simulator.data.partition import check_size
+from simulator.data.partition import check_partition
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
@@ -299,7 +299,7 @@ def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapp
 def _check_data(scenario: Scenario, source: str) -> None:
     dataset = load_dataset(scenario.data)
     try:
-        check_size(scenario.data.partition, len(dataset.train[1]), scenario.clients.count)
+        check_partition(scenario.data.partition, dataset, scenario.clients.count)
     except BadInputError as error:
         raise BadInputError(f"{source}: {error}") from error
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
