@@ -84,8 +84,8 @@ class CgMnistSpec(DataSpec):
     seed: NonNegativeInt = Field(0, description="seed of the colours; the run's seed does not touch them")
     coloured_file: str | None = Field(
         None,
-        description="an .npz file below mnist/ with train_image and test_image [N, 28, 28, 3] in bytes, in the order of "
-        "MNIST, instead of drawn colours",
+        description="an .npz file below mnist/ with train_image and test_image [N, 28, 28, 3] in bytes, in MNIST's "
+        "order, instead of drawn colours",
     )
     verify: bool = Field(True, description="whether the content must be that of the published files, by SHA-256")
 
