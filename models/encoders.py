@@ -1,6 +1,6 @@
 """Encoders: from one modality's input to a feature vector.
 
-Shapes: B batch, C channels, H x W image, T frames, D features.
+Shapes: B batch, C channels, H x W image, T frames or points in time, D features.
 """
 
 from typing import Literal
@@ -57,6 +57,29 @@ class FourConv(nn.Module):
             nn.Conv2d(64, 64, 3, padding=1),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+class Conv1d(nn.Module):
+    """Three convolutions over time, each halving it, for the channels of a sensor: [B, C, T] -> [B, D]."""
+
+    def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(given.shape[0], 32, 7, stride=2, padding=3),
+            nn.ReLU(),
+            nn.Conv1d(32, 64, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(64, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
             nn.Flatten(),
             nn.Linear(64, width),
         )
@@ -128,12 +151,14 @@ class ResNet18(nn.Module):
         return features.reshape(-1, num_frames, features.shape[1]).mean(dim=1)
 
 
-ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18]] = {
+ENCODERS: dict[str, type[MLP] | type[FourConv] | type[Conv1d] | type[ResNet18]] = {
     "mlp": MLP,
     "conv4": FourConv,
+    "conv1d": Conv1d,
     "resnet18": ResNet18,
 }
 
+_SERIES_ENCODERS = frozenset({"conv1d"})
 _IMAGE_ENCODERS = frozenset({"conv4", "resnet18"})
 _TOKEN_ENCODERS: frozenset[str] = frozenset()
 
@@ -144,5 +169,9 @@ def misfit(encoder: str, given: InputSpec) -> str | None:
         wanted = sorted(_TOKEN_ENCODERS) if given.num_tokens is not None else sorted(ENCODERS.keys() - _TOKEN_ENCODERS)
         return f"'{encoder}' cannot read {'tokens' if given.num_tokens else 'numbers'}; use {' or '.join(wanted)}"
     if encoder in _IMAGE_ENCODERS and len(given.shape) < 3:
-        return f"'{encoder}' wants images, not samples of shape {given.shape}; use 'mlp'"
+        other = "'conv1d' or 'mlp'" if len(given.shape) == 2 else "'mlp'"
+        return f"'{encoder}' wants images, not samples of shape {given.shape}; use {other}"
+    if encoder in _SERIES_ENCODERS and len(given.shape) != 2:
+        other = "'conv4', 'resnet18' or 'mlp'" if len(given.shape) > 2 else "'mlp'"
+        return f"'{encoder}' wants series [channels, time], not samples of shape {given.shape}; use {other}"
     return None
