@@ -87,6 +87,15 @@ class EvaluateSpec(_Section):
     )
 
 
+class PaperSpec(_Section):
+    """The ``paper`` section: what was published of the same experiment, for the report to show beside what came out."""
+
+    source: str = Field(description="paper, table and column")
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        description="published fused accuracy by the label of a method"
+    )
+
+
 class Scenario(_Section):
     """A whole scenario."""
 
@@ -101,6 +110,7 @@ class Scenario(_Section):
     until: UntilSpec
     evaluate: EvaluateSpec
     executor: ExecutorSpec = ExecutorSpec()
+    paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""

@@ -298,7 +298,7 @@ def test_check_takes_seed_and_set(cli, scenario_file):
         ("methods", METHODS),
         ("datasets", DATASETS),
         ("distributions", DISTRIBUTIONS),
-        ("encoders", ["mlp", "conv4", "resnet18", "text"]),
+        ("encoders", ["mlp", "conv4", "conv1d", "resnet18", "text"]),
     ],
 )
 def test_list_names_everything_a_scenario_can_name(cli, what, names):

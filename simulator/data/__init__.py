@@ -6,7 +6,7 @@ To add a data set: write its file with a spec (options) and a loader, and name b
 from functools import lru_cache
 from pathlib import Path
 
-from simulator.data import ave, cg_digits, crema_d, crisismmd, folder, function, modelnet40
+from simulator.data import ave, cg_digits, cg_mnist, crema_d, crisismmd, folder, function, modelnet40, uci_har
 from simulator.data.dataset import Dataset
 from simulator.data.directory import data_directory
 from simulator.data.source import Source
@@ -19,6 +19,22 @@ DATASETS: dict[str, Source] = {
         about="1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
         origin="comes with scikit-learn (UCI Optical Recognition of Handwritten Digits)",
         licence="CC BY 4.0",
+    ),
+    "cg-mnist": Source(
+        options=cg_mnist.CgMnistSpec,
+        load=cg_mnist.load,
+        about="MNIST's 60,000 + 10,000 digits, gray + color; colour misleads in the test",
+        origin="mirrors of yann.lecun.com/exdb/mnist, four files, in mnist/",
+        licence="CC BY-SA 3.0",
+        layouts=cg_mnist.LAYOUTS,
+    ),
+    "uci-har": Source(
+        options=uci_har.UciHarSpec,
+        load=uci_har.load,
+        about="six activities of 30 people by accelerometer + gyroscope of a phone, windows of 2.56 s; key: subject",
+        origin="UCI repository, data sets 341 (HAPT, raw signals) or 240 (UCI-HAR, windows), in ucihar/",
+        licence="free with citation, not for commercial use",
+        layouts=uci_har.LAYOUTS,
     ),
     "crema-d": Source(
         options=crema_d.CremaDSpec,
