@@ -56,7 +56,7 @@ def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
     yield "options", _options(method.Options)
     for title, choices in (("server.rule", ServerRule), ("server.staleness.function", StalenessSpec)):
         for choice in get_args(get_args(choices)[0]):
-            tag = next(iter(choice.model_fields))
+            tag = next(name for name in ("rule", "function") if name in choice.model_fields)
             yield f"{title}: {get_args(choice.model_fields[tag].annotation)[0]}", _options(choice)
 
 
