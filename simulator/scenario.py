@@ -33,6 +33,7 @@ from simulator.sentences import sentence
 from simulator.strict_yaml import apply_override, read_yaml, set_field
 from simulator.training.strategy import ExecutorSpec
 from simulator.training.task import TrainingSpec
+from simulator.world.trace_files import located
 from simulator.world.world import WorldSpec
 
 
@@ -98,8 +99,8 @@ class Scenario(_Section):
         return self.model_dump(mode="json")
 
     def files(self) -> list[Path]:
-        """Return the files that the scenario's distributions read."""
-        return [Path(path) for path in _files_in(self.resolved())]
+        """Return the files that the scenario's world reads, where they lie."""
+        return [located(Path(path)) for path in dict.fromkeys(_files_in(self.resolved()["world"]))]
 
     def digest(self) -> str:
         """Return a hash of everything the scenario says."""
@@ -231,7 +232,7 @@ def method_class(name: str) -> type[Method]:
 
 def _files_in(node: Any) -> list[str]:
     if isinstance(node, dict):
-        own = [node["file"]] if node.get("distribution") == "empirical" else []
+        own = [node["file"]] if "file" in node else []
         return own + [path for child in node.values() for path in _files_in(child)]
     return [path for child in node for path in _files_in(child)] if isinstance(node, list) else []
 

@@ -4,9 +4,9 @@ The method's day says what the client wants to do and for how long. Here devices
 sent again, the server goes away, and transfers share its link. All of it but the shared link is known ahead, so the day
 is still planned when the client is sent out; where a link is shared, it is planned from transfer to transfer.
 
-A span that is held up is cut into pieces: all but the last have the kind with ``_part``, and between them the client is
-``off`` or, in a transfer while the server is away, ``stalled``. What is cut off for good ends as the kind with ``_lost``.
-Time that passes by itself (waiting for data, pausing between attempts) is not held up, whether the device is on or not.
+A span that is held up is cut into pieces: all but the last have the kind with ``_part``, and between them the client
+is ``off`` or, in a transfer while the server is away, ``stalled``. What is cut off for good has the kind with ``_lost``.
+Time that passes by itself (waiting for data, pausing between attempts) passes whether the device is on or not.
 """
 
 import math
@@ -41,7 +41,21 @@ class Shared(NamedTuple):
 
 
 Lived = Generator[Row | Shared, Any, bool]
-"""Yields rows, and shared pieces, for which it is sent the transfer once it is over; returns whether the day goes on."""
+"""Yields rows, and shared pieces, for which it is sent the transfer that is over; returns whether the day goes on."""
+
+
+def _foreseen(lived: Lived) -> Lived:
+    """Find out the whole day at once, so that all its training is submitted."""
+    yield from list(lived)
+    return True
+
+
+def _next(lived: Lived, answer: Transfer | None) -> Row | Shared | None:
+    """Return the next piece of a day, None if it is over."""
+    try:
+        return lived.send(answer)
+    except StopIteration:
+        return None
 
 
 class _Rehearsed:
@@ -52,12 +66,13 @@ class _Rehearsed:
 class UnsteadyRound(LocalRound):
     """One local round of one client where anything can go wrong; see `LocalRound`."""
 
-    __slots__ = ("_crash_s", "_off_s", "_rehearses", "_shared", "_transfer")
+    __slots__ = ("_crash_s", "_off_s", "_pieces", "_rehearses", "_shared", "_transfer")
 
     def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
         super().__init__(server, client, window, role)
         self._crash_s = math.inf
         self._off_s = 0.0
+        self._pieces: Lived
         self._rehearses = False
         self._shared: Shared | None = None
         self._transfer: Transfer | None = None
@@ -68,7 +83,7 @@ class UnsteadyRound(LocalRound):
         if fraction < 1.0:
             self._crash_s = self.now_s + fraction * self._undisturbed_s()
         lived = self._live(day)
-        self._rows = lived if self._server.shared_links else iter(list(lived))
+        self._pieces = lived if self._server.shared_links else _foreseen(lived)
         self.wake()
 
     def wake(self) -> None:
@@ -79,7 +94,7 @@ class UnsteadyRound(LocalRound):
         while True:
             if self._row is not None:
                 self._server.timeline.append(self._row)
-            piece = self._next(answer)
+            piece = _next(self._pieces, answer)
             answer, self._row = None, None if isinstance(piece, Shared) else piece
             if piece is None:
                 self._server.welcome(self)
@@ -131,18 +146,11 @@ class UnsteadyRound(LocalRound):
         self._rehearses = True
         for _, duration_s, _, _, _ in self._server.day_of(self):
             self.now_s += duration_s
-        length_s = self.now_s - kept["now_s"]
+        length_s: float = self.now_s - kept["now_s"]
         for name, value in kept.items():
             setattr(self, name, value)
         self._rehearses, self.update, self.fate = False, None, None
         return length_s
-
-    def _next(self, answer: Transfer | None) -> Row | Shared | None:
-        """Return the next piece of the day, None if it is over."""
-        try:
-            return self._rows.send(answer) if isinstance(self._rows, Generator) else next(self._rows)
-        except StopIteration:
-            return None
 
     def _live(self, day: Steps) -> Lived:
         """Yield the pieces of a day."""

@@ -8,8 +8,8 @@ A *window* is the samples of one local round; its modalities arrive separately. 
   delay, whether the client is busy or not; finished windows queue until a local round takes the oldest.
 
 A modality can miss (`miss_probability`). With ``on_miss: wait`` the collection is repeated until it succeeds; with
-``skip`` the round goes on without that modality; with ``uni_modal`` it does so too, but those that are there are trained
-each alone, without joint training, and only their groups are sent.
+``skip`` the round goes on without that modality; with ``uni_modal`` it does so too, but those that are there are
+trained each alone, without joint training, and only their groups are sent.
 """
 
 from typing import Annotated, Any, Literal

@@ -3,8 +3,8 @@
 * ``crash``: the device dies at a uniform fraction of the time that the local round would take undisturbed. Everything
   of that round is lost; the client is there again at once, with nothing.
 * ``dropout``: the upload breaks off at a uniform fraction and the update is lost.
-* ``upload_loss``: an upload gets lost on its way, which shows only at its end, when nobody confirms it. It is sent again
-  after a pause that grows from attempt to attempt, until it gets through or the attempts are used up.
+* ``upload_loss``: an upload gets lost on its way, which shows only at its end, when nobody confirms it. It is sent
+  again after a pause that grows from attempt to attempt, until it gets through or the attempts are used up.
 """
 
 import numpy as np
@@ -69,8 +69,8 @@ class Faults:
         self._crash_points = ClientDraws(seed, "crash", _BreakPoint(spec.crash_probability))
         self.upload_loss = spec.upload_loss
         """How uploads get lost and are sent again; None: they do not get lost."""
-        loses = spec.upload_loss is not None and spec.upload_loss.probability > 0.0
-        self._losses = ClientDraws(seed, "upload-loss", Misses(spec.upload_loss.probability)) if loses else None
+        loss = 0.0 if spec.upload_loss is None else spec.upload_loss.probability
+        self._losses = ClientDraws(seed, "upload-loss", Misses(loss)) if loss > 0.0 else None
         self.outages = None if spec.outages is None else Outages(spec.outages, seed)
         """When the server is away; None: never."""
 

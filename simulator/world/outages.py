@@ -6,6 +6,7 @@ else: they train on meanwhile. What would make the server act (a deadline, a cli
 
 import math
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, field_validator
@@ -29,7 +30,7 @@ class OutageWindows(BaseModel):
     @classmethod
     def _in_order(cls, windows_s: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
         edges = [edge for window_s in windows_s for edge in window_s]
-        if any(after <= before for before, after in zip(edges, edges[1:], strict=False)):
+        if any(after <= before for before, after in pairwise(edges)):
             raise ValueError("each outage must end after it starts, and before the next one starts")
         return windows_s
 

@@ -21,7 +21,7 @@ class WorldSpec(BaseModel):
     compute: ComputeSpec
     network: NetworkSpec
     faults: FaultSpec = FaultSpec()
-    availability: AvailabilitySpec | None = Field(None, description="when clients are on; unset: always")
+    availability: AvailabilitySpec | None = Field(None, description="when clients are there; unset: always")
     energy: EnergySpec | None = Field(None, description="what devices draw; unset: energy is not counted")
 
 
@@ -42,8 +42,8 @@ class World:
         self.devices = Devices(spec.compute, seed, num_clients)
         self.links = Links(spec.network, seed, num_clients)
         self.faults = Faults(spec.faults, seed)
-        self.availability = None if spec.availability is None else Availability(spec.availability, seed, num_clients)
-        """When clients are on; None: always."""
+        self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None
+        """When clients are there; None: always."""
         self._leaves_alone = [m for m in modalities if self._arrivals[m].leaves_others_alone]
 
     @property

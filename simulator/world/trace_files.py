@@ -1,0 +1,79 @@
+"""Where trace files lie, and how their rows are read: CSV with a header line, nothing else.
+
+The data sets' publishers give pickles, too; a pickle can run any program when it is opened, so none ever is.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from simulator.randomness import Stream
+
+DATA_VARIABLE = "INTERLUDE_DATA"
+
+
+def located(file: Path) -> Path:
+    """Return where a file lies: a relative one below the user's data directory if it is there, else as it is given."""
+    directory = os.environ.get(DATA_VARIABLE)
+    if directory and not file.is_absolute() and (Path(directory) / file).is_file():
+        return Path(directory) / file
+    return file
+
+
+def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the cells of some columns, row by row; the file is looked for by `located`.
+
+    Raises:
+        ValueError: one sentence about what is wrong with the file.
+    """
+    path = located(file)
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            for column in columns:
+                if column not in (reader.fieldnames or ()):
+                    listed = ", ".join(reader.fieldnames or ()) or "none"
+                    raise ValueError(f"'{path}' has no column '{column}'; its columns are: {listed}")
+            for row in reader:
+                yield reader.line_num, [(row[column] or "").strip() for column in columns]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"cannot read '{path}': {reason}{_hint(file, error)}") from error
+
+
+def non_negative(cell: str, where: str) -> float:
+    """Return the number in a cell.
+
+    Raises:
+        ValueError: one sentence that begins with `where`.
+    """
+    try:
+        value = float(cell)
+    except ValueError:
+        raise ValueError(f"{where}: '{cell}' is not a number") from None
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{where}: {value} is negative or non-finite")
+    return value
+
+
+def assigned_devices(seed: int, file: Path, num_devices: int, num_clients: int) -> list[int]:
+    """Return the device (row) of a trace file that each client is.
+
+    The stream is addressed by the file's name, so that all traces from one file make a client the same device, and
+    drawn with replacement, so that adding clients moves nobody.
+    """
+    uniforms = Stream(seed, "trace-device", file.name).uniforms(num_clients)
+    return [int(uniform * num_devices) for uniform in uniforms.tolist()]
+
+
+def _hint(file: Path, error: Exception) -> str:
+    if file.is_absolute() or not isinstance(error, FileNotFoundError):
+        return ""
+    directory = os.environ.get(DATA_VARIABLE)
+    return (
+        f"; it was looked for in {DATA_VARIABLE}={directory}, too"
+        if directory
+        else f"; name the directory that holds it in {DATA_VARIABLE}"
+    )
