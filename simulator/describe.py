@@ -29,6 +29,11 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} TB"
 
 
+def energy(joules: float) -> str:
+    """Return an amount of energy."""
+    return f"{joules:.0f} J" if joules < 1000 else f"{joules / 1e3:,.2f} kJ"
+
+
 @dataclass(frozen=True)
 class Rows:
     """A table of text."""
@@ -101,6 +106,11 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
         "bytes_down": ("down", size),
         "busy_s": ("busy device-s", "{:,.0f}".format),
         "unused_s": ("idle device-s", "{:,.0f}".format),
+        "off_s": ("off device-s", "{:,.0f}".format),
+        "lost_s": ("lost device-s", "{:,.0f}".format),
+        "bytes_lost": ("lost", size),
+        "energy_j": ("energy", energy),
+        "energy_to_target_j": (f"to {scenario.evaluate.target_accuracy}", energy),
     }
     table = summary.assign(
         busy_s=summary["train_s"] + summary["transfer_s"], unused_s=summary["wait_s"] + summary["idle_s"]
@@ -166,8 +176,10 @@ def _is_modality(column: str) -> bool:
 
 def _cell(row: "pd.Series[Any]", column: str, look: Callable[[float], str], scenario: Scenario) -> str:
     value, spread = float(row[column]), float(row.get(f"{column}_ci95", math.nan))
-    if column == "time_to_target_s":
+    if column in ("time_to_target_s", "energy_to_target_j"):
         reached, _, seeds = str(row["reached"]).partition("/")
+        if reached == "0" and column == "energy_to_target_j":
+            return "never"
         if reached == "0":
             return "never" if scenario.until.simulated_s is None else f"> {scenario.until.simulated_s:,.0f}"
         if reached != seeds:

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.errors import BadInputError, one_line
+from simulator.federation.timeline import what as what  # noqa: PLC0414 (analysis asks for it here)
 
 METRIC_COLUMNS = ("time_s", "version", "metric", "modality", "value")
 

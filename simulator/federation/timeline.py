@@ -3,9 +3,9 @@
 A row is a span of one client, or a merge (a moment: start = end). Spans: ``download``, ``wait`` (for a modality),
 ``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke
 off, or was under way at the end) and ``idle``. In a world that fails also ``off``, ``stalled`` (the server is away),
-``backoff`` (between two attempts to upload), pieces of a span that was interrupted and went on (``train_part``) and what
-was cut off for good (``train_lost``). Rows are in the order in which things ended, ties first in, first out; only the
-rows of idle clients that were off meanwhile come together, when they are dispatched.
+``backoff`` (between two attempts to upload), pieces of a span that was interrupted and went on (``train_part``) and
+what was cut off for good (``train_lost``). Rows are in the order in which things ended, ties first in, first out; only
+the rows of idle clients that were off meanwhile come together, when they are dispatched.
 """
 
 import hashlib

@@ -5,8 +5,9 @@ sent again, the server goes away, and transfers share its link. All of it but th
 is still planned when the client is sent out; where a link is shared, it is planned from transfer to transfer.
 
 A span that is held up is cut into pieces: all but the last have the kind with ``_part``, and between them the client
-is ``off`` or, in a transfer while the server is away, ``stalled``. What is cut off for good has the kind with ``_lost``.
-Time that passes by itself (waiting for data, pausing between attempts) passes whether the device is on or not.
+is ``off`` or, in a transfer while the server is away, ``stalled``. What is cut off for good has the kind with
+``_lost``. Time that passes by itself (waiting for data, pausing between attempts) does so whether the device is on or
+not.
 """
 
 import math
