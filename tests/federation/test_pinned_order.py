@@ -68,6 +68,11 @@ PINNED: dict[str, dict[str, str]] = {
         "fedasync-first": "9c6550a234af39af069b3f12ebfdbee18dcd4778643ec543170b87cbfa8e0e9e",
         "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
     },
+    "failing_world": {
+        "fedavg": "ee3ccf204d2f57c7f108936e49e612f34d22ebbaeba4f265018ce321d43c24e2",
+        "fedasync": "e11c61b3b49ab2bb10fbd06c1247c9c83605f75d1a0c9b47209d15b7efbf5a8b",
+        "mba": "da060d230516c212b95da4b4ff0fd9117632135788f645155cf68f0e5abd5740",
+    },
     "asynchrony_dial-none": {
         "mba": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
         "fedavg": "d0c22fe3db832c757b72e5f95b9c3e145d36a289081c5645649625a424ec76df",
