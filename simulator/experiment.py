@@ -27,12 +27,14 @@ from simulator.randomness import Stream, torch_seed
 from simulator.record import RunRecord, RunWriter, claim, code_digest, file_digest
 from simulator.scenario import Scenario, method_class
 from simulator.training.batched import BatchedExecutor
+from simulator.training.cost import joint_flops_per_sample
 from simulator.training.crew import Crew
 from simulator.training.evaluation import FUSED, PendingEvaluation, evaluation_subset
 from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
 from simulator.training.host import keep_freed_memory, num_cores, one_thread
 from simulator.training.objective import Values
 from simulator.training.strategy import ExecutorSpec, choose_strategy
+from simulator.world.compute import ComputePerSampleSpec
 from simulator.world.world import World
 
 
@@ -134,7 +136,7 @@ class Part:
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
             "code": code_digest(method_class(self.options.name)),
-            "files": {str(path): file_digest(path) for path in self.scenario.files()},
+            "files": {str(given): file_digest(path) for given, path in self.scenario.files().items()},
             "scenario": self.scenario.resolved(),
         }
 
@@ -197,7 +199,7 @@ class Run:
         writer.add_facts({"executor": {"label": label, "reason": reason}})
         self.server = Server(
             clock=self.clock,
-            world=World(scenario.world, scenario.seed, population.num_clients, dataset.modalities),
+            world=world_of(scenario, dataset, population.num_clients),
             method=method,
             network=network,
             model=model,
@@ -338,6 +340,15 @@ def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batc
         return SEQUENTIAL, "as the scenario says"
     strategy = choose_strategy(spec, network, device, batch_size)
     return strategy.label, strategy.reason
+
+
+def world_of(scenario: Scenario, dataset: Dataset, num_clients: int) -> World:
+    """Return the world of a scenario, which is the same for all of its methods."""
+    flops = None
+    if isinstance(scenario.world.compute, ComputePerSampleSpec):
+        network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
+        flops = joint_flops_per_sample(network, scenario.training.batch_size)
+    return World(scenario.world, scenario.seed, num_clients, dataset.modalities, flops)
 
 
 def populate(scenario: Scenario, dataset: Dataset) -> Population:

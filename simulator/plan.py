@@ -12,7 +12,7 @@ from models.network import Network
 from simulator.arrays import Floats
 from simulator.data import load_dataset
 from simulator.describe import Rows, size
-from simulator.experiment import how_trained, populate, run_scenario
+from simulator.experiment import how_trained, populate, run_scenario, world_of
 from simulator.federation.server import Population
 from simulator.methods.base import MethodOptions
 from simulator.scenario import Scenario, method_class
@@ -53,7 +53,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     dataset = load_dataset(scenario.data)
     population = populate(scenario, dataset)
     network = Network(scenario.model, dataset.input_shapes, dataset.num_classes)
-    world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities)
+    world = world_of(scenario, dataset, population.num_clients)
     shards = np.array([len(shard) for shard in population.shards])
     ends = [f"{scenario.until.simulated_s:g} simulated s"] if scenario.until.simulated_s else []
     ends += [f"{scenario.until.versions} versions"] if scenario.until.versions else []
@@ -97,6 +97,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
             frozenset({1, 2, 3}),
         ),
     )
+    yield _contents(scenario, world, len(shards))
     failing = _what_fails(scenario, world, population)
     if failing:
         yield "what fails", Rows(failing)
@@ -128,6 +129,39 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     yield f"training on {device}", Rows(trained, ("method", "how", "why"))
 
 
+def _contents(scenario: Scenario, world: World, num_clients: int) -> tuple[str, Rows]:
+    """Return a table of what the world gives its clients."""
+    clients = range(num_clients)
+    contents = {
+        "GFLOP/s in the first round": [1e-9 / world.devices.s_per_flop(client, 0) for client in clients],
+        "downlink, mbps": [world.links.mbps(client, "down") for client in clients],
+        "uplink, mbps": [world.links.mbps(client, "up") for client in clients],
+    }
+    title = "the world"
+    if world.availability is not None and scenario.world.availability is not None:
+        there = world.availability
+        title += f", where {scenario.world.availability.kind} availability may {there.policy} work under way"
+        first_on_s = [there.next_on(client, 0.0) for client in clients]
+        contents["share of time on"] = [there.on_share(client) for client in clients]
+        contents["first on, s"] = first_on_s
+        contents["then on for, s"] = [
+            there.remaining_on(client, at_s) if at_s < math.inf else 0.0
+            for client, at_s in zip(clients, first_on_s, strict=True)
+        ]
+    shares = (0, 0.1, 0.5, 0.9, 1)
+    return (
+        title,
+        Rows(
+            [
+                (name, *(f"{v:.4g}" for v in np.quantile(values, shares, method="inverted_cdf")))
+                for name, values in contents.items()
+            ],
+            ("over clients", "least", "p10", "median", "p90", "most"),
+            frozenset(range(1, 6)),
+        ),
+    )
+
+
 def _first_rounds(scenario: Scenario, network: Network, world: World, population: Population) -> FirstRounds:
     costs = CostModel(network, scenario.training.batch_size, {})
     rows = []
@@ -155,12 +189,15 @@ def _what_fails(scenario: Scenario, world: World, population: Population) -> lis
     spec, rows = scenario.world, []
     clients = range(population.num_clients)
     if world.availability is not None:
-        shares = [world.availability.on_share(client) for client in clients]
-        join_s = [world.availability.join_s(client) for client in clients]
-        leave_s = [world.availability.leave_s(client) for client in clients]
-        text = f"on {np.mean(shares):.0%} of the time on average, from {min(shares):.0%} to {max(shares):.0%}"
-        text += f"; {sum(at_s > 0.0 for at_s in join_s)} join later, {sum(map(math.isfinite, leave_s))} leave for good"
-        rows.append(("clients", f"{text}; work under way when one goes off: {world.availability.policy}"))
+        joining = sum(world.availability.join_s(client) > 0.0 for client in clients)
+        leaving = sum(math.isfinite(world.availability.leave_s(client)) for client in clients)
+        rows.append(
+            (
+                "clients",
+                f"{joining} join later, {leaving} leave for good; work of one that goes off: "
+                f"{world.availability.policy}",
+            )
+        )
     for name, arrival in spec.arrival.items():
         if arrival.miss_probability > 0.0:
             rows.append((f"{name} misses", f"{arrival.miss_probability:.0%} of local rounds; then {arrival.on_miss}"))

@@ -98,9 +98,9 @@ class Scenario(_Section):
         """Return everything the scenario says, defaults included, as plain data."""
         return self.model_dump(mode="json")
 
-    def files(self) -> list[Path]:
-        """Return the files that the scenario's world reads, where they lie."""
-        return [located(Path(path)) for path in dict.fromkeys(_files_in(self.resolved()["world"]))]
+    def files(self) -> dict[Path, Path]:
+        """Return the files that the scenario's world reads: as they are given, and where they lie."""
+        return {Path(path): located(Path(path)) for path in _files_in(self.resolved()["world"])}
 
     def digest(self) -> str:
         """Return a hash of everything the scenario says."""

@@ -24,7 +24,8 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
     """
     details = _most_telling(error.errors(), given)
     location, context = details["loc"], details.get("ctx", {})
-    field = ".".join([*where, *_path(location, given)]) or "scenario"
+    own = location[:-1] if details["type"] == "value_error" and location[-1:] == (_tag(details["input"]),) else location
+    field = ".".join([*where, *_path(own, given)]) or "scenario"
     shown = _shown(details["input"])
     match details["type"]:
         case "missing":
@@ -78,6 +79,11 @@ def _path(location: Location, given: Any) -> list[str]:
             path.append(str(step))
             node = node[step]
     return path
+
+
+def _tag(given: Any) -> Any:
+    """Return the name of the union member that a mapping chose: pydantic ends the location of its errors with it."""
+    return given.get("distribution", given.get("kind")) if isinstance(given, Mapping) else None
 
 
 def _known_keys(annotation: Any, location: Location) -> list[str]:

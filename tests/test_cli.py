@@ -248,6 +248,25 @@ def test_check_counts_bytes_and_seconds_by_hand(cli, scenario_file):
     assert rows["download"] == ["0.07"] * 3
 
 
+def test_check_says_what_the_world_gives_its_clients(cli, scenario_file):
+    chain = {"kind": "markov", "policy": "lose", "on_share": 0.25, "cycle_s": 100, "join_s": 7}
+    out = cli("check", scenario_file({"world.availability": chain, "world.network.uplink_mbps": 3.5})).out
+    rows = {line.split("  ")[0].strip(): line.split() for line in out.splitlines()}
+    assert "markov availability may lose work under way" in out
+    assert rows["share of time on"][-5:] == ["0.25"] * 5
+    assert rows["uplink, mbps"][-5:] == ["3.5"] * 5
+    assert float(rows["first on, s"][-5]) >= 7
+
+
+def test_a_trace_without_its_file_is_one_sentence(cli, scenario_file, monkeypatch):
+    monkeypatch.delenv("INTERLUDE_DATA", raising=False)
+    given = {"distribution": "trace", "file": "links.csv", "column": "up", "unit": "kbps"}
+    result = cli("run", scenario_file({"world.network.uplink_mbps": given}))
+    assert result.code == 2
+    assert "world.network.uplink_mbps: cannot read 'links.csv'" in result.err
+    assert "INTERLUDE_DATA" in result.err
+
+
 def test_check_says_how_each_method_is_trained_and_why(cli, scenario_file):
     path = scenario_file({"methods": [{"name": "fedavg"}, {"name": "mba"}]})
     out = cli("check", path, "--device", "cpu").out

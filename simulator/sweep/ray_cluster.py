@@ -141,8 +141,11 @@ class Returned:
 
 
 def _request(part: Part) -> Request:
-    inside = [path for path in part.scenario.files() if not path.is_absolute() and ".." not in path.parts]
-    files = {path.as_posix(): path.read_bytes() for path in inside}
+    files = {
+        given.as_posix(): path.read_bytes()
+        for given, path in part.scenario.files().items()
+        if not given.is_absolute() and ".." not in given.parts
+    }
     return Request(part, files, package_versions())
 
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.network import Network, Parameters
-from simulator.training.objective import Batch, Context, Objective, Values
+from simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values
 from simulator.training.task import Stint, num_reported_bytes, steps_per_epoch
 
 
@@ -120,6 +120,12 @@ class CostModel:
         trained = {name for group in objective.groups(self._network) for name in self._network.groups[group]}
         shapes = self._network.shapes
         return {name: shape.clone().requires_grad_(name in trained) for name, shape in shapes.items()}
+
+
+def joint_flops_per_sample(network: Network, batch_size: int) -> float:
+    """Return the FLOPs of training on one sample with cross-entropy on all modalities, in a full mini-batch."""
+    costs = CostModel(network, batch_size, {})
+    return costs.step_flops(CrossEntropy(network.modalities), batch_size) / batch_size
 
 
 def _flops(function: Callable[[], object]) -> int:

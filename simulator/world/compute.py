@@ -1,11 +1,26 @@
-"""How long a device computes: counted FLOPs over its throughput, plus an overhead per task."""
+"""How long a device computes: counted FLOPs times seconds per FLOP, plus an overhead per task.
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
+Seconds per FLOP are said in one of two ways:
+
+* ``throughput_gflops``: the device's sustained speed.
+* ``ms_per_sample``: what published device traces hold, the device's time for one sample of inference. Training a sample
+  is taken as ``training_factor`` times that (3 in FedScale: forward, and backward twice as long). This says nothing of
+  FLOPs, so it is tied to the scenario's own network: one training sample of the joint objective on all modalities takes
+  ``ms_per_sample * training_factor``, and everything else (a uni-modal step, preparation, a report) as much more or
+  less as it counts more or fewer FLOPs. So a step takes ``samples * ms_per_sample * training_factor * FLOPs of its
+  objective / FLOPs of the joint objective``. As in FedScale, the trace's figure stands for the network that is trained,
+  whatever network it was measured on; a wider network in the scenario takes no longer.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
 
 from simulator.arrays import Floats
 from simulator.randomness import ClientDraws, Stream
 from simulator.world.arrivals import Probability
 from simulator.world.distributions import Constant, MeanOneJitter, NonNegativeDistribution, Rate
+from simulator.world.traces import PerSample, per_client
 
 FLOPS_PER_GFLOP = 1e9
 
@@ -35,18 +50,40 @@ class StragglerSpec(BaseModel):
         return self.probability / (1.0 - stays + self.probability)
 
 
-class ComputeSpec(BaseModel):
-    """What a scenario says of devices."""
-
+class _Compute(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    throughput_gflops: Rate = Field(description="sustained GFLOP/s of each client's device")
     overhead_s: NonNegativeDistribution = Field(
         Constant(value=0.0),
         description="fixed time each training task costs a client, e.g. loading the model",
     )
     jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each round's speed")
     stragglers: StragglerSpec | None = Field(None, description="a slow mode that devices enter at random")
+
+
+class ComputeSpec(_Compute):
+    """What a scenario says of devices by their throughput."""
+
+    throughput_gflops: Rate = Field(description="sustained GFLOP/s of each client's device")
+
+
+class ComputePerSampleSpec(_Compute):
+    """What a scenario says of devices by their time per sample."""
+
+    ms_per_sample: PerSample = Field(description="milliseconds of inference per sample of each client's device")
+    training_factor: PositiveFloat = Field(3.0, description="time of training a sample over that of inferring it")
+
+
+def compute_of(given: Any) -> str:
+    """Return which way a scenario says how fast devices are, given or parsed."""
+    is_per_sample = "ms_per_sample" in given if isinstance(given, dict) else hasattr(given, "ms_per_sample")
+    return "ms_per_sample" if is_per_sample else "throughput_gflops"
+
+
+AnyCompute = Annotated[
+    Annotated[ComputeSpec, Tag("throughput_gflops")] | Annotated[ComputePerSampleSpec, Tag("ms_per_sample")],
+    Discriminator(compute_of),
+]
 
 
 class Devices:
@@ -56,12 +93,29 @@ class Devices:
         spec: what the scenario says.
         seed: the run's seed.
         num_clients: clients in the world.
+        joint_flops_per_sample: FLOPs of training on one sample with the joint objective, counted on the scenario's
+            network; needed where the scenario says `ms_per_sample`.
+
+    Raises:
+        ValueError: if it is needed and not there.
     """
 
-    def __init__(self, spec: ComputeSpec, seed: int, num_clients: int) -> None:
+    def __init__(
+        self,
+        spec: ComputeSpec | ComputePerSampleSpec,
+        seed: int,
+        num_clients: int,
+        joint_flops_per_sample: float | None = None,
+    ) -> None:
         self._jitter_sigma = spec.jitter_sigma
-        gflops = spec.throughput_gflops.ppf(Stream(seed, "throughput").uniforms(num_clients))
-        self._s_per_flop = (1.0 / (gflops * FLOPS_PER_GFLOP)).tolist()
+        if isinstance(spec, ComputeSpec):
+            gflops = spec.throughput_gflops.ppf(Stream(seed, "throughput").uniforms(num_clients))
+            self._s_per_flop = (1.0 / (gflops * FLOPS_PER_GFLOP)).tolist()
+        else:
+            if not joint_flops_per_sample:
+                raise ValueError("ms_per_sample needs the FLOPs of the joint objective, and there are none")
+            ms = per_client(spec.ms_per_sample, seed, num_clients, "ms-per-sample")
+            self._s_per_flop = (ms / 1e3 * spec.training_factor / joint_flops_per_sample).tolist()
         self._overhead_s = spec.overhead_s.ppf(Stream(seed, "overhead").uniforms(num_clients)).tolist()
         self._jitter = ClientDraws(seed, "compute", MeanOneJitter(spec.jitter_sigma))
         self._stragglers = spec.stragglers

@@ -5,9 +5,9 @@ Where the field that holds it names a unit (``uplink_mbps``), the parameters are
 (``per_client`` arrival delays), parameters that are times say so: ``median_s: 4``.
 """
 
-import csv
 import math
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from pydantic import (
 from scipy import special, stats
 
 from simulator.arrays import Floats
+from simulator.world.trace_files import column_of
 
 
 class Distribution(BaseModel):
@@ -158,7 +159,10 @@ class Pareto(Distribution):
 
 
 class Empirical(Distribution):
-    """The values of one column of a CSV file with a header line, interpolated between order statistics."""
+    """The values of one column of a CSV file with a header line, interpolated between order statistics.
+
+    Every quantity is drawn on its own. Where a client is to be one device of the file, see `simulator.world.traces`.
+    """
 
     distribution: Literal["empirical"]
     file: Path
@@ -168,7 +172,7 @@ class Empirical(Distribution):
 
     def model_post_init(self, _context: object) -> None:
         """Read the column now, so that a bad file is an error before anything runs."""
-        self._values = tuple(sorted(_column_of(self.file, self.column)))
+        self._values = tuple(sorted(column_of(self.file, self.column)))
 
     def ppf(self, probability: Floats) -> Floats:
         """Return the interpolated sample quantiles."""
@@ -181,37 +185,44 @@ class Empirical(Distribution):
         return float(np.mean(self._values))
 
 
-def _column_of(file: Path, column: str) -> list[float]:
-    """Return the values of a column of a CSV file.
+class Quantiles(Distribution):
+    """Given by some of its quantiles, as papers print them; in between, the value or its logarithm is linear."""
 
-    Raises:
-        ValueError: one sentence about what is wrong with it.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            if column not in (reader.fieldnames or ()):
-                columns = ", ".join(reader.fieldnames or ()) or "none"
-                raise ValueError(f"'{file}' has no column '{column}'; its columns are: {columns}")
-            values = [
-                _non_negative(row[column], f"'{file}', line {reader.line_num}, column '{column}'") for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"cannot read '{file}': {reason}") from error
-    if not values:
-        raise ValueError(f"column '{column}' of '{file}' has no values")
-    return values
+    distribution: Literal["quantiles"]
+    probabilities: tuple[float, ...] = Field(description="from 0 to 1, rising")
+    values: tuple[NonNegativeFloat, ...] = Field(description="the quantile of each probability")
+    spacing: Literal["linear", "log"] = Field("linear", description="what is linear between two quantiles")
 
+    def model_post_init(self, _context: object) -> None:
+        """Refuse what is no quantile function."""
+        given = self.probabilities
+        if len(given) != len(self.values):
+            raise ValueError(f"has {len(given)} probabilities and {len(self.values)} values; each needs the other")
+        if len(given) < 2 or given[0] != 0.0 or given[-1] != 1.0 or any(a >= b for a, b in pairwise(given)):
+            raise ValueError("probabilities must rise from 0 to 1")
+        if any(a > b for a, b in pairwise(self.values)):
+            raise ValueError("values must not fall")
+        if self.spacing == "log" and self.values[0] == 0.0:
+            raise ValueError("spacing 'log' needs values above 0")
 
-def _non_negative(cell: str | None, where: str) -> float:
-    try:
-        value = float(cell or "")
-    except ValueError:
-        raise ValueError(f"{where}: '{cell or ''}' is not a number") from None
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{where}: {value} is negative or non-finite")
-    return value
+    def ppf(self, probability: Floats) -> Floats:
+        """Return the interpolated quantiles."""
+        if self.spacing == "log":
+            between: Floats = np.exp(np.interp(probability, self.probabilities, np.log(self.values)))
+        else:
+            between = np.interp(probability, self.probabilities, self.values)
+        return between
+
+    @property
+    def mean_value(self) -> float:
+        """The integral of the quantile function."""
+        widths = np.diff(self.probabilities)
+        return float(sum(w * self._mean_of(a, b) for w, (a, b) in zip(widths, pairwise(self.values), strict=True)))
+
+    def _mean_of(self, low: float, high: float) -> float:
+        if self.spacing == "linear" or high - low <= 1e-9 * high:
+            return 0.5 * (low + high)
+        return (high - low) / math.log(high / low)
 
 
 class MeanOneJitter:
@@ -239,12 +250,14 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
     "weibull": Weibull,
     "pareto": Pareto,
     "empirical": Empirical,
+    "quantiles": Quantiles,
 }
 
-_DIMENSIONAL = frozenset({"value", "low", "high", "mean", "std", "median", "scale", "minimum"})
+_DIMENSIONAL = frozenset({"value", "low", "high", "mean", "std", "median", "scale", "minimum", "values"})
 
 
-def _number_is_constant(given: Any) -> Any:
+def number_is_constant(given: Any) -> Any:
+    """Return a number as the constant distribution that it stands for, anything else as it is."""
     if isinstance(given, int | float) and not isinstance(given, bool):
         return {"distribution": "constant", "value": given}
     return given
@@ -271,20 +284,25 @@ def _name_the_unit(distribution: Distribution, dump: SerializerFunctionWrapHandl
     return {names.get(name, name): value for name, value in dump(distribution).items()}
 
 
-def _is_positive(distribution: Distribution) -> Distribution:
+def is_positive(distribution: Distribution) -> Distribution:
+    """Return a distribution of positive values.
+
+    Raises:
+        ValueError: if it is not one.
+    """
     if not math.isfinite(distribution.mean_value) or distribution.ppf(np.array([1e-9]))[0] <= 0.0:
         raise ValueError("must be positive")
     return distribution
 
 
 NonNegativeDistribution = Annotated[
-    Constant | Uniform | Normal | LogNormal | Exponential | Gamma | Weibull | Pareto | Empirical,
+    Constant | Uniform | Normal | LogNormal | Exponential | Gamma | Weibull | Pareto | Empirical | Quantiles,
     Field(discriminator="distribution"),
-    BeforeValidator(_number_is_constant),
+    BeforeValidator(number_is_constant),
 ]
 """A quantity in the unit that the name of its field gives."""
 
-Rate = Annotated[NonNegativeDistribution, AfterValidator(_is_positive)]
+Rate = Annotated[NonNegativeDistribution, AfterValidator(is_positive)]
 """A speed or bandwidth: zero would take forever, so it must be positive."""
 
 Seconds = Annotated[NonNegativeDistribution, BeforeValidator(_times_name_their_unit), WrapSerializer(_name_the_unit)]

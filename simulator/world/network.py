@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from simulator.randomness import ClientDraws, Stream
-from simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution, Rate
+from simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution
+from simulator.world.traces import Bandwidth, SpeedDraws, SpeedTrace, per_client
 
 Direction = Literal["up", "down"]
 
@@ -27,8 +28,8 @@ class NetworkSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    uplink_mbps: Rate = Field(description="bandwidth from each client to the server")
-    downlink_mbps: Rate = Field(description="bandwidth from the server to each client")
+    uplink_mbps: Bandwidth = Field(description="bandwidth from each client to the server")
+    downlink_mbps: Bandwidth = Field(description="bandwidth from the server to each client")
     latency_ms: NonNegativeDistribution = Field(description="one-way delay of each client's link")
     jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each transfer's time")
     shared_link: SharedLinkSpec = Field(SharedLinkSpec(), description="what all clients' transfers share")
@@ -46,13 +47,18 @@ class Links:
     def __init__(self, spec: NetworkSpec, seed: int, num_clients: int) -> None:
         self._jitter_sigma = spec.jitter_sigma
         self._latency_s = (spec.latency_ms.ppf(Stream(seed, "latency").uniforms(num_clients)) / 1e3).tolist()
-        bandwidths: dict[Direction, Distribution] = {"up": spec.uplink_mbps, "down": spec.downlink_mbps}
+        bandwidths: dict[Direction, Distribution | SpeedTrace] = {"up": spec.uplink_mbps, "down": spec.downlink_mbps}
         self._s_per_byte: dict[Direction, list[float]] = {}
         self._jitter: dict[Direction, ClientDraws] = {}
+        self._varying: dict[Direction, SpeedDraws] = {}
         for direction, bandwidth in bandwidths.items():
-            mbps = bandwidth.ppf(Stream(seed, "bandwidth", direction).uniforms(num_clients))
+            mbps = per_client(bandwidth, seed, num_clients, "bandwidth", direction)
             self._s_per_byte[direction] = (_BITS_PER_BYTE / (mbps * _BITS_PER_MEGABIT)).tolist()
             self._jitter[direction] = ClientDraws(seed, "transfer", MeanOneJitter(spec.jitter_sigma), direction)
+            if isinstance(bandwidth, SpeedTrace):
+                deviation = bandwidth.relative_deviation(seed, num_clients)
+                if deviation is not None:
+                    self._varying[direction] = SpeedDraws(deviation, seed, direction)
         shared: dict[Direction, float | None] = {
             "up": spec.shared_link.uplink_mbps,
             "down": spec.shared_link.downlink_mbps,
@@ -62,13 +68,21 @@ class Links:
         }
         """What all clients' transfers of a direction share; a direction that is not in it has no limit."""
 
+    def mbps(self, client: int, direction: Direction) -> float:
+        """Return the mean speed of a client's link in one direction."""
+        return _BITS_PER_BYTE / (self._s_per_byte[direction][client] * _BITS_PER_MEGABIT)
+
     def transfer_s(self, client: int, direction: Direction, payload_bytes: int, window: int) -> float:
         """Return the seconds a payload takes in a client's local round on the given window."""
         jitter = self._jitter[direction].at(client, window) if self._jitter_sigma > 0.0 else 1.0
-        seconds: float = (self._latency_s[client] + payload_bytes * self._s_per_byte[direction][client]) * jitter
+        sending_s = payload_bytes * self._s_per_byte[direction][client]
+        if direction in self._varying:
+            sending_s /= self._varying[direction].share(client, window)
+        seconds: float = (self._latency_s[client] + sending_s) * jitter
         return seconds
 
     def bytes_per_s(self, client: int, direction: Direction, window: int) -> float:
         """Return how fast a client's own link moves bytes, once the first one is there, in a local round."""
         jitter = self._jitter[direction].at(client, window) if self._jitter_sigma > 0.0 else 1.0
-        return 1.0 / (self._s_per_byte[direction][client] * jitter)
+        share = self._varying[direction].share(client, window) if direction in self._varying else 1.0
+        return share / (self._s_per_byte[direction][client] * jitter)

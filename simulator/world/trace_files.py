@@ -43,6 +43,21 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[st
         raise ValueError(f"cannot read '{path}': {reason}{_hint(file, error)}") from error
 
 
+def column_of(file: Path, column: str) -> list[float]:
+    """Return the values of a column of a CSV file.
+
+    Raises:
+        ValueError: one sentence about what is wrong with it.
+    """
+    path = located(file)
+    values = [
+        non_negative(cell, f"'{path}', line {line}, column '{column}'") for line, (cell,) in read_rows(file, [column])
+    ]
+    if not values:
+        raise ValueError(f"column '{column}' of '{path}' has no values")
+    return values
+
+
 def non_negative(cell: str, where: str) -> float:
     """Return the number in a cell.
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from simulator.world.arrivals import AnyArrival, ModalityArrivals
 from simulator.world.availability import Availability, AvailabilitySpec
-from simulator.world.compute import ComputeSpec, Devices
+from simulator.world.compute import AnyCompute, Devices
 from simulator.world.energy import EnergySpec
 from simulator.world.faults import Faults, FaultSpec
 from simulator.world.network import Links, NetworkSpec
@@ -18,7 +18,7 @@ class WorldSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     arrival: dict[str, AnyArrival] = Field(description="per modality, when its data are there")
-    compute: ComputeSpec
+    compute: AnyCompute
     network: NetworkSpec
     faults: FaultSpec = FaultSpec()
     availability: AvailabilitySpec | None = Field(None, description="when clients are there; unset: always")
@@ -33,13 +33,22 @@ class World:
         seed: the run's seed.
         num_clients: clients in the world.
         modalities: the data set's modalities, in order; each has an arrival model in `spec`.
+        joint_flops_per_sample: FLOPs of training on one sample with the joint objective; needed where `spec` gives
+            compute as a time per sample.
     """
 
-    def __init__(self, spec: WorldSpec, seed: int, num_clients: int, modalities: Sequence[str]) -> None:
+    def __init__(
+        self,
+        spec: WorldSpec,
+        seed: int,
+        num_clients: int,
+        modalities: Sequence[str],
+        joint_flops_per_sample: float | None = None,
+    ) -> None:
         self._arrivals = {m: ModalityArrivals(spec.arrival[m], seed, m, num_clients) for m in modalities}
         self.drops_windows = any(arrivals.drops_windows for arrivals in self._arrivals.values())
         """Whether a modality's queue is bounded."""
-        self.devices = Devices(spec.compute, seed, num_clients)
+        self.devices = Devices(spec.compute, seed, num_clients, joint_flops_per_sample)
         self.links = Links(spec.network, seed, num_clients)
         self.faults = Faults(spec.faults, seed)
         self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None

@@ -27,6 +27,7 @@ SAMPLES = {
     "gamma": {"shape": 2.0, "mean": 3.0},
     "weibull": {"shape": 2.0, "scale": 5.0},
     "pareto": {"shape": 3.0, "minimum": 3.0},
+    "quantiles": {"probabilities": [0, 0.1, 0.5, 1], "values": [1.0, 2.0, 5.0, 40.0], "spacing": "log"},
 }
 
 
@@ -108,6 +109,35 @@ def test_every_named_distribution_is_tested_here():
     assert set(DISTRIBUTIONS) == {*SAMPLES, "empirical"}
 
 
+@pytest.mark.parametrize(
+    ("spacing", "values", "probability", "expected"),
+    [
+        ("linear", [0, 2, 4, 14], 0.5, 4.0),
+        ("linear", [0, 2, 4, 14], 0.75, 9.0),
+        ("log", [1, 2, 8, 8], 0.3, 4.0),  # halfway, in octaves
+        ("log", [1, 2, 8, 8], 0.9, 8.0),
+    ],
+)
+def test_published_quantiles_are_met_and_interpolated(spacing, values, probability, expected):
+    given = {"distribution": "quantiles", "probabilities": [0, 0.1, 0.5, 1], "values": values, "spacing": spacing}
+    assert quantile(given, probability) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "values", "spacing", "said"),
+    [
+        ([0, 1], [1], "linear", "2 probabilities and 1 values"),
+        ([0.1, 1], [1, 2], "linear", "rise from 0 to 1"),
+        ([0, 0.5, 0.5, 1], [1, 2, 3, 4], "linear", "rise from 0 to 1"),
+        ([0, 1], [2, 1], "linear", "must not fall"),
+        ([0, 1], [0, 1], "log", "needs values above 0"),
+    ],
+)
+def test_what_is_no_quantile_function_is_refused(probabilities, values, spacing, said):
+    given = {"distribution": "quantiles", "probabilities": probabilities, "values": values, "spacing": spacing}
+    assert said in problem(ANY, given)
+
+
 @pytest.mark.parametrize(("given", "expected"), [(3, 3.0), (2.5, 2.5), (0, 0.0)])
 def test_a_number_is_a_constant(given, expected):
     assert quantile(given, 0.3) == expected
@@ -175,7 +205,7 @@ def test_a_time_must_name_its_unit(given, advice):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_time_that_names_its_unit_survives_being_written_and_read(name):
-    dimensionless = {"sigma", "shape"}
+    dimensionless = {"sigma", "shape", "probabilities", "spacing"}
     given = {key if key in dimensionless else f"{key}_s": value for key, value in SAMPLES[name].items()}
     given["distribution"] = name
     parsed = SECONDS.validate_python(given)
