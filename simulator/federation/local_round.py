@@ -134,6 +134,8 @@ class LocalRound(Sleeper):
     def trains_apart(self) -> bool:
         """Whether a modality misses, for which the others are trained each alone."""
         server = self._server
+        if not server.world.may_train_apart:
+            return False
         return server.world.trains_apart(server.population.modalities[self.client], self.arrivals_s)
 
     def uniform(self, purpose: str) -> float:

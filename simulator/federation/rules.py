@@ -135,7 +135,8 @@ class OnArrival(_StalenessBound):
                 server.drop_stale(returned.update)
             else:
                 held.append(returned.update)
-            held.sort(key=attrgetter("version"))
+            if waits:
+                held.sort(key=attrgetter("version"))
             while held and not server.clock.is_stopped and not (waits and self._must_wait(server, held)):
                 server.merge([held.pop(0)])
 

@@ -144,11 +144,11 @@ class Server:
         self.inbox: Inbox[Returned] = Inbox(clock)
         self._method = method
         self._max_versions = max_versions
-        availability = world.availability
+        self._availability, self._outages = world.availability, world.faults.outages
         self.idle = (
             IdleClients(population.num_clients, seed)
-            if availability is None
-            else IdleAndOn(population.num_clients, seed, availability, clock)
+            if world.availability is None
+            else IdleAndOn(population.num_clients, seed, world.availability, clock)
         )
         """The clients that could be dispatched."""
         self.losses = Losses()
@@ -167,7 +167,7 @@ class Server:
         self._download_bytes: dict[tuple[str, ...], int] = {}
         self.broadcast = method.broadcast(self.memory)
         self.costs = CostModel(network, training.batch_size, self.broadcast)
-        clock.process(self._serve(method) if world.faults.outages else method.serve(self))
+        clock.process(method.serve(self) if self._outages is None else self._serve(method, self._outages))
 
     @property
     def num_clients(self) -> int:
@@ -224,11 +224,11 @@ class Server:
         Only then can it be dispatched again, so nobody starts over before its update was taken in, even where several
         come back at the same instant. A server that is away takes nobody in and sees no deadline until it is back.
         """
-        if deadline is None and not self._in_flight and not len(self.inbox):
-            self.clock.may_rest = self.world.availability is not None  # nobody is left who could ever come
+        if deadline is None and self._availability is not None and not self._in_flight and not len(self.inbox):
+            self.clock.may_rest = True  # nobody is left who could ever come
         returned = yield from self.inbox.get(deadline)
-        if self.world.faults.outages is not None:
-            yield from self._until_back(self.world.faults.outages)
+        if self._outages is not None:
+            yield from self._until_back(self._outages)
         if returned is not None:
             self.idle.put_back(returned.client)
         return returned
@@ -251,7 +251,7 @@ class Server:
 
     def has_left(self, client: int) -> bool:
         """Return whether a client will never be on again."""
-        availability = self.world.availability
+        availability = self._availability
         return availability is not None and availability.next_on(client, self.clock.now) == inf
 
     def oldest_in_flight(self) -> int:
@@ -322,7 +322,7 @@ class Server:
     def _note_idle(self, client: int, until_s: float) -> None:
         """Note the time since a client came back, on and off."""
         since_s = self._idle_since_s[client]
-        availability = self.world.availability
+        availability = self._availability
         if availability is None:
             self.timeline.add(client, "idle", since_s, until_s)
             return
@@ -336,10 +336,9 @@ class Server:
             else:
                 since_s = on_s
 
-    def _serve(self, method: Decisions) -> Generator[Event, Any, None]:
+    def _serve(self, method: Decisions, outages: Outages) -> Generator[Event, Any, None]:
         """Serve as the method says, once the server is there."""
-        assert self.world.faults.outages is not None
-        yield from self._until_back(self.world.faults.outages)
+        yield from self._until_back(outages)
         yield from method.serve(self)
 
     def _until_back(self, outages: Outages) -> Generator[Event, Any, None]:

@@ -56,6 +56,11 @@ class World:
         self._leaves_alone = [m for m in modalities if self._arrivals[m].leaves_others_alone]
 
     @property
+    def may_train_apart(self) -> bool:
+        """Whether a modality can miss for which the others are then trained each alone."""
+        return bool(self._leaves_alone)
+
+    @property
     def is_steady(self) -> bool:
         """Whether a span, once begun, takes the time that it takes alone: nothing holds it up or breaks it off."""
         return self.availability is None and self.faults.are_rare and not self.links.shared_bytes_per_s

@@ -63,7 +63,7 @@ class PaperWorld:
     shared_bytes_per_s: Mapping[str, float] = field(default_factory=dict)
     own_bytes_per_s: Sequence[float] = ()
 
-    drops_windows = False
+    drops_windows = may_train_apart = False
 
     def __post_init__(self) -> None:
         self.devices = self.links = self.faults = self
@@ -73,9 +73,6 @@ class PaperWorld:
     @property
     def is_steady(self) -> bool:
         return not (self.crashes or self.lost_attempts or self.away or self.on is not None or self.shared_bytes_per_s)
-
-    def trains_apart(self, held: Sequence[str], arrived: Mapping[str, float]) -> bool:
-        return False
 
     def next_on(self, client: int, at_s: float) -> float:
         stretches = self.on.get(client, [(0.0, math.inf)])
