@@ -122,7 +122,7 @@ def test_a_run_whose_clients_have_all_left_goes_on_to_its_end(paper, entry):
     assert played.server.losses.rounds.keys() == {"left"}
 
 
-def test_thousands_of_idle_clients_that_go_on_and_off_cost_no_events(paper):
+def test_hundreds_of_idle_clients_that_go_on_and_off_cost_no_events(paper):
     def num_events(num_clients):
         arrives = (1.0,) * num_clients
         on = {client: [(i, i + 0.5) for i in range(50)] for client in range(1, num_clients)}
@@ -132,7 +132,7 @@ def test_thousands_of_idle_clients_that_go_on_and_off_cost_no_events(paper):
         )  # fmt: skip
         return played.clock.num_events
 
-    assert num_events(2_000) < 2 * num_events(20) < 1_000
+    assert num_events(500) < 2 * num_events(20) < 1_000
 
 
 def test_everybody_has_its_turn_in_a_world_that_fails(paper):

@@ -5,6 +5,7 @@ from collections import defaultdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
 from simulator import parse_scenario
 from simulator.world.availability import Availability
@@ -165,3 +166,55 @@ def test_what_fails_is_accounted_for(wild, run, entry, count, **world):
     spent_s = (spans["end_s"] - spans["start_s"]).where(spans["kind"] == "off", 0.0).groupby(spans["client"]).sum()
     for client, expected_s in off_s(scenario, count).items():
         assert spent_s[client] == pytest.approx(expected_s, abs=1e-6)
+
+
+WORST = {
+    "arrival": {"miss_probability": 0.3, "on_miss": "uni_modal"},
+    "availability": {**OFTEN, "policy": "pause"},
+    "faults": {
+        "crash_probability": 0.1,
+        "upload_loss": {"probability": 0.3, "max_attempts": 2, "backoff_s": 0.5},
+        "outages": {"kind": "windows", "windows_s": [[7, 9]]},
+    },
+    "shared_link": {"uplink_mbps": 0.1},
+    "stragglers": {"probability": 0.2, "persistence": 0.5, "slowdown": 4},
+}
+
+
+@pytest.mark.parametrize("entry", [{"name": "mba"}, {"name": "fedbuff", "server": {"size": 2, "timeout_s": 3.0}}])
+def test_training_changes_nothing_of_what_happens(wild, run, entry):
+    scenario = failing(wild, entry, **WORST) | {"until": {"simulated_s": 12}}
+    (timed,), (trained,), (again,) = (
+        run(scenario, timing_only=timing_only, afresh=True) for timing_only in (True, False, False)
+    )
+    assert_frame_equal(timed.timeline, trained.timeline)
+    assert (trained.path / "metrics.csv").read_bytes() == (again.path / "metrics.csv").read_bytes()
+    assert len(trained.metrics) > 0
+
+
+def test_what_misses_leaves_the_others_to_train_alone(wild, run):
+    """A round whose color misses trains gray alone, sends only gray's groups, and no joint training happens in it."""
+    scenario = wild({"name": "fedasync"}, until={"simulated_s": 40})
+    arrival = scenario["world"]["arrival"]
+    arrival["color"] = {**arrival["color"], "miss_probability": 0.5, "on_miss": "uni_modal"}
+    (record,) = run(scenario)
+    spans = record.timeline[(record.timeline["kind"] != "merge") & (record.timeline["end_s"] < 40)]
+    sent = defaultdict(set)
+    for _, mine in spans.groupby("client"):
+        trained = None
+        for row in mine.sort_values("start_s").itertuples():
+            if row.kind.startswith("train"):
+                trained = row.kind, row.modality
+            elif row.kind == "upload":
+                sent[trained].add(row.bytes)
+    assert sent.keys() == {("train", "gray+color"), ("train_unimodal", "gray")}
+    (jointly,), (alone,) = sent["train", "gray+color"], sent["train_unimodal", "gray"]
+    assert alone < jointly
+
+
+def test_a_run_that_nobody_will_serve_any_more_ends_though_its_versions_were_not_reached(wild, run):
+    scenario = wild({"name": "fedasync"}, until={"versions": 1000})
+    scenario["world"]["availability"] = {"kind": "always", "leave_s": {"distribution": "uniform", "low": 3, "high": 6}}
+    (record,) = run(scenario)
+    assert 0 < record.info["totals"]["versions"] < 1000
+    assert 3 < record.info["totals"]["simulated_s"] < 60
