@@ -131,6 +131,11 @@ class LocalRound(Sleeper):
         return self._clock.now - self.start_s
 
     @property
+    def has_received(self) -> bool:
+        """Whether the download came to its end."""
+        return True
+
+    @property
     def trains_apart(self) -> bool:
         """Whether a modality misses, for which the others are trained each alone."""
         server = self._server

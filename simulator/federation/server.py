@@ -153,6 +153,8 @@ class Server:
         """The clients that could be dispatched."""
         self.losses = Losses()
         """What came to nothing."""
+        self.missed_download: set[int] = set()
+        """Clients whose last download was cut off; for methods that keep account of what a client has."""
         self.shared_links = {
             direction: SharedLink(clock, capacity) for direction, capacity in world.links.shared_bytes_per_s.items()
         }
@@ -240,6 +242,8 @@ class Server:
             self.losses.bytes_received += update.num_bytes
         elif local_round.fate is not None:
             self.losses.add_round(local_round.fate, local_round.spent_s)
+            if not local_round.has_received:
+                self.missed_download.add(client)
         del self._in_flight[client]
         self._idle_since_s[client] = self.clock.now
         self.num_returned += 1

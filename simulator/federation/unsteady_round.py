@@ -67,11 +67,12 @@ class _Rehearsed:
 class UnsteadyRound(LocalRound):
     """One local round of one client where anything can go wrong; see `LocalRound`."""
 
-    __slots__ = ("_crash_s", "_off_s", "_pieces", "_rehearses", "_shared", "_transfer")
+    __slots__ = ("_crash_s", "_has_received", "_off_s", "_pieces", "_rehearses", "_shared", "_transfer")
 
     def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
         super().__init__(server, client, window, role)
         self._crash_s = math.inf
+        self._has_received = False
         self._off_s = 0.0
         self._pieces: Lived
         self._rehearses = False
@@ -134,6 +135,11 @@ class UnsteadyRound(LocalRound):
         yield from super().upload(trained, groups=groups, group_bytes=group_bytes)
 
     @property
+    def has_received(self) -> bool:
+        """Whether the download came to its end."""
+        return self._has_received
+
+    @property
     def spent_s(self) -> float:
         """Device-seconds since the dispatch."""
         return self._clock.now - self.start_s - self._off_s
@@ -161,6 +167,7 @@ class UnsteadyRound(LocalRound):
                 day.close()
                 self.update = None
                 return False
+            self._has_received |= span[0] == "download"
         return True
 
     def _spend(self, span: Span) -> Lived:

@@ -83,6 +83,9 @@ class Chain:
         known = self.order[:step] if self._compensates else ()
         earlier = tuple(m for m in known if m != modality and m in held)
         needed = {m: self._changed[m] for m in (modality, *earlier)}  # versions at which they were last merged
+        if client in self._server.missed_download:
+            self._server.missed_download.remove(client)
+            self._received.pop(client)
         received = self._received.setdefault(client, {})
         download = tuple(m for m, version in needed.items() if received.get(m) != version)
         received.update(needed)

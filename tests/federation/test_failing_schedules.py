@@ -216,6 +216,18 @@ def test_a_client_gives_up_after_its_last_attempt(paper):
     assert played.server.losses.rounds == {"gave up": 1}
 
 
+def test_a_client_whose_download_was_cut_off_is_sent_everything_again(paper):
+    """FedMChain sends only groups that changed; in its second phase those of both modalities, here twice."""
+
+    def downloads(**world):
+        played = paper({"name": "fedmchain", "phase_epochs": 1}, 12.0, **ALONE, **world, first_idle_first=False)
+        return [row["bytes"] for row in played.rows if row["kind"] == "download"]
+
+    undisturbed, cut_off = downloads(), downloads(crashes={(0, 1): 0.1})
+    assert undisturbed[1] > undisturbed[0]
+    assert cut_off[:2] == undisturbed[:2]
+
+
 # --- a server that is away -------------------------------------------------------------------------------------------
 
 
