@@ -100,10 +100,10 @@ PINNED: dict[str, dict[str, str]] = {
         "mba": "3cac8fcb4dd889ccd99d106914e5fe47881ee0ec164a33ab131d7674fbb5794a",
     },
     "phones_synthetic-when-ready": {
-        "fedavg": "b2332d1512e1451da641de0ab76cdbd5147261145b585f1e15bad7394c3130b0",
-        "fedasync-all": "15f3369d641696db5bd3011b6a9919bf98f89bc67dc1ab7ccc739be7aa064042",
-        "fedasync-first": "467297f7fcf11f978d8a61f6edb04a5d9170f2b14a90cae43a999a6e0266257c",
-        "mba": "3cac8fcb4dd889ccd99d106914e5fe47881ee0ec164a33ab131d7674fbb5794a",
+        "fedavg": "53c80892e5cd287d47ecfd4dbabd7f974b8a6cb5953bea97bff4f448fd7aa206",
+        "fedasync-all": "53c80892e5cd287d47ecfd4dbabd7f974b8a6cb5953bea97bff4f448fd7aa206",
+        "fedasync-first": "917d049d9638a6bc28e4081ccd990019e27722a1a83389bc3a21c0ba882dea15",
+        "mba": "53c80892e5cd287d47ecfd4dbabd7f974b8a6cb5953bea97bff4f448fd7aa206",
     },
 }
 """Scenario (or its variant, or the first point of a sweep) -> label -> SHA-256 of its first minute's order."""
