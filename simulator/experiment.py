@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
 from models.network import Network, Parameters
@@ -17,6 +19,7 @@ from simulator.data.partition import hold_modalities, partition, partition_files
 from simulator.errors import BadInputError, InterludeError
 from simulator.federation import invariants
 from simulator.federation.clock import Clock
+from simulator.federation.energy import energy_j
 from simulator.federation.server import Population, Server
 from simulator.federation.timeline import Timeline
 from simulator.methods.base import MethodOptions
@@ -157,7 +160,9 @@ def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
         try:
             run.play(watch)
             host_s = time.perf_counter() - started_host_s
-            invariants.check(RunRecord(part.path).timeline, population.num_clients, run.end_s)
+            timeline = RunRecord(part.path).timeline
+            invariants.check(timeline, population.num_clients, run.end_s, run.server.world.availability)
+            accounts = run.accounts(timeline)
         except BaseException as error:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             message = str(error) if isinstance(error, InterludeError) else repr(error)
@@ -166,7 +171,7 @@ def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
             raise
         finally:
             run.server.executor.close()
-    return writer.close("complete", run.totals(host_s))
+    return writer.close("complete", {**run.totals(host_s), **accounts})
 
 
 class Run:
@@ -222,15 +227,42 @@ class Run:
         limit_s = float("inf") if until.simulated_s is None else until.simulated_s
         for moment_s in _moments(self._scenario.evaluate.every_s, limit_s):
             self.clock.advance(moment_s)
-            if self.clock.is_stopped:
+            if self._is_over():
                 break
             self._observe(moment_s, watch)
-        self.end_s = self.clock.now if self.clock.is_stopped else limit_s
+        self.end_s = self.clock.now if self._is_over() else limit_s
         self.server.finish(self.end_s)
         self.timeline.flush()
-        if self.clock.is_stopped:
+        if self._is_over():
             self._observe(self.end_s, watch)
         self._write_observations(0)
+
+    def accounts(self, timeline: pd.DataFrame) -> dict[str, Any]:
+        """Return what the run lost and, where the world says what devices draw, the energy it took.
+
+        Joules by the moments of evaluation are added to the metrics, for all clients together.
+
+        Args:
+            timeline: all rows of the run.
+        """
+        accounts: dict[str, Any] = {"lost": self.server.losses.totals(timeline)}
+        spec = self._scenario.world.energy
+        if spec is not None:
+            moments_s = [*_moments(self._scenario.evaluate.every_s, self.end_s)]
+            watts = spec.watts(self._scenario.seed, self.server.num_clients)
+            joules = energy_j(timeline, watts, moments_s)
+            accounts["energy_j"] = {purpose: float(values[-1]) for purpose, values in joules.items()}
+            made_s = timeline.loc[timeline["kind"] == "merge"].groupby("version")["end_s"].min()
+            versions = np.searchsorted(made_s.to_numpy(), moments_s, side="right")
+            totals = np.sum(list(joules.values()), axis=0).tolist()
+            for moment_s, version, total in zip(moments_s, versions.tolist(), totals, strict=True):
+                self._writer.add_metrics(moment_s, version, [("energy_j", FUSED, total)])
+        return accounts
+
+    def _is_over(self) -> bool:
+        """Return whether the run is over early: by its versions, or as nobody will be there again."""
+        nobody_comes = self.clock.is_at_rest and self._scenario.until.simulated_s is None
+        return self.clock.is_stopped or nobody_comes
 
     def salvage(self, may_compute: bool) -> None:
         """Write down what is known of a run that broke off, and what can still be computed where there is time."""

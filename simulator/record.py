@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from simulator.arrays import Indices
 from simulator.errors import BadInputError, one_line
+from simulator.federation.timeline import what as what  # noqa: PLC0414 (analysis asks for it here)
 
 PARTITION_COLUMNS = ("client", "modalities", "label", "count")
 METRIC_COLUMNS = ("time_s", "version", "metric", "modality", "value")

@@ -30,17 +30,24 @@ class Clock(simpy.Environment):
         self.num_events = 0
         self.is_stopped = False
         """Whether somebody asked for the end."""
+        self.may_rest = False
+        """Whether it is all right that nothing is left to happen: nobody will ever be there again."""
 
     def stop(self) -> None:
         """Process no more events after this one."""
         self.is_stopped = True
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing will ever happen again."""
+        return self.may_rest and not self._queue
 
     def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
         """Wake a sleeper at a moment, in its turn among the events of that moment."""
         heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc]
 
     def advance(self, until_s: float) -> None:
-        """Process every event up to and including `until_s`, or until stopped.
+        """Process every event up to and including `until_s`, or until stopped or at rest.
 
         Raises:
             InterludeError: if nothing is left to happen, which means that a process waits for ever.
@@ -50,6 +57,8 @@ class Clock(simpy.Environment):
         try:
             while not self.is_stopped:
                 if not queue:
+                    if self.may_rest:
+                        return
                     raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
                 at_s, _, _, due = queue[0]
                 if at_s > until_s:
