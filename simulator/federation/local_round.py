@@ -8,7 +8,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.network import Network, Parameters
+from models.network import Network
 from simulator.federation.clock import Sleeper
 from simulator.federation.timeline import END_S, Row
 from simulator.randomness import Stream
@@ -37,7 +37,6 @@ class Update(NamedTuple):
     """The parameter groups sent: those that were trained."""
     num_samples: int
     trained: Deferred
-    received: Parameters
 
 
 class LocalRound(Sleeper):
@@ -231,7 +230,7 @@ class LocalRound(Sleeper):
             yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
             return
         yield "upload", duration_s, None, num_bytes, 0
-        self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
+        self.update = Update(self.client, self.version, groups, self.num_samples, trained)
 
     def cut(self, end_s: float) -> None:
         """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""

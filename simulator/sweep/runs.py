@@ -20,7 +20,7 @@ import torch
 
 from simulator.errors import BadInputError
 from simulator.experiment import Moment, Part
-from simulator.record import RunRecord, RunWriter, claim
+from simulator.record import RunRecord, RunWriter, claim, is_only_begun
 from simulator.sweep.grid import Sweep
 
 _LOCK = ".lock"
@@ -48,7 +48,7 @@ class Task:
             BadInputError: if something else is there.
         """
         path = self.part.path
-        if not path.exists() or _only_begun(path):
+        if not path.exists() or is_only_begun(path):
             return False
         if (path / "run.json").exists():
             record = RunRecord(path)
@@ -64,7 +64,7 @@ class Task:
         info = path / "run.json"
         if info.exists():
             self._end("interrupted", None)
-        elif not _only_begun(path):
+        elif not is_only_begun(path):
             raise BadInputError(f"{path}: holds files that are not a run's, so it is not overwritten")
         for entry in path.iterdir():
             if entry != info:
@@ -73,7 +73,7 @@ class Task:
 
     def record_failure(self, error: str, traceback: str | None) -> None:
         """Write down why the run failed, beside what is there of it."""
-        if _only_begun(self.part.path) or not (self.part.path / "run.json").exists():
+        if is_only_begun(self.part.path) or not (self.part.path / "run.json").exists():
             self.make_room()
             RunWriter(self.part.path, self.identity).close("failed", {}, error)
         else:
@@ -92,12 +92,6 @@ class Task:
         temporary = path / ".run.json"
         temporary.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
         temporary.rename(path / "run.json")
-
-
-def _only_begun(path: Path) -> bool:
-    """Whether a directory holds no more than what a run writes before it can say what it is."""
-    entries = {entry.name for entry in path.iterdir()} if path.is_dir() else {"a file"}
-    return entries <= {"timeline", ".run.json"} and not any((path / "timeline").glob("*"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""Runs that are stopped at an event of their clock, and gone on with."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator import RunRecord, parse_scenario, run_scenario
+from simulator.survival import Interrupted, Interruption, Survival
+
+
+class AtEvents(Interruption):
+    """Asks for the end after some event of the clock."""
+
+    def __init__(self, event: float) -> None:
+        super().__init__()
+        self.event = event
+
+    @contextmanager
+    def pausing(self, pause):
+        clock = pause.__self__
+        advance = clock.advance
+
+        def advance_to_the_event(until_s: float, last_event: float = math.inf) -> bool:
+            arrived = advance(until_s, min(last_event, self.event))
+            if clock.num_events == self.event and not self.is_asked and not clock.is_stopped:
+                self.ask()
+                return False
+            return arrived
+
+        clock.advance = advance_to_the_event
+        with super().pausing(pause):
+            yield
+
+
+def play(given: Mapping[str, Any], runs: Path, *events: float, timing_only: bool = False, **flags: Any) -> RunRecord:
+    """Run a scenario of one method, stopped and resumed after each of some events."""
+    scenario = parse_scenario(given)
+    for event in events:
+        survival = Survival(resume=True, interruption=AtEvents(event), checkpoint_every_s=1e6)
+        with pytest.raises(Interrupted):
+            run_scenario(scenario, runs=runs, device="cpu", workers=1, timing_only=timing_only, survival=survival)
+    survival = Survival(resume=True, checkpoint_every_s=1e6)
+    (record,) = run_scenario(
+        scenario, runs=runs, device="cpu", workers=1, timing_only=timing_only, survival=survival, **flags
+    )
+    return record
+
+
+def content(record: RunRecord) -> dict[str, bytes]:
+    """Return the files of a run but run.json, which says how long it took."""
+    paths = sorted(path for path in record.path.rglob("*") if path.is_file() and path.name != "run.json")
+    return {path.relative_to(record.path).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def stopped_and_resumed() -> Callable[..., RunRecord]:
+    """Return `play`."""
+    return play
+
+
+@pytest.fixture
+def files_of() -> Callable[[RunRecord], dict[str, bytes]]:
+    """Return `content`."""
+    return content
