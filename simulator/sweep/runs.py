@@ -1,8 +1,9 @@
 """The runs of a sweep: which are finished, which are to be carried out, and what became of them.
 
 A run is the one that is asked for if its resolved scenario, its code, its packages and its device are the same
-(`Part.identity`). Finished ones are left alone, so a sweep that was killed goes on where it was; a run that was
-killed, or failed, is carried out afresh. Who carries runs out, local processes or a cluster, is an `Executor`.
+(`Part.identity`). Finished ones are left alone, so a sweep that was killed goes on where it was. A run that was killed,
+or failed, is gone on with where it was saved, or else carried out afresh. Who carries runs out, local processes or a
+cluster, is an `Executor`.
 """
 
 import json
@@ -10,7 +11,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import IO, Any, Literal, Protocol
 
 import torch
 
+from simulator.checkpoint import Checkpoints
 from simulator.errors import BadInputError
 from simulator.experiment import Moment, Part
-from simulator.record import RunRecord, RunWriter, claim, is_only_begun
+from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, is_only_begun
 from simulator.sweep.grid import Sweep
 
 _LOCK = ".lock"
@@ -55,6 +57,15 @@ class Task:
             if overwrite or (not record.is_complete and record.info.get("digest") == self.identity["digest"]):
                 return False
         return claim(path, self.identity) is not None
+
+    def is_saved(self) -> bool:
+        """Whether the very run is there, unfinished, and can be gone on with."""
+        path = self.part.path
+        if not (path / "run.json").exists() or not Checkpoints(path / CHECKPOINTS).files():
+            return False
+        with suppress(BadInputError):
+            return claim(path, self.identity, resume=True) is not None
+        return False
 
     def make_room(self) -> None:
         """Remove an earlier run, its run.json last, so that no moment leaves behind what cannot be told."""
@@ -233,6 +244,8 @@ def run_sweep(
     with _only_one(sweep.directory(Path(runs))) as lock:
         finished = {task.name: task.is_finished(overwrite) for task in tasks}
         to_do = [task for task in tasks if not finished[task.name]]
+        for task in to_do if overwrite else ():
+            Checkpoints(task.part.path / CHECKPOINTS).clear()
         if watch is not None:
             watch.begin(len(tasks), len(tasks) - len(to_do))
         ended: dict[str, Ended] = {}
