@@ -43,7 +43,10 @@ class Interruption:
 
     @contextmanager
     def by_signals(self) -> Iterator["Interruption"]:
-        """Let Ctrl-C and SIGTERM mean it; only in a process's main thread."""
+        """Let Ctrl-C and SIGTERM mean it; in a process's main thread only, as no other is told of signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self

@@ -12,6 +12,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ from simulator.training.evaluation import Evaluation, PendingEvaluation, evaluat
 from simulator.training.objective import Objective
 from simulator.training.promise import Promise, TrainingExecutor
 from simulator.training.shared import Arena, SharedSamples, open_block
-from simulator.training.stacked import StackedTrainer
+from simulator.training.stacked import Chain, StackedTrainer
 from simulator.training.strategy import Strategy
 from simulator.training.task import Deferred, Task, Trained, TrainingSpec, diverged, resolve
 from simulator.training.worker import Arrays, Done, SentChain, SentTask, Setup, as_tensors
@@ -84,6 +85,8 @@ class BatchedExecutor(TrainingExecutor):
         self._waiting: dict[int, Callable[[], Promise | None]] = {}
         """Those that are in no job yet, and those of them that somebody held when the last wave was made."""
         self._num_steps = 0
+        self._most_rows = _MOST_ROWS
+        """Clients that were not too many for the memory at once."""
         self._copies = WeakTensorKeyDictionary()
         self._descriptors: tuple[int, ...] = ()
         self._unchecked: list[tuple[str, Tensor]] = []
@@ -139,6 +142,23 @@ class BatchedExecutor(TrainingExecutor):
             if not self._shift.has_help:
                 self._shift.finish(job)
 
+    def train(self, chains: Sequence[Chain]) -> list[list[Trained]]:
+        """Carry out chains of tasks; where memory runs out, half of them at a time from then on.
+
+        Raises:
+            TrainingError: if there is not enough for one client.
+        """
+        if len(chains) <= self._most_rows:
+            with suppress(torch.cuda.OutOfMemoryError):
+                return self.trainer.train(chains)
+            if len(chains) == 1:
+                raise TrainingError(f"memory ran out in the training of {chains[0][0].label}, alone in its group")
+            if self._most_rows == _MOST_ROWS:
+                self.notes.append(f"memory ran out for {len(chains)} clients at a time, so groups were split")
+            self._most_rows = len(chains) // 2
+        middle = -(-len(chains) // 2)
+        return [*self.train(chains[:middle]), *self.train(chains[middle:])]
+
     def finish(self, job: "_TrainingJob | _EvaluationJob") -> None:
         """See to it that a job is done."""
         self._shift.finish(job)
@@ -157,12 +177,13 @@ class BatchedExecutor(TrainingExecutor):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs to know; which tasks share a wave must not depend on it."""
-        return {**super().state(), "waiting": list(self._waiting), "steps": self._num_steps}
+        return {**super().state(), "waiting": list(self._waiting), "steps": self._num_steps, "rows": self._most_rows}
 
     def restore(self, state: Mapping[str, Any], replayed: Mapping[int, Promise]) -> None:
         """Go on from a checkpoint."""
         super().restore(state, replayed)
         self._num_steps = state["steps"]
+        self._most_rows = state["rows"]
         alive = self.promises
         # Those that nobody holds any more still count until the next wave is made.
         self._waiting = {n: weakref.ref(alive[n]) if n in alive else _nobody for n in state["waiting"]}
@@ -295,7 +316,7 @@ class _TrainingJob:
         return any(promise() is not None for chain in self._promises for promise in chain)
 
     def carry_out(self) -> None:
-        self._settle(self._executor.trainer.train(self._chains))
+        self._settle(self._executor.train(self._chains))
 
     def message(self) -> tuple[str, object] | None:
         executor, layout = self._executor, self._executor.network.layout
