@@ -19,7 +19,7 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
     Columns: method, seed, simulated_s, versions, final_accuracy and best_accuracy (fused), accuracy_<modality> (final,
     that modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up,
     bytes_down, train_s, transfer_s, wait_s, idle_s (device-seconds summed over clients), mean_staleness. Accuracies
-    are missing for timing-only runs.
+    are missing for timing-only runs; rejected_updates is there where a scenario rejects any.
     """
     return pd.DataFrame([_summarise_run(record) for record in records])
 
@@ -64,6 +64,8 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
         "idle_s": spent_s.get("idle", 0.0),
         "mean_staleness": timeline["staleness"].mean(),
     }
+    if record.scenario["training"].get("on_divergence") == "reject":
+        row["rejected_updates"] = record.info["totals"]["rejected_updates"]
     return row
 
 

@@ -49,11 +49,11 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def files(self) -> list[Path]:
         """Return the files, the newest first."""
-        found = [path for path in self._directory.glob("*.safetensors") if _NAME.fullmatch(path.name)]
+        found = [path for path in self.directory.glob("*.safetensors") if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: path.name, reverse=True)
 
     def save(self, num_events: int, state: Any) -> int:
@@ -67,9 +67,9 @@ class Checkpoints:
         text = json.dumps({"events": num_events, "state": data}).encode()
         content = save({**blobs, _STATE: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
         digest = hashlib.sha256(content).hexdigest()[:32]
-        path = self._directory / f"{num_events:012d}-{digest}.safetensors"
-        self._directory.mkdir(exist_ok=True)
-        temporary = self._directory / ".new"
+        path = self.directory / f"{num_events:012d}-{digest}.safetensors"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        temporary = self.directory / ".new"
         try:
             with temporary.open("wb") as handle:
                 handle.write(content)
@@ -79,7 +79,7 @@ class Checkpoints:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_directory(self._directory)
+        _sync_directory(self.directory)
         for old in self.files()[_NUM_KEPT:]:
             old.unlink()
         return len(content)
@@ -100,10 +100,10 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all of them."""
-        for path in [*self.files(), self._directory / ".new"]:
+        for path in [*self.files(), self.directory / ".new"]:
             path.unlink(missing_ok=True)
-        if self._directory.is_dir() and not any(self._directory.iterdir()):
-            self._directory.rmdir()
+        if self.directory.is_dir() and not any(self.directory.iterdir()):
+            self.directory.rmdir()
 
 
 def read(path: Path, device: torch.device) -> Checkpoint:

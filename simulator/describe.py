@@ -101,6 +101,7 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
         "bytes_down": ("down", size),
         "busy_s": ("busy device-s", "{:,.0f}".format),
         "unused_s": ("idle device-s", "{:,.0f}".format),
+        "rejected_updates": ("rejected", "{:,.0f}".format),
     }
     table = summary.assign(
         busy_s=summary["train_s"] + summary["transfer_s"], unused_s=summary["wait_s"] + summary["idle_s"]

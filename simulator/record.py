@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from simulator.errors import BadInputError, RecordError, one_line
@@ -162,7 +162,7 @@ class RunWriter:
         """Append (metric, modality, value) rows of one moment to metrics.csv, all of them or none."""
         lines = "".join(f"{time_s!r},{version},{metric},{modality},{value!r}\n" for metric, modality, value in rows)
         left = lines.encode()
-        with _writing(self._metrics), self._metrics.open("ab", buffering=0) as handle:
+        with writing(self._metrics), self._metrics.open("ab", buffering=0) as handle:
             size = handle.tell()
             try:
                 while left:
@@ -173,28 +173,28 @@ class RunWriter:
 
     def sync_metrics(self) -> int:
         """See to it that metrics.csv is on the disk; returns its bytes."""
-        with _writing(self._metrics), self._metrics.open("rb") as handle:
+        with writing(self._metrics), self._metrics.open("rb") as handle:
             os.fsync(handle.fileno())
             return handle.seek(0, os.SEEK_END)
 
     def cut_metrics(self, num_bytes: int) -> None:
         """Forget what metrics.csv says beyond so many bytes."""
-        with _writing(self._metrics):
+        with writing(self._metrics):
             os.truncate(self._metrics, num_bytes)
 
     def add_timeline(self, table: pa.Table) -> None:
         """Write a part of the timeline."""
         name = f"part-{self._num_parts:05d}.parquet"
         temporary, path = self.path / "timeline" / f".{name}", self.path / "timeline" / name
-        with _writing(path), _aside(temporary, path):
+        with writing(path), _aside(temporary, path):
             pq.write_table(table, temporary, use_dictionary=["kind", "modality"])
         self._num_parts += 1
 
     def add_model(self, model: Mapping[str, Tensor]) -> None:
         """Write the global model."""
         temporary, path = self.path / ".model", self.path / "model.safetensors"
-        with _writing(path), _aside(temporary, path):
-            save_file({name: value.cpu().contiguous().clone() for name, value in model.items()}, temporary)
+        with writing(path), _aside(temporary, path):
+            temporary.write_bytes(save({name: value.cpu().contiguous().clone() for name, value in model.items()}))
 
     def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:
         """Write how the run ended and what it came to; returns the record."""
@@ -210,12 +210,12 @@ class RunWriter:
 
     def _write_info(self) -> None:
         temporary, path = self.path / ".run.json", self.path / "run.json"
-        with _writing(path), _aside(temporary, path):
+        with writing(path), _aside(temporary, path):
             temporary.write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Say of an error of the system that a file cannot be written: raises RecordError."""
     try:
         yield

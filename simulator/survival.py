@@ -15,6 +15,7 @@ from typing import Any
 
 from simulator.checkpoint import Checkpoints
 from simulator.federation.clock import Clock
+from simulator.record import writing
 from simulator.snapshot import CannotHoldError
 
 CHECKPOINT_EVERY_S = 60.0
@@ -144,7 +145,7 @@ class Keeper:
 
         Raises:
             Interrupted: if so.
-            OSError: if a checkpoint cannot be written.
+            RecordError: if a checkpoint cannot be written.
         """
         if self._is_due or (self._interruption.is_asked and self._every_s > 0.0):
             began_s = time.perf_counter()
@@ -155,7 +156,8 @@ class Keeper:
 
     def _save(self, num_events: int, state: Callable[[], Any]) -> None:
         try:
-            self._checkpoints.save(num_events, state())
+            with writing(self._checkpoints.directory):
+                self._checkpoints.save(num_events, state())
         except CannotHoldError as error:
             self.why_not = str(error)
 

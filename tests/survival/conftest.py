@@ -36,16 +36,25 @@ class AtEvents(Interruption):
             yield
 
 
-def play(given: Mapping[str, Any], runs: Path, *events: float, timing_only: bool = False, **flags: Any) -> RunRecord:
-    """Run a scenario of one method, stopped and resumed after each of some events."""
+def stop_at(given: Mapping[str, Any], runs: Path, *events: float, timing_only: bool = False) -> Path:
+    """Stop a run of one method after each of some events; returns the newest checkpoint."""
     scenario = parse_scenario(given)
     for event in events:
         survival = Survival(resume=True, interruption=AtEvents(event), checkpoint_every_s=1e6)
         with pytest.raises(Interrupted):
             run_scenario(scenario, runs=runs, device="cpu", workers=1, timing_only=timing_only, survival=survival)
-    survival = Survival(resume=True, checkpoint_every_s=1e6)
+    return max(runs.rglob("*.safetensors"), key=lambda path: path.name)
+
+
+def play(
+    given: Mapping[str, Any], runs: Path, *events: float, timing_only: bool = False, workers: int = 1
+) -> RunRecord:
+    """Run a scenario of one method, stopped and resumed after each of some events."""
+    if events:
+        stop_at(given, runs, *events, timing_only=timing_only)
+    survival = Survival(resume=True, checkpoint_every_s=0.0)
     (record,) = run_scenario(
-        scenario, runs=runs, device="cpu", workers=1, timing_only=timing_only, survival=survival, **flags
+        parse_scenario(given), runs=runs, device="cpu", workers=workers, timing_only=timing_only, survival=survival
     )
     return record
 
@@ -63,6 +72,43 @@ def stopped_and_resumed() -> Callable[..., RunRecord]:
 
 
 @pytest.fixture
+def stop() -> Callable[..., Path]:
+    """Return `stop_at`."""
+    return stop_at
+
+
+@pytest.fixture
 def files_of() -> Callable[[RunRecord], dict[str, bytes]]:
     """Return `content`."""
     return content
+
+
+_ARRIVAL = {"per_client": {"distribution": "lognormal", "median_s": 1.5, "sigma": 0.8}, "jitter_sigma": 0.3}
+
+_WILD: dict[str, Any] = {
+    "name": "wild",
+    "seed": 3,
+    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
+    "model": {"encoder": "mlp", "width": 4},
+    "clients": {"count": 4},
+    "world": {
+        "arrival": {"gray": _ARRIVAL, "color": _ARRIVAL},
+        "compute": {"throughput_gflops": 0.0005, "overhead_s": 0.05, "jitter_sigma": 0.2},
+        "network": {"uplink_mbps": 0.1, "downlink_mbps": 0.2, "latency_ms": 50, "jitter_sigma": 0.2},
+        "faults": {"dropout_probability": 0.1},
+    },
+    "training": {"batch_size": 16, "window_samples": 48, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
+    "methods": [],
+    "until": {"simulated_s": 15},
+    "evaluate": {"every_s": 1, "samples": 50},
+}
+
+
+@pytest.fixture(scope="session")
+def wild() -> Callable[..., dict[str, Any]]:
+    """Return a function from methods and changed sections to a scenario's mapping, with jitter in everything."""
+
+    def build(*methods: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
+        return {**_WILD, "methods": [dict(method) for method in methods], **sections}
+
+    return build
