@@ -174,12 +174,15 @@ def _run(part: Part, watch: Watcher | None, crew: Crew, survival: Survival, unfi
             totals = run.totals()
             invariants.check(RunRecord(part.path).timeline, population.num_clients, run.end_s)
         except BaseException as error:
+            totals = {}
             if run is not None:
                 run.salvage(may_compute=isinstance(error, InterludeError))
+                with suppress(RecordError):
+                    totals = run.totals()
             is_failure = isinstance(error, Exception)
             message = str(error) if isinstance(error, InterludeError | Interrupted) else repr(error)
             with suppress(RecordError):  # the error that broke the run off is the one to report
-                writer.close("failed" if is_failure else "interrupted", {} if run is None else run.totals(), message)
+                writer.close("failed" if is_failure else "interrupted", totals, message)
             raise
         finally:
             if run is not None:

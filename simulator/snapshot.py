@@ -80,8 +80,9 @@ class _Tensors:
             for number in sorted(numbers, key=lambda number: _extent(self._tensors[number])[0]):
                 tensor = self._tensors[number]
                 first, last = _extent(tensor)
-                if first > stop:  # nothing looks at what lies between
-                    start, name = first - first % _ALIGNMENT_BYTES, f"bytes.{len(blobs)}"
+                aligned = first - first % _ALIGNMENT_BYTES
+                if aligned > stop:  # nothing looks at what lies between
+                    start, name = aligned, f"bytes.{len(blobs)}"
                 stop = max(stop, last)
                 blobs[name] = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(
                     tensor.untyped_storage(), start, (stop - start,), (1,)
@@ -94,7 +95,9 @@ class _Tensors:
                     "strides": list(tensor.stride()),
                     "is_on_cpu": tensor.device.type == "cpu",
                 }
-        return [places[number] for number in range(len(places))], {n: blob.cpu() for n, blob in blobs.items()}
+        return [places[number] for number in range(len(places))], {
+            n: blob.to("cpu", copy=True) for n, blob in blobs.items()
+        }
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:

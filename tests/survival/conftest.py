@@ -65,7 +65,7 @@ def content(record: RunRecord) -> dict[str, bytes]:
     return {path.relative_to(record.path).as_posix(): path.read_bytes() for path in paths}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stopped_and_resumed() -> Callable[..., RunRecord]:
     """Return `play`."""
     return play
@@ -77,7 +77,7 @@ def stop() -> Callable[..., Path]:
     return stop_at
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def files_of() -> Callable[[RunRecord], dict[str, bytes]]:
     """Return `content`."""
     return content
