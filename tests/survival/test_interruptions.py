@@ -39,15 +39,22 @@ def command(tmp_path):
     return start
 
 
+def long_run(wild):
+    return wild({"name": "mba"}, clients={"count": 12}, until={"simulated_s": 60})
+
+
 @pytest.fixture
 def scenario_file(tmp_path, wild):
     """Return a scenario of several seconds."""
     path = tmp_path / "wild.yaml"
-    given = wild(
-        {"name": "mba"}, clients={"count": 12}, until={"simulated_s": 100}, evaluate={"every_s": 2, "samples": 50}
-    )
-    path.write_text(yaml.safe_dump(given))
+    path.write_text(yaml.safe_dump(long_run(wild)))
     return path
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory, wild, stopped_and_resumed, files_of):
+    """Return the files of the scenario's run when it is left alone."""
+    return files_of(stopped_and_resumed(long_run(wild), tmp_path_factory.mktemp("calm")))
 
 
 def wait_for(condition, process, most_s=120.0):
