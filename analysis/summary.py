@@ -24,8 +24,8 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
     that modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up,
     bytes_down, train_s, transfer_s, wait_s (for data, for the server, between attempts to upload), idle_s
     (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of local rounds that came
-    to nothing), mean_staleness, energy_j and energy_to_target_j (where the world says what devices draw). Accuracies
-    are missing for timing-only runs.
+    to nothing), mean_staleness, energy_j and energy_to_target_j (where the world says what devices draw),
+    rejected_updates (where a scenario rejects any). Accuracies are missing for timing-only runs.
     """
     return pd.DataFrame([_summarise_run(record) for record in records])
 
@@ -81,6 +81,8 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
         row["energy_j"] = sum(totals["energy_j"].values())
         if "time_to_target_s" in row:
             row["energy_to_target_j"] = _energy_until_j(record, float(str(row["time_to_target_s"])))
+    if record.scenario["training"].get("on_divergence") == "reject":
+        row["rejected_updates"] = record.info["totals"]["rejected_updates"]
     return row
 
 

@@ -112,6 +112,7 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
         "bytes_lost": ("lost", size),
         "energy_j": ("energy", energy),
         "energy_to_target_j": (f"to {scenario.evaluate.target_accuracy}", energy),
+        "rejected_updates": ("rejected", "{:,.0f}".format),
     }
     table = summary.assign(
         busy_s=summary["train_s"] + summary["transfer_s"], unused_s=summary["wait_s"] + summary["idle_s"]

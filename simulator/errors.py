@@ -12,6 +12,10 @@ class BadInputError(InterludeError):
     """A scenario, file or flag that cannot be used; the command line exits with code 2."""
 
 
+class RecordError(InterludeError):
+    """A record cannot be written any further (a full disk); what is there of it is whole."""
+
+
 class TrainingError(InterludeError):
     """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
 

@@ -4,6 +4,7 @@ The server is a SimPy process. Clients in flight, of which there are many, are s
 that are woken without an event object, a list of callbacks and a process each.
 """
 
+import math
 from heapq import heappop, heappush
 
 import simpy
@@ -32,10 +33,19 @@ class Clock(simpy.Environment):
         """Whether somebody asked for the end."""
         self.may_rest = False
         """Whether it is all right that nothing is left to happen: nobody will ever be there again."""
+        self._is_halted = False
 
     def stop(self) -> None:
         """Process no more events after this one."""
-        self.is_stopped = True
+        self.is_stopped = self._is_halted = True
+
+    def pause(self) -> None:
+        """Return from `advance` after this event; signal handlers and other threads may ask for it."""
+        self._is_halted = True
+
+    def go_on(self) -> None:
+        """Take back a `pause`."""
+        self._is_halted = self.is_stopped
 
     @property
     def is_at_rest(self) -> bool:
@@ -46,23 +56,31 @@ class Clock(simpy.Environment):
         """Wake a sleeper at a moment, in its turn among the events of that moment."""
         heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc]
 
-    def advance(self, until_s: float) -> None:
+    def advance(self, until_s: float, last_event: float = math.inf) -> bool:
         """Process every event up to and including `until_s`, or until stopped or at rest.
+
+        Args:
+            until_s: a moment.
+            last_event: process no more than this event, counted from the beginning.
+
+        Returns:
+            Whether it got so far; not where it was paused or met its last event.
 
         Raises:
             InterludeError: if nothing is left to happen, which means that a process waits for ever.
         """
         queue, step = self._queue, self.step  # what peek() looks at; this loop runs for every event
         num_events = 0
+        most_events = last_event - self.num_events
         try:
-            while not self.is_stopped:
+            while num_events < most_events and not self._is_halted:
                 if not queue:
                     if self.may_rest:
-                        return
+                        return True
                     raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
                 at_s, _, _, due = queue[0]
                 if at_s > until_s:
-                    return
+                    return True
                 if isinstance(due, Sleeper):
                     heappop(queue)
                     self._now = at_s
@@ -72,3 +90,4 @@ class Clock(simpy.Environment):
                 num_events += 1
         finally:
             self.num_events += num_events
+        return self.is_stopped

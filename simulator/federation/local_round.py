@@ -8,7 +8,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.network import Network, Parameters
+from models.network import Network
 from simulator.federation.clock import Sleeper
 from simulator.federation.timeline import END_S, Row
 from simulator.randomness import Stream
@@ -37,7 +37,6 @@ class Update(NamedTuple):
     """The parameter groups sent: those that were trained."""
     num_samples: int
     trained: Deferred
-    received: Parameters
     num_bytes: int
     """The payload that arrived."""
 
@@ -255,7 +254,7 @@ class LocalRound(Sleeper):
             yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
             return
         yield "upload", duration_s, None, num_bytes, 0
-        self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received, num_bytes)
+        self.update = Update(self.client, self.version, groups, self.num_samples, trained, num_bytes)
 
     def _upload_cost(self, groups: tuple[str, ...], group_bytes: int | None) -> tuple[int, float]:
         """Return the bytes of an upload, with the last task's report, and the seconds it takes alone."""

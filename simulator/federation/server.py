@@ -22,6 +22,7 @@ from simulator.training.cost import CostModel
 from simulator.training.executor import Executor
 from simulator.training.merge import Arrived
 from simulator.training.objective import Values
+from simulator.training.promise import is_finite
 from simulator.training.task import TrainingSpec, num_reported_bytes
 from simulator.world.outages import Outages
 from simulator.world.world import World
@@ -141,6 +142,8 @@ class Server:
         self.memory = method.initial_memory(network, population.num_clients)
         self.version = 0
         self.num_returned = 0
+        self.num_rejected = 0
+        """Updates with NaN or infinity that were left out."""
         self.inbox: Inbox[Returned] = Inbox(clock)
         self._method = method
         self._max_versions = max_versions
@@ -278,6 +281,10 @@ class Server:
     def learn(self, updates: Sequence[Update]) -> None:
         """Let the method remember what updates report, without making a new version."""
         memory = self.memory
+        sound = self._sound(updates)
+        if updates and not sound:
+            return
+        updates = sound
 
         def rule() -> Any:
             return self._method.learn(memory, [self._arrived(update) for update in updates])
@@ -285,8 +292,15 @@ class Server:
         self.memory = self.executor.merge(rule, memory, [update.trained for update in updates])
         self.broadcast = self._method.broadcast(self.memory)
 
-    def merge(self, updates: Sequence[Update]) -> None:
-        """Merge updates into the next version of the global model; staleness is counted now."""
+    def merge(self, updates: Sequence[Update]) -> bool:
+        """Merge updates into the next version of the global model; staleness is counted now.
+
+        Returns:
+            Whether there is a new version: not where every update was rejected.
+        """
+        updates = self._sound(updates)
+        if not updates:
+            return False
         model, memory = self.model, self.memory
 
         def rule() -> State:
@@ -302,6 +316,7 @@ class Server:
             self.timeline.add(update.client, "merge", now_s, now_s, self.version, staleness=age)
         if self.version == self._max_versions:
             self.clock.stop()
+        return True
 
     def finish(self, end_s: float) -> None:
         """Close every client's time at the end of the run."""
@@ -314,6 +329,30 @@ class Server:
     def observe(self) -> Mapping[str, Mapping[str, Tensor]]:
         """Return what the method wants recorded of its memory."""
         return self._method.observe(self.memory)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to know of the model; the rest of the federation is made by a replay."""
+        return {"model": self.model, "memory": self.memory, "broadcast": self.broadcast}
+
+    def restore(self, state: Mapping[str, Any], executor: Executor) -> None:
+        """Go on from a checkpoint after a replay."""
+        self.model, self.memory, self.broadcast = state["model"], state["memory"], state["broadcast"]
+        self.executor = executor
+
+    def _sound(self, updates: Sequence[Update]) -> Sequence[Update]:
+        """Return the updates without NaN and infinity, where the scenario rejects those that have some."""
+        if self.training.on_divergence == "stop":
+            return updates
+
+        def by_values() -> list[int]:
+            return [i for i, update in enumerate(updates) if not is_finite(update.trained.result())]
+
+        def none() -> list[int]:
+            return []
+
+        rejected = self.executor.decide(by_values, none, [update.trained for update in updates])
+        self.num_rejected += len(rejected)
+        return [update for i, update in enumerate(updates) if i not in rejected]
 
     def _take_window(self, client: int) -> int:
         window = self._next_window[client]
@@ -364,6 +403,6 @@ class Server:
             num_samples=update.num_samples,
             staleness=self.version - update.version,
             parameters=trained.parameters,
-            start=update.received,
+            start=update.trained.received,
             report=trained.report,
         )

@@ -108,12 +108,12 @@ class Timeline:
         if not self._batches:
             return
         table = pa.concat_tables(self._batches).combine_chunks()
+        self._sink(table)  # first of all: what could not be written stays here
         self._batches = []
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():
                     digest.update(buffer or b"")
-        self._sink(table)
 
     def order_digest(self) -> str:
         """Return the SHA-256 of the order of events: who did what on which version, without times."""

@@ -11,9 +11,13 @@ not.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torch import Tensor
+
+from models.network import Parameters
 from simulator.federation.local_round import LocalRound, Span, Steps
 from simulator.federation.shared_link import SharedLink, Transfer
 from simulator.federation.timeline import END_S, Row, what
@@ -59,7 +63,29 @@ def _next(lived: Lived, answer: Transfer | None) -> Row | Shared | None:
         return None
 
 
+class _Received(Mapping[str, Tensor]):
+    """The model that a client received, for a day that is still being planned while its run may be resumed.
+
+    A day that waits for a shared link keeps the model in its variables; a resumed run gives the local round the tensors
+    of its checkpoint, and this leads to them.
+    """
+
+    def __init__(self, local_round: LocalRound) -> None:
+        self.local_round = local_round
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.local_round.received[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.local_round.received)
+
+    def __len__(self) -> int:
+        return len(self.local_round.received)
+
+
 class _Rehearsed:
+    received: Parameters = MappingProxyType({})
+
     def result(self) -> Trained:
         raise AssertionError("a rehearsal trains nothing")
 
@@ -118,6 +144,11 @@ class UnsteadyRound(LocalRound):
             return
         super().cut(end_s)
 
+    def download(self, groups: tuple[str, ...] | None = None) -> Steps:
+        """Receive the global model of the moment of dispatch; returns it."""
+        yield from super().download(groups)
+        return _Received(self)
+
     def upload(
         self, trained: Deferred, *, groups: tuple[str, ...] | None = None, group_bytes: int | None = None
     ) -> Steps:
@@ -145,7 +176,11 @@ class UnsteadyRound(LocalRound):
         return self._clock.now - self.start_s - self._off_s
 
     def _submit(self, task: Task) -> Deferred:
-        return _Rehearsed() if self._rehearses else super()._submit(task)
+        if self._rehearses:
+            return _Rehearsed()
+        if isinstance(task.start, _Received):
+            task.start = self.received
+        return super()._submit(task)
 
     def _undisturbed_s(self) -> float:
         """Return how long the day takes with nothing in its way: found by going through it without training."""

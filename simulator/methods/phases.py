@@ -72,10 +72,12 @@ class Chain:
         roles = {client: self._role(step, client) for client in clients}
         self._server.dispatch(self._server.take(roles))
 
-    def merge(self, step: int, updates: Sequence[Update]) -> None:
-        """Merge the updates of a phase."""
-        self._server.merge(updates)
+    def merge(self, step: int, updates: Sequence[Update]) -> bool:
+        """Merge the updates of a phase; returns whether there was anything to merge."""
+        if not updates or not self._server.merge(updates):
+            return False
         self._changed[self.modality(step)] = self._server.version
+        return True
 
     def _role(self, step: int, client: int) -> Phase:
         """Return what a client is told; in the first cycle only modalities before its own are earlier ones."""
@@ -103,8 +105,7 @@ def phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
         clients = chain.draw(holders, rule)
         chain.dispatch(step, clients)
         updates = yield from gather(server, clients, rule.clients_per_round, rule.deadline_s)
-        if updates:
-            chain.merge(step, updates)
+        if chain.merge(step, updates):
             step += 1
 
 
@@ -150,8 +151,7 @@ def pipelined_phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
         candidates: Iterable[int] = (returned.client,)
         while not (underway[0].to_send or underway[0].away) and not all(map(server.has_left, free)):
             done = underway.pop(0)
-            if done.updates:
-                chain.merge(done.step, done.updates)
+            if chain.merge(done.step, done.updates):
                 underway.append(started(done.step + 2))
             else:
                 underway.insert(0, started(done.step))
