@@ -332,12 +332,17 @@ class Server:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs to know of the model; the rest of the federation is made by a replay."""
-        return {"model": self.model, "memory": self.memory, "broadcast": self.broadcast}
+        # A day that waits for a shared link will submit more training; others have submitted all of theirs.
+        planning = self._in_flight if self.shared_links else {}
+        received = {client: (one.received, one.broadcast) for client, one in planning.items()}
+        return {"model": self.model, "memory": self.memory, "broadcast": self.broadcast, "received": received}
 
     def restore(self, state: Mapping[str, Any], executor: Executor) -> None:
         """Go on from a checkpoint after a replay."""
         self.model, self.memory, self.broadcast = state["model"], state["memory"], state["broadcast"]
         self.executor = executor
+        for client, (model, broadcast) in state["received"].items():
+            self._in_flight[client].received, self._in_flight[client].broadcast = model, broadcast
 
     def _sound(self, updates: Sequence[Update]) -> Sequence[Update]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""
