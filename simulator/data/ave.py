@@ -27,7 +27,7 @@ from simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
 from simulator.data.dataset import Dataset
 from simulator.data.directory import cache_directory, need_data_directory
 from simulator.data.prepare import Item, Split, open_prepared
-from simulator.data.source import Expected
+from simulator.data.source import Expected, Source
 from simulator.errors import BadInputError, nearest
 
 NAME = "ave"
@@ -152,3 +152,14 @@ def _parsed(line: str, where: str) -> _Event:
     if not (start_s <= end_s <= _CLIP_S) or start_s == _CLIP_S:
         raise BadInputError(f"{where}: an event lies within 0 to {_CLIP_S} s, given {start_s} to {end_s}")
     return _Event(category, video, (start_s, end_s) if start_s < end_s else (0, _CLIP_S))
+
+
+SOURCE = Source(
+    options=AveSpec,
+    load=load,
+    about="4,143 audio-visual events of 28 classes in videos of 10 s, audio + video",
+    origin="github.com/YapengTian/AVE-ECCV18, AVE_Dataset.zip, its content in ave/",
+    licence="see origin (videos of YouTube users, by way of AudioSet)",
+    layouts=LAYOUTS,
+    preparation=preparation,
+)

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from simulator.data.colouring import PALETTE, colour
 from simulator.data.dataset import Dataset, standardised
+from simulator.data.source import Source
 from simulator.data.spec import DataSpec
 from simulator.randomness import Stream
 
@@ -56,3 +57,12 @@ def load(spec: CgDigitsSpec) -> Dataset:
         test=({"gray": gray_pair[1], "color": color_pair[1]}, torch.from_numpy(labels[index_test])),
         num_classes=len(PALETTE),
     )
+
+
+SOURCE = Source(
+    options=CgDigitsSpec,
+    load=load,
+    about="1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
+    origin="comes with scikit-learn (UCI Optical Recognition of Handwritten Digits)",
+    licence="CC BY 4.0",
+)

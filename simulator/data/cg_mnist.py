@@ -21,7 +21,7 @@ from simulator.data.colouring import PALETTE, drawn_colours, paint
 from simulator.data.dataset import Dataset
 from simulator.data.directory import need_data_directory
 from simulator.data.idx import Bytes, read_idx
-from simulator.data.source import Expected, need_file
+from simulator.data.source import Expected, Source, need_file
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError
 from simulator.randomness import Stream
@@ -174,3 +174,13 @@ def _read_coloured(path: Path, *num_images: int) -> tuple[Bytes, Bytes]:
 def _samples(gray: Bytes, color: Bytes, labels: Indices) -> Samples:
     inputs = {"gray": torch.from_numpy(gray[:, None].copy()), "color": torch.from_numpy(color)}
     return inputs, torch.from_numpy(labels)
+
+
+SOURCE = Source(
+    options=CgMnistSpec,
+    load=load,
+    about="MNIST's 60,000 + 10,000 digits, gray + color; colour misleads in the test",
+    origin="mirrors of yann.lecun.com/exdb/mnist, four files, in mnist/",
+    licence="CC BY-SA 3.0",
+    layouts=LAYOUTS,
+)

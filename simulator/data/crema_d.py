@@ -25,7 +25,7 @@ from simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
 from simulator.data.dataset import Dataset
 from simulator.data.directory import cache_directory, need_data_directory
 from simulator.data.prepare import Item, Split, open_prepared
-from simulator.data.source import Expected
+from simulator.data.source import Expected, Source
 from simulator.errors import BadInputError, nearest
 from simulator.randomness import Stream
 
@@ -176,3 +176,14 @@ def _speaker(name: str) -> int:
     if not (len(speaker) == 4 and speaker.isascii() and speaker.isdecimal()):
         raise BadInputError(f"clip '{name}': must begin with the four digits of its speaker, as in 1001_DFA_ANG_XX")
     return int(speaker)
+
+
+SOURCE = Source(
+    options=CremaDSpec,
+    load=load,
+    about="7,442 clips of 91 actors in six emotions, audio + video; key: speaker",
+    origin="github.com/CheyneyComputerScience/CREMA-D, in crema-d/",
+    licence="Open Database License (ODbL 1.0)",
+    layouts=LAYOUTS,
+    preparation=preparation,
+)

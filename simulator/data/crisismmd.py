@@ -18,7 +18,7 @@ from simulator.data.dataset import Dataset
 from simulator.data.directory import cache_directory, digest, need_data_directory
 from simulator.data.images import centre, channels_first, read_rgb, resized, square
 from simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
-from simulator.data.source import Expected, need_file
+from simulator.data.source import Expected, Source, need_file
 from simulator.data.spec import DataSpec
 from simulator.data.text import Vocabulary
 from simulator.errors import BadInputError
@@ -193,3 +193,14 @@ def _parse(line: str, where: str, known: Mapping[str, Tweet]) -> Tweet:
 
 def _shown(text: str) -> str:
     return f"'{text if len(text) <= 200 else text[:200] + '...'}'"
+
+
+SOURCE = Source(
+    options=CrisisMmdSpec,
+    load=load,
+    about="12,708 tweets of seven disasters, text + image: informative or not (CrisisMMD v2.0, task 1)",
+    origin="https://crisisnlp.qcri.org/crisismmd",
+    licence="CC BY-NC-SA 4.0; tweets under Twitter's terms",
+    layouts=(LAYOUT,),
+    preparation=prepare,
+)

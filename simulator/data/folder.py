@@ -21,6 +21,7 @@ from simulator.data.dataset import Dataset
 from simulator.data.directory import located
 from simulator.data.own import Split, dataset_of
 from simulator.data.prepare import mapped
+from simulator.data.source import Source
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, one_line
 
@@ -125,3 +126,12 @@ def _is_list(kind: pa.DataType) -> bool:
 def _need_all(values: pa.Array, what: str) -> None:
     if values.null_count:
         raise BadInputError(f"{what} has {values.null_count} empty cells")
+
+
+SOURCE = Source(
+    options=FolderSpec,
+    load=load,
+    about="your own: data.path names a folder with train and test as .npz, .parquet or train_<name>.npy",
+    origin="yours",
+    licence="yours",
+)

@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt
 
 from simulator.data.dataset import Dataset
 from simulator.data.own import checked, dataset_of
+from simulator.data.source import Source
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, one_line
 
@@ -71,3 +72,12 @@ def find_function(name: str) -> Callable[..., Any]:
     if not callable(found):
         raise BadInputError(f"data.dataset: '{name}' is not a function")
     return found  # type: ignore[no-any-return]
+
+
+SOURCE = Source(
+    options=FunctionSpec,
+    load=load,
+    about="your own: a function that returns a Dataset, or (train, test) as mappings of names to arrays",
+    origin="yours",
+    licence="yours",
+)

@@ -18,7 +18,7 @@ from simulator.data.dataset import Dataset
 from simulator.data.directory import cache_directory, digest, need_data_directory
 from simulator.data.images import channels_first, read_rgb, resized, square
 from simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
-from simulator.data.source import Expected
+from simulator.data.source import Expected, Source
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest
 
@@ -200,3 +200,14 @@ def _parse(line: str, where: str, classes: list[str]) -> tuple[str, int]:
     if not label.strip().isdecimal() or int(label) >= len(classes):
         raise BadInputError(f"{where}: label is '{label.strip()[:50]}'; allowed are 0 to {len(classes) - 1}")
     return "/".join([IMAGES, *parts]), int(label)
+
+
+SOURCE = Source(
+    options=ModelNet40Spec,
+    load=load,
+    about="12,311 objects of 40 classes, front + back view (ModelNet40, MVCNN's shaded renderings)",
+    origin="MVCNN: supermoe.cs.umass.edu/shape_recog/shaded_images.tar.gz",
+    licence="models for academic use only (Princeton ModelNet)",
+    layouts=(LAYOUT,),
+    preparation=prepare,
+)

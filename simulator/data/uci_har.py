@@ -23,7 +23,7 @@ from pydantic import Field
 from simulator.arrays import Indices
 from simulator.data.dataset import Dataset, standardised
 from simulator.data.directory import need_data_directory
-from simulator.data.source import Expected
+from simulator.data.source import Expected, Source
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, one_line
 
@@ -187,3 +187,13 @@ def _find(wanted: str) -> tuple[AnyPath, tuple[Path, ...]]:
         root = opened / release.name if (opened / release.name).is_dir() else opened
         return root if release.inner == "." else root / release.inner, (archive,)
     raise BadInputError(f"{folder}: is missing, and so is {archives[0]}; 'interlude data' says what is needed")
+
+
+SOURCE = Source(
+    options=UciHarSpec,
+    load=load,
+    about="six activities of 30 people by accelerometer + gyroscope of a phone, windows of 2.56 s; key: subject",
+    origin="UCI repository, data sets 341 (HAPT, raw signals) or 240 (UCI-HAR, windows), in ucihar/",
+    licence="free with citation, not for commercial use",
+    layouts=LAYOUTS,
+)

@@ -32,7 +32,10 @@ FAILURES = {
         "availability": {"kind": "markov", "mean_on_s": 6, "mean_off_s": 2, "policy": "pause"},
         "faults": {"outages": {"kind": "windows", "windows_s": [[2, 3]]}},
         "network": {
-            "uplink_mbps": 0.1, "downlink_mbps": 0.2, "latency_ms": 50, "jitter_sigma": 0.2,
+            "uplink_mbps": 0.1,
+            "downlink_mbps": 0.2,
+            "latency_ms": 50,
+            "jitter_sigma": 0.2,
             "shared_link": {"uplink_mbps": 0.15, "downlink_mbps": 0.3},
         },
     },
