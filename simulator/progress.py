@@ -1,17 +1,15 @@
 """Shows a run: a bar with simulated clock, accuracy and time left, or plain lines where there is no terminal."""
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from simulator.bars import Bars
 from simulator.experiment import Moment
 
 _LINE_EVERY = 0.25
 
 
-class ProgressDisplay:
+class ProgressDisplay(Bars):
     """A context manager to pass to `run_scenario` as its watcher.
 
     Args:
@@ -19,34 +17,11 @@ class ProgressDisplay:
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console, width=16)
         self.shown: set[str] = set()
         """Labels of the runs that played; a finished run that was reused did not."""
         self._bars: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
-        self._progress = Progress(
-            TextColumn("{task.description:<16}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=console,
-        )
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing."""
-        if self._console.is_terminal:
-            self._progress.stop()
 
     def __call__(self, moment: Moment) -> None:
         """Show a moment of a run."""

@@ -19,6 +19,7 @@ ALLOWED = {
     "federation": {"federation", "training", "world", "models"} | CORRIDOR,
     "sweep": {
         "sweep",
+        "bars",
         "experiment",
         "scenario",
         "record",

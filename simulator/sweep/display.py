@@ -1,17 +1,15 @@
 """Shows a sweep: one bar over all runs and a line for each under way, or plain lines where there is no terminal."""
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from simulator.bars import Bars
 from simulator.experiment import Moment
 from simulator.sweep.runs import Ended, Event, Lost, Moved, Started
 
 
-class SweepDisplay:
+class SweepDisplay(Bars):
     """A context manager to pass to `run_sweep` as its watcher.
 
     Args:
@@ -19,36 +17,13 @@ class SweepDisplay:
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._num_runs = 0
         self._num_done = 0
         self._num_failed = 0
         self._whole: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
         self._done: dict[str, float] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=console,
-        )
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing."""
-        if self._console.is_terminal:
-            self._progress.stop()
 
     def begin(self, num_runs: int, num_finished: int) -> None:
         """Say how many runs there are, and how many were finished before."""
