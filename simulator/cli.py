@@ -22,7 +22,7 @@ from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_cas
 from simulator.data.directory import cache_directory, set_data_directory
 from simulator.data.prepare import prepare
 from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.experiment import choose_device, crew_of, run_scenario
+from simulator.experiment import check_limits, choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, package_versions, with_other_seeds
@@ -106,7 +106,10 @@ def run(
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     loaded = _load(scenario, overrides, seed)
-    choose_device(device)
+    chosen = choose_device(device)
+    if len(loaded) > 1:  # none is begun where another one is refused
+        for variant in loaded:
+            check_limits(variant, chosen, timing_only=timing_only)
     with crew_of(workers) as crew:
         for variant in loaded:
             with ProgressDisplay(_console) as display:
@@ -183,8 +186,9 @@ def check(
     else:
         checked = tuple(_load(scenario, overrides, seed))
     chosen = choose_device(device)
-    for variant in checked:
-        for title, rows in plan(variant, chosen):
+    needs = [check_limits(variant, chosen) for variant in checked]
+    for variant, needed in zip(checked, needs, strict=True):
+        for title, rows in plan(variant, chosen, needed):
             _console.print(_table(title, rows))
 
 

@@ -16,6 +16,10 @@ class TrainingError(InterludeError):
     """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
 
 
+class TooManyEventsError(InterludeError):
+    """A run came to more events than it may; the run stops and keeps its record."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the valid name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)

@@ -28,6 +28,7 @@ from simulator.data.partition import check_size
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
+from simulator.limits import LimitsSpec
 from simulator.methods import METHODS
 from simulator.methods.base import Method, MethodOptions
 from simulator.sentences import sentence
@@ -90,6 +91,7 @@ class Scenario(_Section):
     until: UntilSpec
     evaluate: EvaluateSpec
     executor: ExecutorSpec = ExecutorSpec()
+    limits: LimitsSpec = LimitsSpec()
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""

@@ -4,12 +4,13 @@ The server is a SimPy process. Clients in flight, of which there are many, are s
 that are woken without an event object, a list of callbacks and a process each.
 """
 
+import math
 from heapq import heappop, heappush
 
 import simpy
 from simpy.events import NORMAL
 
-from simulator.errors import InterludeError
+from simulator.errors import InterludeError, TooManyEventsError
 
 
 class Sleeper:
@@ -23,11 +24,16 @@ class Sleeper:
 
 
 class Clock(simpy.Environment):
-    """A SimPy environment that counts its events; ties are processed first in, first out."""
+    """A SimPy environment that counts its events; ties are processed first in, first out.
 
-    def __init__(self) -> None:
+    Args:
+        max_events: how many it processes at most; None for no limit.
+    """
+
+    def __init__(self, max_events: int | None = None) -> None:
         super().__init__()
         self.num_events = 0
+        self._max_events = max_events
         self.is_stopped = False
         """Whether somebody asked for the end."""
 
@@ -44,9 +50,11 @@ class Clock(simpy.Environment):
 
         Raises:
             InterludeError: if nothing is left to happen, which means that a process waits for ever.
+            TooManyEventsError: if there are more events than allowed.
         """
         queue, step = self._queue, self.step  # what peek() looks at; this loop runs for every event
         num_events = 0
+        allowed = math.inf if self._max_events is None else self._max_events - self.num_events
         try:
             while not self.is_stopped:
                 if not queue:
@@ -54,6 +62,11 @@ class Clock(simpy.Environment):
                 at_s, _, _, due = queue[0]
                 if at_s > until_s:
                     return
+                if num_events >= allowed:
+                    raise TooManyEventsError(
+                        f"{self._max_events:,} events, the most that limits.events allows, are over after "
+                        f"{self.now:g} simulated seconds"
+                    )
                 if isinstance(due, Sleeper):
                     heappop(queue)
                     self._now = at_s

@@ -14,7 +14,7 @@ from simulator.federation.inbox import Inbox
 from simulator.federation.local_round import LocalRound, Steps, Update
 from simulator.federation.selection import IdleClients
 from simulator.federation.timeline import Timeline
-from simulator.training.cost import CostModel
+from simulator.training.cost import shared_costs
 from simulator.training.executor import Executor
 from simulator.training.merge import Arrived
 from simulator.training.objective import Values
@@ -149,7 +149,7 @@ class Server:
         self._in_flight: dict[int, LocalRound] = {}
         self._download_bytes: dict[tuple[str, ...], int] = {}
         self.broadcast = method.broadcast(self.memory)
-        self.costs = CostModel(network, training.batch_size, self.broadcast)
+        self.costs = shared_costs(network, training.batch_size, self.broadcast)
         clock.process(method.serve(self))
 
     @property
