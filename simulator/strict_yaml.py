@@ -8,12 +8,12 @@ import yaml
 
 from simulator.errors import BadInputError, one_line
 
-# What the loader raises besides its own errors: odd scalars under explicit tags, and nesting without end.
 _LARGEST_BYTES = 1_000_000
 _MOST_VALUES = 100_000
 _DEEPEST = 100
 """What a scenario may hold, aliases written out; sweeps of thousands of runs hold a tenth."""
 
+# What the loader raises besides its own errors: odd scalars under explicit tags, and nesting without end.
 _MALFORMED = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -134,6 +134,9 @@ def _check_size(node: yaml.Node, depth: int, counted: dict[int, int]) -> int:
     return num_values
 
 
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
 class _StrictLoader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice."""
 
@@ -141,7 +144,8 @@ class _StrictLoader(yaml.SafeLoader):
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        is_merge = key_node.tag == _MERGE_TAG
+        key = key_node.value if is_merge else loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
         if key in seen:
