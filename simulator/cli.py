@@ -354,7 +354,7 @@ def _say_written(files: Sequence[Path]) -> None:
 
 
 def _say(sentence: str, exit_code: int) -> int:
-    _messages.print(f"interlude: {escape(sentence)}", soft_wrap=True)
+    _messages.print(f"interlude: {escape(one_line(sentence))}", soft_wrap=True)
     return exit_code
 
 

@@ -27,5 +27,5 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split())
+    """Return an error's message on one line, without what cannot be printed."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))

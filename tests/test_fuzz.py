@@ -221,6 +221,8 @@ def broken(document, chance):
         case "drop":
             del parent[last]
         case "rename" if isinstance(last, str):
+            parent[chance.choice([f"{last}x", last[:-1], last.upper(), f"{last}.x", "", "é"])] = parent.pop(last)
+        case "alien" if isinstance(parent, dict):
             key = chance.choice(["x", "", "variants", "sweep", "<<", "name", 3, True, "y" * 5_000])
             parent[key] = chance.choice(VALUES)
         case "file":

@@ -30,7 +30,9 @@ class _Compute(BaseModel):
         Constant(value=0.0),
         description="fixed time each training task costs a client, e.g. loading the model",
     )
-    jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each round's speed")
+    jitter_sigma: NonNegativeFloat = Field(
+        0.0, le=100, description="spread of the mean-one factor on each round's speed"
+    )
 
 
 class ComputeSpec(_Compute):
