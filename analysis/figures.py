@@ -13,6 +13,7 @@ from analysis.curves import accuracy_vs_bytes, accuracy_vs_time, accuracy_vs_ver
 from analysis.efficiency import efficiency, staleness
 from analysis.files import write_files
 from analysis.gantt import gantt
+from analysis.partition import partition
 from analysis.runs import by_scenario
 from analysis.scalability import across_worlds, scalability
 from analysis.sensitivity import sensitivity
@@ -46,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "staleness": Kind("Staleness", staleness),
     "imbalance": Kind("Imbalance between modalities", imbalance),
     "gantt": Kind("What clients do", gantt),
+    "partition": Kind("Who holds what", partition),
 }
 FORMATS = ("png", "svg", "pdf")
 ALL = "all"

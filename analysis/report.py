@@ -13,7 +13,7 @@ import yaml
 from analysis.choices import Choices, baseline_of, labels_of
 from analysis.figures import KINDS, Plot, draw, render
 from analysis.runs import by_scenario, common_name, need_one_scenario
-from analysis.tables import TextTable, difference_table, summary_table
+from analysis.tables import TextTable, difference_table, paper_table, summary_table
 from simulator.record import RunRecord
 
 _LARGEST_SVG_BYTES = 1_000_000  # beyond, a PNG is smaller and quicker to show
@@ -42,6 +42,9 @@ class ScenarioPart:
     name: str
     facts: Sequence[tuple[str, str]]
     summary: TextTable
+    paper: TextTable | None
+    """What came out beside what was published."""
+    paper_source: str
     baseline: str
     differences: TextTable
     images: Sequence[Image]
@@ -112,6 +115,8 @@ def _part(name: str, records: Sequence[RunRecord], images: Sequence[Image], choi
         name=name,
         facts=_facts(records),
         summary=summary_table(records),
+        paper=paper_table(records),
+        paper_source=(records[0].scenario.get("paper") or {}).get("source", ""),
         baseline=baseline,
         differences=difference_table(records, baseline),
         images=images,

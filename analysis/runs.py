@@ -10,7 +10,7 @@ from analysis.choices import DoesNotApplyError
 from simulator.errors import BadInputError
 from simulator.record import RunRecord
 
-_NOT_WORLD = ("name", "seed", "methods")
+_NOT_WORLD = ("name", "seed", "methods", "paper")
 
 
 class Found(NamedTuple):
@@ -87,7 +87,7 @@ def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def world_of(record: RunRecord) -> dict[str, Any]:
-    """Return everything the run's scenario says, by path, but its name, seed and method."""
+    """Return everything the run's scenario says, by path, but its name, seed and method, and what was published."""
     return leaves({key: value for key, value in record.scenario.items() if key not in _NOT_WORLD})
 
 

@@ -57,6 +57,23 @@ def summary_table(records: Sequence[RunRecord]) -> TextTable:
     return TextTable(["method", "seeds", *(heading for heading, _ in looks.values())], rows)
 
 
+def paper_table(records: Sequence[RunRecord]) -> TextTable | None:
+    """Return the published accuracies beside those of the runs, in per cent; None where the scenario names none.
+
+    A method that was published and not run has a row, too.
+    """
+    paper = records[0].scenario.get("paper")
+    if paper is None:
+        return None
+    methods = summarise_methods(summarise_runs(records))
+    ours = {str(row["method"]): row for row in methods.to_dict("records")}
+    labels = dict.fromkeys([*paper["accuracy"], *ours])
+    rows = [_beside_paper(label, paper["accuracy"].get(label), ours.get(label)) for label in labels]
+    return TextTable(
+        ["method", "paper (%)", "here, final (%)", "difference", "here, best (%)", "seeds", "versions"], rows
+    )
+
+
 def difference_table(records: Sequence[RunRecord], baseline: str) -> TextTable:
     """Return a row per method: mean difference from the baseline, 95 % interval and p of a paired t test."""
     runs = summarise_runs(records)
@@ -67,6 +84,25 @@ def difference_table(records: Sequence[RunRecord], baseline: str) -> TextTable:
         row = rows.setdefault(difference.label, [difference.label, str(difference.num_pairs)])
         row.append(_difference(difference, looks[difference.column][1]))
     return TextTable(["method", "pairs", *(looks[column][0] for column in compared)], list(rows.values()))
+
+
+def _beside_paper(label: str, published: float | None, ours: Mapping[Any, Any] | None) -> list[str]:
+    shown = "none" if published is None else f"{100 * published:.1f}"
+    if ours is None or math.isnan(float(str(ours.get("final_accuracy", math.nan)))):
+        return [label, shown, "not run" if ours is None else "none", "", "", "", ""]
+
+    def percent(value: float) -> str:
+        return f"{100 * value:.1f}"
+
+    return [
+        label,
+        shown,
+        _cell(ours, "final_accuracy", percent),
+        "" if published is None else f"{100 * (float(str(ours['final_accuracy'])) - published):+.1f}",
+        _cell(ours, "best_accuracy", percent),
+        str(ours["seeds"]),
+        f"{float(str(ours['versions'])):,.0f}",
+    ]
 
 
 def _cell(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -> str:

@@ -1,6 +1,6 @@
 """Encoders: from one modality's input to a feature vector.
 
-Shapes: B batch, C channels, H x W image, T frames, D features.
+Shapes: B batch, C channels, H x W image, T frames or points in time, D features.
 """
 
 from typing import Literal
@@ -59,6 +59,29 @@ class FourConv(nn.Module):
             nn.Conv2d(64, 64, 3, padding=1),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        features: Tensor = self.layers(x)
+        return features
+
+
+class Conv1d(nn.Module):
+    """Three convolutions over time, each halving it, for the channels of a sensor: [B, C, T] -> [B, D]."""
+
+    def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(given.shape[0], 32, 7, stride=2, padding=3),
+            nn.ReLU(),
+            nn.Conv1d(32, 64, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(64, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
             nn.Flatten(),
             nn.Linear(64, width),
         )
@@ -151,15 +174,17 @@ class Text(nn.Module):
         return torch.relu(self.linear(mean))
 
 
-ENCODERS: dict[str, type[MLP] | type[FourConv] | type[ResNet18] | type[Text]] = {
+ENCODERS: dict[str, type[MLP] | type[FourConv] | type[Conv1d] | type[ResNet18] | type[Text]] = {
     "mlp": MLP,
     "conv4": FourConv,
+    "conv1d": Conv1d,
     "resnet18": ResNet18,
     "text": Text,
 }
 
-_IMAGE_ENCODERS = {"conv4": (3,), "resnet18": (3, 4)}
-"""How many axes samples may have: images, or videos too."""
+_AXES = {"conv4": (3,), "conv1d": (2,), "resnet18": (3, 4)}
+"""How many axes samples may have: images, series, or videos too."""
+_WANTED = {"conv4": "images", "conv1d": "series [channels, time]", "resnet18": "images"}
 _TOKEN_ENCODERS = frozenset({"text"})
 
 
@@ -170,10 +195,10 @@ def misfit(encoder: str, given: InputSpec) -> str | None:
     use = f"use {' or '.join(name for name in sorted(ENCODERS) if _reads(name, given))}"
     if (given.num_tokens is not None) != (encoder in _TOKEN_ENCODERS):
         return f"'{encoder}' cannot read {'numbers' if given.num_tokens is None else 'tokens'}; {use}"
-    return f"'{encoder}' wants images, not samples of shape {given.shape}; {use}"
+    return f"'{encoder}' wants {_WANTED[encoder]}, not samples of shape {given.shape}; {use}"
 
 
 def _reads(encoder: str, given: InputSpec) -> bool:
     if given.num_tokens is not None or encoder in _TOKEN_ENCODERS:
         return given.num_tokens is not None and encoder in _TOKEN_ENCODERS
-    return encoder not in _IMAGE_ENCODERS or len(given.shape) in _IMAGE_ENCODERS[encoder]
+    return encoder not in _AXES or len(given.shape) in _AXES[encoder]

@@ -20,7 +20,7 @@ from models.packed import group_of, layout_of
 Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""
 
-EncoderName = Literal["mlp", "conv4", "resnet18", "text"]
+EncoderName = Literal["mlp", "conv4", "conv1d", "resnet18", "text"]
 
 
 class ModelSpec(BaseModel):

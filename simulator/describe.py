@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from models.encoders import ENCODERS
-from simulator.data import DATASETS
+from simulator.data import DATASETS, OWN
 from simulator.data.directory import data_directory
 from simulator.errors import BadInputError
 from simulator.federation.rules import ServerRule
@@ -216,7 +216,7 @@ def _methods() -> Rows:
 
 
 def _datasets() -> Rows:
-    return Rows([(name, source.about) for name, source in DATASETS.items()], ("name", "data set"))
+    return Rows([(name, source.about) for name, source in (DATASETS | OWN).items()], ("name", "data set"))
 
 
 def data_sets() -> Rows:

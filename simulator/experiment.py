@@ -15,7 +15,7 @@ import torch
 from models.network import Network, Parameters
 from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
-from simulator.data.partition import hold_modalities, partition
+from simulator.data.partition import hold_modalities, partition, partition_files
 from simulator.errors import BadInputError, InterludeError, TooManyEventsError
 from simulator.federation import invariants
 from simulator.federation.clock import Clock
@@ -147,17 +147,18 @@ class Part:
         }
 
     def _files(self) -> dict[str, Path]:
-        dataset = load_dataset(self.scenario.data)
-        return {
-            **{str(given): path for given, path in self.scenario.files().items()},
-            **{str(p): p for p in dataset.files},
-        }
+        """Return every file that decides what the run comes to: as it is named, and where it lies."""
+        scenario = self.scenario
+        read = (*load_dataset(scenario.data).files, *partition_files(scenario.data.partition, scenario.clients.count))
+        return {str(given): path for given, path in (*scenario.files().items(), *((file, file) for file in read))}
 
 
 def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
     dataset = load_dataset(part.scenario.data)
     population = populate(part.scenario, dataset)
     writer = RunWriter(part.path, part.identity)
+    labels = dataset.train[1].numpy()
+    writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
     started_host_s = time.perf_counter()
     with one_thread():
         keep_freed_memory()
@@ -217,6 +218,8 @@ class Run:
             else how_trained(scenario.executor, network, part.device, scenario.training.batch_size)
         )
         writer.add_facts({"executor": {"label": label, "reason": reason}})
+        if dataset.num_dropped:
+            writer.add_facts({"samples_dropped": dataset.num_dropped})
         self.server = Server(
             clock=self.clock,
             world=world_of(scenario, dataset, population.num_clients),
@@ -433,9 +436,11 @@ def world_of(scenario: Scenario, dataset: Dataset, num_clients: int) -> World:
 
 def populate(scenario: Scenario, dataset: Dataset) -> Population:
     """Return who holds what."""
-    labels = dataset.train[1].numpy()
-    shards = partition(scenario.data.partition, labels, scenario.clients.count, scenario.seed)
-    held = hold_modalities(scenario.clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed)
+    shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed)
+    clients = scenario.clients
+    held = hold_modalities(
+        clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed, clients.modalities
+    )
     return Population(shards, held)
 
 

@@ -2,6 +2,7 @@
 
     run.json        resolved scenario, package versions, status, how it was trained, totals
     metrics.csv     tidy: time_s, version, metric, modality, value
+    partition.csv   who holds what: client, modalities (joined by +), label, count of samples; labels held only
     timeline/       part-*.parquet, the columns of `simulator.federation.timeline`
 
 `status` in run.json is ``running``, ``complete``, ``failed`` (with the error's sentence) or ``interrupted``. Files are
@@ -19,12 +20,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulator.arrays import Indices
 from simulator.errors import BadInputError, one_line
 
+PARTITION_COLUMNS = ("client", "modalities", "label", "count")
 METRIC_COLUMNS = ("time_s", "version", "metric", "modality", "value")
 
 _IDENTITY = ("status", "label", "seed", "scenario")  # what every run.json says from the run's first moment
@@ -103,6 +107,14 @@ class RunRecord:
             raise BadInputError(f"{self.path / 'metrics.csv'}: cannot be read: {one_line(error)}") from error
 
     @cached_property
+    def partition(self) -> pd.DataFrame:
+        """Columns client, modalities, label, count; raises BadInputError if they cannot be read."""
+        try:
+            return pd.read_csv(self.path / "partition.csv")
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"{self.path / 'partition.csv'}: cannot be read: {one_line(error)}") from error
+
+    @cached_property
     def timeline(self) -> pd.DataFrame:
         """One row per span or merge; raises BadInputError if they cannot be read."""
         folder = self.path / "timeline"
@@ -143,6 +155,15 @@ class RunWriter:
         """Add to run.json what is worth knowing of the run but does not make it another run."""
         self._info |= facts
         self._write_info()
+
+    def add_partition(self, modalities: Sequence[Sequence[str]], labels: Sequence[Indices]) -> None:
+        """Write what each client holds: its modalities, and the labels of its samples."""
+        rows = [
+            (client, "+".join(modalities[client]), label, count)
+            for client, held in enumerate(labels)
+            for label, count in zip(*np.unique(held, return_counts=True), strict=True)
+        ]
+        pd.DataFrame(rows, columns=list(PARTITION_COLUMNS)).to_csv(self.path / "partition.csv", index=False)
 
     def add_metrics(self, time_s: float, version: int, rows: Iterable[tuple[str, str, float]]) -> None:
         """Append (metric, modality, value) rows of one moment to metrics.csv."""

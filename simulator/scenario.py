@@ -25,8 +25,8 @@ from pydantic import (
 
 from models.encoders import misfit
 from models.network import ModelSpec
-from simulator.data import DATASETS, load_dataset
-from simulator.data.partition import check_size
+from simulator.data import DATASETS, OWN, find_source, load_dataset
+from simulator.data.partition import check_partition
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
@@ -56,6 +56,17 @@ class ClientsSpec(_Section):
     multimodal_fraction: float = Field(
         1.0, ge=0, le=1, description="share of clients that hold every modality; the rest hold one each, evenly"
     )
+    modalities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = Field(
+        None,
+        description="share of clients that hold a modality, each drawn apart, in place of multimodal_fraction; "
+        "1 where it is not named",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ClientsSpec":
+        if self.modalities is not None and self.multimodal_fraction != 1.0:
+            raise ValueError("takes 'multimodal_fraction' or 'modalities', not both")
+        return self
 
 
 class UntilSpec(_Section):
@@ -83,6 +94,15 @@ class EvaluateSpec(_Section):
     )
 
 
+class PaperSpec(_Section):
+    """The ``paper`` section: what was published of the same experiment, for the report to show beside what came out."""
+
+    source: str = Field(description="paper, table and column")
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        description="published fused accuracy by the label of a method"
+    )
+
+
 class Scenario(_Section):
     """A whole scenario."""
 
@@ -98,6 +118,7 @@ class Scenario(_Section):
     evaluate: EvaluateSpec
     executor: ExecutorSpec = ExecutorSpec()
     limits: LimitsSpec = LimitsSpec()
+    paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""
@@ -231,7 +252,8 @@ def preparation_of(name: str, overrides: Sequence[str] = ()) -> Preparation:
     for override in overrides:
         apply_override(override, given)
     spec = _parse_data(given, "--set")
-    prepare = DATASETS[name].preparation
+    known = find_source(name)
+    prepare = None if known is None else known.preparation
     if prepare is None:
         wanted = ", ".join(other for other, source in DATASETS.items() if source.preparation is not None)
         raise BadInputError(f"data set '{name}' needs no preparation; those that do are {wanted or 'none'}")
@@ -296,10 +318,14 @@ def _read_mapping(path: str | Path) -> dict[str, Any]:
 
 def _parse_data(given: Mapping[str, Any], source: str) -> DataSpec:
     name = given.get("dataset")
-    if not isinstance(name, str) or name not in DATASETS:
+    found = find_source(name) if isinstance(name, str) else None
+    if found is None:
         said = "data.dataset is missing" if name is None else f"data.dataset: unknown data set '{name}'"
-        raise BadInputError(f"{source}: {said}; data sets are {', '.join(DATASETS)}{nearest(str(name), DATASETS)}")
-    return _validated(DATASETS[name].options, given, ("data",), source)
+        raise BadInputError(
+            f"{source}: {said}; data sets are {', '.join(DATASETS)}, or your own as {' or '.join(map(repr, OWN))}"
+            + nearest(str(name), [*DATASETS, "folder"])
+        )
+    return _validated(found.options, given, ("data",), source)
 
 
 def _parse_method(given: Any, where: str, source: str) -> MethodOptions:
@@ -326,9 +352,10 @@ def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapp
 def _check_data(scenario: Scenario, source: str) -> None:
     dataset = load_dataset(scenario.data)
     try:
-        check_size(scenario.data.partition, len(dataset.train[1]), scenario.clients.count)
+        check_partition(scenario.data.partition, dataset, scenario.clients.count)
     except BadInputError as error:
         raise BadInputError(f"{source}: {error}") from error
+    _check_fractions(scenario.clients.modalities, dataset.modalities, source)
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model", source)
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder", source)
@@ -341,6 +368,17 @@ def _check_data(scenario: Scenario, source: str) -> None:
             method.check_modalities(dataset.modalities)
         except ValueError as error:
             raise BadInputError(f"{source}: methods.{i}.{error}") from error
+
+
+def _check_fractions(fractions: Mapping[str, float] | None, modalities: Sequence[str], source: str) -> None:
+    for name in fractions or {}:
+        if name not in modalities:
+            raise BadInputError(
+                f"{source}: clients.modalities: unknown modality '{name}'; the data set's modalities are "
+                f"{', '.join(modalities)}{nearest(str(name), modalities)}"
+            )
+    if fractions is not None and all(fractions.get(modality, 1.0) == 0.0 for modality in modalities):
+        raise BadInputError(f"{source}: clients.modalities: no client would hold any modality; raise one share above 0")
 
 
 def _same_names(modalities: Sequence[str], given: Mapping[str, Any], field: str, what: str, source: str) -> None:

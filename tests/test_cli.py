@@ -85,6 +85,7 @@ def test_a_timing_only_run_writes_its_record_and_a_summary_without_accuracies(cl
         "tiny/summary.csv",
         "tiny/fedavg-s0/run.json",
         "tiny/fedavg-s0/metrics.csv",
+        "tiny/fedavg-s0/partition.csv",
         "tiny/fedavg-s0/timeline/part-00000.parquet",
     }
     info = json.loads((tmp_path / "runs/tiny/fedavg-s0/run.json").read_text())
@@ -297,7 +298,7 @@ def test_check_takes_seed_and_set(cli, scenario_file):
         ("methods", METHODS),
         ("datasets", DATASETS),
         ("distributions", DISTRIBUTIONS),
-        ("encoders", ["mlp", "conv4", "resnet18", "text"]),
+        ("encoders", ["mlp", "conv4", "conv1d", "resnet18", "text"]),
     ],
 )
 def test_list_names_everything_a_scenario_can_name(cli, what, names):

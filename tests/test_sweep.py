@@ -350,7 +350,7 @@ def test_what_a_run_killed_in_its_first_moment_leaves_is_in_nobodys_way(scenario
     sweep = load_sweep(scenario_file(), (), Flags(seeds=[0]))
     (outcome,) = run_sweep(sweep, LocalProcesses(1), runs=tmp_path, timing_only=True)
     assert outcome.status == "complete"
-    assert {path.name for path in run.iterdir()} == {"run.json", "metrics.csv", "timeline"}
+    assert {path.name for path in run.iterdir()} == {"run.json", "metrics.csv", "partition.csv", "timeline"}
 
 
 def test_two_sweeps_at_once_do_not_meet(scenario_file, tmp_path, monkeypatch):

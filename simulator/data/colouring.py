@@ -11,6 +11,9 @@ Clipping and rounding are ours too.
 import numpy as np
 
 from simulator.arrays import Floats, Indices
+from simulator.data.idx import Bytes
+
+_CHUNK_IMAGES = 1 << 10  # floating-point copies are eight times as large as the images
 
 PALETTE = (
     np.array(
@@ -32,6 +35,22 @@ PALETTE = (
 """[10, 3] mean colours in [0, 1]."""
 
 
+def drawn_colours(
+    colour_classes: Indices, variance: float, generator: np.random.Generator, palette: Floats = PALETTE
+) -> Floats:
+    """Return each image's colour [N, 3] in [0, 1]: its mean colour and noise, clipped.
+
+    Args:
+        colour_classes: [N] index of each image's mean colour.
+        variance: variance of the normal noise around the mean colour, per channel.
+        generator: draws the noise.
+        palette: [K, 3] mean colours in [0, 1].
+    """
+    noise = generator.normal(0.0, np.sqrt(variance), size=(len(colour_classes), 3))
+    colours: Floats = np.clip(palette[colour_classes] + noise, 0.0, 1.0)
+    return colours
+
+
 def colour(gray: Floats, colour_classes: Indices, variance: float, generator: np.random.Generator) -> Floats:
     """Return coloured images, rounded to 8 bits.
 
@@ -44,6 +63,14 @@ def colour(gray: Floats, colour_classes: Indices, variance: float, generator: np
     Returns:
         [N, 3, H, W] in [0, 1].
     """
-    noise = generator.normal(0.0, np.sqrt(variance), size=(len(gray), 3))
-    colours = np.clip(PALETTE[colour_classes] + noise, 0.0, 1.0)
+    colours = drawn_colours(colour_classes, variance, generator)
     return np.round(255.0 * gray[:, None] * colours[:, :, None, None]) / 255.0
+
+
+def paint(gray: Bytes, colours: Floats) -> Bytes:
+    """Return images [N, 3, H, W] in bytes: gray images [N, H, W] in bytes, in colours [N, 3] in [0, 1]."""
+    painted = np.empty((len(gray), 3, *gray.shape[1:]), dtype=np.uint8)
+    for start in range(0, len(gray), _CHUNK_IMAGES):
+        chunk = slice(start, start + _CHUNK_IMAGES)
+        painted[chunk] = np.rint(gray[chunk, None] * colours[chunk, :, None, None])
+    return painted

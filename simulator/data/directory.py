@@ -51,6 +51,27 @@ def need_data_directory(dataset: str) -> Path:
     return found
 
 
+def located(path: Path, field: str) -> Path:
+    """Return where a path of a scenario leads: relative ones lead below the data directory.
+
+    Args:
+        path: absolute or relative.
+        field: where it stands in the scenario.
+
+    Raises:
+        BadInputError: if it is relative and nobody named a data directory.
+    """
+    if path.is_absolute():
+        return path
+    found = data_directory()
+    if found is None:
+        raise BadInputError(
+            f"{field}: '{path}' is looked for in the data directory; say where with --data-dir DIR or {DATA_VARIABLE}, "
+            "or give an absolute path"
+        )
+    return found / path
+
+
 def cache_directory(dataset: str) -> Path:
     """Return where a data set's prepared files are."""
     named = os.environ.get(CACHE_VARIABLE)

@@ -1,94 +1,189 @@
-"""How clients share a training set: equally at random, or skewed by class."""
+"""How clients share a training set: which kinds there are, what each needs, and who holds which modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from simulator.arrays import Indices
-from simulator.errors import BadInputError
+from simulator.data import shares
+from simulator.data.dataset import Dataset
+from simulator.data.directory import located
+from simulator.data.partition_files import client_files, read_partition
+from simulator.errors import BadInputError, nearest
 from simulator.randomness import Stream
 
 _MAX_TRIES = 100
-_CAPACITY = 1.1  # a client that holds this many times the average gets no more classes
 
 
-class IidPartition(BaseModel):
+class _Partition(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class IidPartition(_Partition):
     """Equal shares of a random permutation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["iid"]
 
 
-class DirichletPartition(BaseModel):
+class DirichletPartition(_Partition):
     """Class by class, shares drawn from a symmetric Dirichlet distribution, as BMSFed's code does it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["dirichlet"]
     alpha: PositiveFloat = Field(le=1e9, description="concentration: small is skewed, large is IID")
     min_samples: PositiveInt = Field(2, description="fewest samples a client may hold; drawn again until it holds")
 
 
-PartitionSpec = Annotated[IidPartition | DirichletPartition, Field(discriminator="kind")]
+class LabelShardsPartition(_Partition):
+    """Sorted by class, cut into equal pieces, a few random ones for each client (McMahan et al., AISTATS 2017)."""
+
+    kind: Literal["label_shards"]
+    per_client: PositiveInt = Field(2, description="pieces of each client, so about the most classes it holds")
 
 
-def partition(spec: IidPartition | DirichletPartition, labels: Indices, num_clients: int, seed: int) -> list[Indices]:
-    """Return each client's sample indices: disjoint, together the whole set, sorted.
+class QuantityPartition(_Partition):
+    """Classes as in the whole set, numbers of samples skewed: shares are drawn, samples are not looked at."""
+
+    kind: Literal["quantity"]
+    alpha: float | None = Field(None, ge=1e-3, le=1e9, description="shares from a Dirichlet of this concentration")
+    sigma: float | None = Field(None, ge=0, le=10, description="shares from a log-normal of this deviation of the log")
+    min_samples: PositiveInt = Field(2, description="samples that every client gets before the rest is shared out")
+
+    @model_validator(mode="after")
+    def _one_distribution(self) -> "QuantityPartition":
+        if (self.alpha is None) == (self.sigma is None):
+            raise ValueError("needs 'alpha' (Dirichlet) or 'sigma' (log-normal), one of the two")
+        return self
+
+
+class NaturalPartition(_Partition):
+    """Samples that belong together stay together: each client holds those of one value of a key, e.g. one subject's."""
+
+    kind: Literal["natural"]
+    key: str = Field(description="what samples belong to, e.g. subject; the data set says what it knows")
+    group: bool = Field(
+        False,
+        description="share all values out among the clients, several each; false: one value each, a random choice of "
+        "values where there are fewer clients",
+    )
+
+
+class FilesPartition(_Partition):
+    """As files say, in the layout of the papers' code: ``client-<count>-alpha-<alpha>/client-<k>.csv`` or ``.txt``."""
+
+    kind: Literal["files"]
+    path: Path = Field(description="the AllocatedSubset folder, absolute or below the data directory")
+    alpha: PositiveFloat = Field(description="which of its folders")
+    partial: bool = Field(
+        False, description="let files name samples that the data set lacks, and let samples belong to nobody"
+    )
+
+
+PartitionSpec = Annotated[
+    IidPartition | DirichletPartition | LabelShardsPartition | QuantityPartition | NaturalPartition | FilesPartition,
+    Field(discriminator="kind"),
+]
+
+
+def partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int) -> list[Indices]:
+    """Return each client's sample indices: disjoint, sorted, at least one.
+
+    Together they are the whole training set, unless a natural partition has more values than there are clients, or a
+    partition by files is partial.
 
     Args:
         spec: how to share.
-        labels: [N] classes of the training set.
+        dataset: whose training set is shared.
         num_clients: clients.
         seed: the run's seed.
 
     Raises:
-        BadInputError: if there are fewer samples than the clients need, or no draw gives every client enough.
+        BadInputError: if the data set cannot be shared so among so many, or no draw gives every client enough.
     """
-    num_samples = len(labels)
-    fewest = check_size(spec, num_samples, num_clients)
-    if isinstance(spec, IidPartition):
-        order = Stream(seed, "partition").generator().permutation(num_samples)
-        return [np.sort(shard) for shard in np.array_split(order, num_clients)]
-    for attempt in range(_MAX_TRIES):
-        generator = Stream(seed, "partition").generator(attempt)
-        shards = _capped_dirichlet(spec.alpha, labels, num_clients, generator)
-        if min(map(len, shards)) >= fewest:
-            return shards
-    raise BadInputError(
-        f"data.partition: no Dirichlet draw in {_MAX_TRIES} gave each of {num_clients} clients {fewest} samples; "
-        f"raise alpha (given {spec.alpha}) or use fewer clients"
-    )
+    check_partition(spec, dataset, num_clients)
+    labels = dataset.train[1].numpy()
+    stream = Stream(seed, "partition")
+    match spec:
+        case IidPartition():
+            return shares.equal(len(labels), num_clients, stream.generator())
+        case DirichletPartition():
+            return _dirichlet(spec, labels, num_clients, stream)
+        case LabelShardsPartition():
+            return shares.label_shards(labels, num_clients, spec.per_client, stream.generator())
+        case QuantityPartition():
+            generator = stream.generator()
+            drawn = (
+                generator.dirichlet(np.full(num_clients, spec.alpha))
+                if spec.alpha is not None
+                else generator.lognormal(0.0, spec.sigma or 0.0, size=num_clients)
+            )
+            return shares.sized(len(labels), drawn, spec.min_samples, generator)
+        case NaturalPartition():
+            return shares.by_value(dataset.keys[spec.key], num_clients, spec.group, stream.generator())
+        case FilesPartition():
+            folder = located(spec.path, "data.partition.path")
+            return read_partition(folder, spec.alpha, num_clients, len(labels), dataset.names, spec.partial)
 
 
-def check_size(spec: IidPartition | DirichletPartition, num_samples: int, num_clients: int) -> int:
-    """Return the fewest samples a client must hold.
+def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
+    """Return the files that a partition is read from; most kinds read none."""
+    if not isinstance(spec, FilesPartition):
+        return []
+    return client_files(located(spec.path, "data.partition.path"), spec.alpha, num_clients)
+
+
+def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int) -> None:
+    """Check that a training set can be shared so among so many clients, as far as can be told without a draw.
 
     Raises:
-        BadInputError: if there are fewer samples than the clients need.
+        BadInputError: naming the field, what was given and what there is.
     """
-    fewest = spec.min_samples if isinstance(spec, DirichletPartition) else 1
+    if isinstance(spec, NaturalPartition):
+        _check_natural(spec, dataset, num_clients)
+        return
+    fewest = _fewest_samples(spec)
+    num_samples = len(dataset.train[1])
     if num_clients * fewest > num_samples:
         raise BadInputError(
             f"clients.count: {num_clients} clients with at least {fewest} samples each need "
             f"{num_clients * fewest} training samples, but the data set has {num_samples}"
         )
-    return fewest
+
+
+def _fewest_samples(spec: PartitionSpec) -> int:
+    """Return the fewest samples that a client of such a partition holds."""
+    match spec:
+        case DirichletPartition() | QuantityPartition():
+            return spec.min_samples
+        case LabelShardsPartition():
+            return spec.per_client
+        case _:
+            return 1
 
 
 def hold_modalities(
-    multimodal_fraction: float, modalities: Sequence[str], num_clients: int, seed: int
+    multimodal_fraction: float,
+    modalities: Sequence[str],
+    num_clients: int,
+    seed: int,
+    fractions: Mapping[str, float] | None = None,
 ) -> list[tuple[str, ...]]:
-    """Return the modalities of each client: all for a random share of clients, one each, evenly, for the rest.
+    """Return the modalities of each client.
+
+    Either all for a random share of clients and one each, evenly, for the rest, or every modality at a random share of
+    clients of its own; who would be left with none holds one of them at random.
 
     Args:
         multimodal_fraction: share of clients that hold every modality, rounded to whole clients.
         modalities: the data set's modalities.
         num_clients: clients.
         seed: the run's seed.
+        fractions: share of clients that hold a modality, rounded to whole clients; 1 where it is not named.
     """
+    if fractions is not None:
+        return _hold_fractions(fractions, modalities, num_clients, seed)
     held = [tuple(modalities)] * num_clients
     order = Stream(seed, "modalities").generator().permutation(num_clients)
     for position, client in enumerate(order[round(multimodal_fraction * num_clients) :]):
@@ -96,17 +191,39 @@ def hold_modalities(
     return held
 
 
-def _capped_dirichlet(alpha: float, labels: Indices, num_clients: int, generator: np.random.Generator) -> list[Indices]:
-    """Share each class by p ~ Dir(alpha), p = 0 for clients that already hold 1.1 times the average."""
-    shares: list[list[Indices]] = [[] for _ in range(num_clients)]
-    held = np.zeros(num_clients)
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        share = generator.dirichlet(np.full(num_clients, alpha))
-        open_share = np.where(held < _CAPACITY * len(labels) / num_clients, share, 0.0)
-        share = open_share if open_share.sum() > 0.0 else share
-        cuts = np.round(np.cumsum(share / share.sum()) * len(members)).astype(int)[:-1]
-        for client, part in enumerate(np.split(members, cuts)):
-            shares[client].append(part)
-            held[client] += len(part)
-    return [np.sort(np.concatenate(parts)) for parts in shares]
+def _hold_fractions(
+    fractions: Mapping[str, float], modalities: Sequence[str], num_clients: int, seed: int
+) -> list[tuple[str, ...]]:
+    holders = {}
+    for modality in modalities:
+        order = Stream(seed, "modalities", modality).generator().permutation(num_clients)
+        holders[modality] = set(order[: round(fractions.get(modality, 1.0) * num_clients)].tolist())
+    spare = [m for m in modalities if fractions.get(m, 1.0) > 0.0]
+    consolation = Stream(seed, "modalities").generator().integers(len(spare), size=num_clients)
+    held = [tuple(m for m in modalities if client in holders[m]) for client in range(num_clients)]
+    return [some or (spare[consolation[client]],) for client, some in enumerate(held)]
+
+
+def _check_natural(spec: NaturalPartition, dataset: Dataset, num_clients: int) -> None:
+    if spec.key not in dataset.keys:
+        known = f"its keys are {', '.join(dataset.keys)}" if dataset.keys else "it has none"
+        raise BadInputError(
+            f"data.partition.key: unknown key '{spec.key}' of the data set; {known}{nearest(spec.key, dataset.keys)}"
+        )
+    num_values = len(np.unique(dataset.keys[spec.key]))
+    if num_clients > num_values:
+        raise BadInputError(
+            f"clients.count: {num_clients} clients, but the training samples have only {num_values} values of "
+            f"'{spec.key}', so that at most {num_values} clients hold one"
+        )
+
+
+def _dirichlet(spec: DirichletPartition, labels: Indices, num_clients: int, stream: Stream) -> list[Indices]:
+    for attempt in range(_MAX_TRIES):
+        shards = shares.capped_dirichlet(spec.alpha, labels, num_clients, stream.generator(attempt))
+        if min(map(len, shards)) >= spec.min_samples:
+            return shards
+    raise BadInputError(
+        f"data.partition: no Dirichlet draw in {_MAX_TRIES} gave each of {num_clients} clients {spec.min_samples} "
+        f"samples; raise alpha (given {spec.alpha}) or use fewer clients"
+    )

@@ -5,10 +5,12 @@ A prepared data set is a directory of NumPy files: ``<split>_<modality>.npy`` [N
 where it was.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +23,7 @@ import torch
 from models.inputs import InputSpec
 from simulator.arrays import Samples
 from simulator.data.dataset import Dataset
-from simulator.errors import BadInputError
+from simulator.errors import BadInputError, InterludeError
 
 Split = Literal["train", "test"]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -41,6 +43,8 @@ class Item:
     """Paths of the files of each modality."""
     key: Mapping[str, int] = field(default_factory=dict)
     """What the sample naturally belongs to, e.g. ``speaker``."""
+    span_s: tuple[int, int] | None = None
+    """The seconds of its files that the sample is; None: all of them."""
 
     def missing(self) -> str | None:
         """Return the first file that is not there; None if all are."""
@@ -50,11 +54,20 @@ class Item:
 class Preparation(Protocol):
     """How the raw files of a data set become arrays. Instances are pickled for worker processes."""
 
-    inputs: Mapping[str, InputSpec]
-    """What one sample of each modality looks like, and how it is stored."""
-    num_classes: int
-    on_missing: Literal["drop", "refuse"]
-    """Whether samples that lack a modality's file are left out, and counted, or refused."""
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """What one sample of each modality looks like, and how it is stored."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        ...
+
+    @property
+    def on_missing(self) -> Literal["drop", "refuse"]:
+        """Whether samples that lack a modality's file are left out, and counted, or refused."""
+        ...
 
     def version(self) -> str:
         """Return a text that changes when the arrays would: options and the hashes of index files."""
@@ -71,11 +84,7 @@ class Preparation(Protocol):
 
 def is_prepared(preparation: Preparation, cache: Path) -> bool:
     """Return whether the arrays are there, complete and of this version."""
-    try:
-        about = json.loads((cache / "prepared.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(about.get("format") == _FORMAT and about.get("version") == preparation.version())
+    return _about(preparation, cache) is not None
 
 
 def prepare(
@@ -98,11 +107,17 @@ def prepare(
     Raises:
         BadInputError: if a file is damaged or, unless they are dropped, missing.
     """
-    whole, items, num_dropped = _present(preparation)
+    items, num_dropped = _present(preparation)
+    listed = _digest(items, preparation.inputs)
+    about = _about(preparation, cache)
+    if about is not None and about.get("items") == listed and _is_whole(preparation, cache):
+        if watch is not None:
+            watch(len(items), len(items))
+        return num_dropped
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "prepared.json").unlink(missing_ok=True)
     rows = _rows(items)
-    done = _begin(preparation, cache, items)
+    done = _begin(preparation, cache, items, f"{preparation.version()} {listed}")
     todo = [index for index in range(len(items)) if not done[index]]
     if watch is not None:
         watch(len(items) - len(todo), len(items))
@@ -118,30 +133,42 @@ def prepare(
     about = {
         "format": _FORMAT,
         "version": preparation.version(),
-        "num_listed": whole,
+        "items": listed,
         "num_dropped": num_dropped,
         "samples": [{"name": i.name, "split": i.split, "label": i.label, "key": dict(i.key)} for i in items],
     }
     temporary = cache / ".prepared.json"
     temporary.write_text(json.dumps(about), encoding="utf-8")
     temporary.rename(cache / "prepared.json")
-    (cache / "done.npy").unlink()
+    (cache / "done.npy").unlink(missing_ok=True)
     return num_dropped
 
 
-def open_prepared(preparation: Preparation, cache: Path, dataset: str) -> Dataset:
+def open_prepared(preparation: Preparation, cache: Path, dataset: str, options: Mapping[str, Any] = {}) -> Dataset:
     """Return a prepared data set; its tensors are mapped from files.
+
+    Args:
+        preparation: how it was prepared.
+        cache: the directory of the arrays.
+        dataset: its name.
+        options: what to prepare it with, for the sentence that says how.
 
     Raises:
         BadInputError: if it is not prepared, or prepared by other options or from other files.
     """
-    if not is_prepared(preparation, cache):
-        raise BadInputError(f"{cache}: holds no '{dataset}' prepared as asked; run: interlude data prepare {dataset}")
-    about = json.loads((cache / "prepared.json").read_text(encoding="utf-8"))
+    about = _about(preparation, cache)
+    if about is None:
+        command = " ".join(["interlude data prepare", dataset, *(f"--set {k}={v}" for k, v in options.items())])
+        raise BadInputError(f"{cache}: holds no '{dataset}' prepared as asked; run: {command}")
+    if about["num_dropped"] and preparation.on_missing == "refuse":
+        raise BadInputError(
+            f"{cache}: was prepared without {about['num_dropped']} samples that lacked a file; set data.on_missing to "
+            "'drop' to use it as it is"
+        )
     splits: dict[Split, Samples] = {}
     for split in ("train", "test"):
         labels = [sample["label"] for sample in about["samples"] if sample["split"] == split]
-        inputs = {modality: _mapped(cache / f"{split}_{modality}.npy") for modality in preparation.inputs}
+        inputs = {modality: mapped(cache / f"{split}_{modality}.npy") for modality in preparation.inputs}
         splits[split] = (inputs, torch.tensor(labels, dtype=torch.long))
     train = [sample for sample in about["samples"] if sample["split"] == "train"]
     keys = dict.fromkeys(key for sample in train for key in sample["key"])
@@ -157,18 +184,53 @@ def open_prepared(preparation: Preparation, cache: Path, dataset: str) -> Datase
     )
 
 
-def _present(preparation: Preparation) -> tuple[int, list[Item], int]:
-    """Return how many samples are listed, those whose files are there, and how many are left out."""
+def _about(preparation: Preparation, cache: Path) -> dict[str, Any] | None:
+    """Return what is said of the arrays; None if they are not complete or of another version."""
+    try:
+        about = json.loads((cache / "prepared.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_it = isinstance(about, dict) and about.get("format") == _FORMAT and about.get("version") == preparation.version()
+    return about if is_it else None
+
+
+def _is_whole(preparation: Preparation, cache: Path) -> bool:
+    """Return whether the arrays can be mapped."""
+    try:
+        for split in ("train", "test"):
+            for modality in preparation.inputs:
+                mapped(cache / f"{split}_{modality}.npy")
+    except BadInputError:
+        return False
+    return True
+
+
+def _digest(items: Sequence[Item], inputs: Mapping[str, InputSpec]) -> str:
+    """Return a hash of everything that says which row is which sample, where it is read, and how it is stored."""
+    said = [(i.name, i.split, i.label, {m: list(f) for m, f in i.files.items()}, dict(i.key), i.span_s) for i in items]
+    return hashlib.sha256(json.dumps([said, repr(dict(inputs))], sort_keys=True).encode()).hexdigest()
+
+
+def _present(preparation: Preparation) -> tuple[list[Item], int]:
+    """Return the samples whose files are there, and how many are left out."""
     items = preparation.items()
-    lacking = [(item, path) for item in items if (path := item.missing()) is not None]
-    if lacking and (preparation.on_missing == "refuse" or len(lacking) == len(items)):
-        item, path = lacking[0]
+    missing = [item.missing() for item in items]
+    present = [item for item, path in zip(items, missing, strict=True) if path is None]
+    num_lacking = len(items) - len(present)
+    empty = next((split for split in ("train", "test") if all(item.split != split for item in present)), None)
+    if num_lacking and (preparation.on_missing == "refuse" or empty is not None):
+        item, path = next((item, path) for item, path in zip(items, missing, strict=True) if path is not None)
         raise BadInputError(
-            f"{path}: is missing, which sample '{item.name}' needs ({len(lacking)} of {len(items)} samples lack a file)"
-            + ("" if len(lacking) == len(items) else "; set data.on_missing to 'drop' to leave such samples out")
+            f"{path}: is missing, which sample '{item.name}' needs ({num_lacking} of {len(items)} samples lack a file)"
+            + (
+                f"; no sample is left for the {empty} set"
+                if empty
+                else "; set data.on_missing to 'drop' to leave such samples out"
+            )
         )
-    without = {item.name for item, _ in lacking}
-    return len(items), [item for item in items if item.name not in without], len(lacking)
+    if empty is not None:
+        raise BadInputError(f"the {empty} set has no sample: the files that list them name none")
+    return present, num_lacking
 
 
 def _rows(items: Sequence[Item]) -> list[int]:
@@ -181,10 +243,11 @@ def _rows(items: Sequence[Item]) -> list[int]:
     return rows
 
 
-def _begin(preparation: Preparation, cache: Path, items: Sequence[Item]) -> "np.memmap[Any, np.dtype[np.bool_]]":
+def _begin(
+    preparation: Preparation, cache: Path, items: Sequence[Item], version: str
+) -> "np.memmap[Any, np.dtype[np.bool_]]":
     """Return which samples are written, mapped from its file; arrays of another version are made anew."""
     mark, said = cache / "done.npy", cache / "version.txt"
-    version = f"{preparation.version()} {len(items)}"
     if not (mark.exists() and said.exists() and said.read_text(encoding="utf-8") == version):
         mark.unlink(missing_ok=True)
         for split in ("train", "test"):
@@ -192,6 +255,7 @@ def _begin(preparation: Preparation, cache: Path, items: Sequence[Item]) -> "np.
             for modality, spec in preparation.inputs.items():
                 dtype = torch.empty(0, dtype=spec.dtype).numpy().dtype
                 path = cache / f"{split}_{modality}.npy"
+                path.unlink(missing_ok=True)  # who maps the old file keeps it
                 np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(num_samples, *spec.shape)).flush()
         said.write_text(version, encoding="utf-8")
         np.lib.format.open_memmap(mark, mode="w+", dtype=np.bool_, shape=(len(items),)).flush()
@@ -212,6 +276,11 @@ def _carried_out(work: Sequence[tuple[Preparation, Path, list[tuple[Item, int]]]
             for future in as_completed(pending):
                 future.result()
                 yield pending[future]
+        except BrokenProcessPool as error:
+            raise InterludeError(
+                "a process that reads files was killed, maybe for memory; run it again with fewer workers, "
+                "what is prepared is kept"
+            ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -237,7 +306,7 @@ def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, 
         array.flush()  # type: ignore[attr-defined]
 
 
-def _mapped(path: Path) -> torch.Tensor:
+def mapped(path: Path) -> torch.Tensor:
     """Return a tensor that is read from its file where it is looked at.
 
     Where the file may be written its storage knows the file, so that worker processes map it, too.
@@ -246,7 +315,7 @@ def _mapped(path: Path) -> torch.Tensor:
         array = np.load(path, mmap_mode="r")
         is_shared = os.access(path, os.W_OK)
         content = torch.from_file(str(path), shared=is_shared, size=path.stat().st_size, dtype=torch.uint8)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise BadInputError(f"{path}: is missing or damaged; prepare the data set again") from error
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
     return content[array.offset :].view(dtype).view(array.shape)

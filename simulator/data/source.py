@@ -56,7 +56,7 @@ class Source:
         if not self.layouts:
             return Found("built in")
         if directory is None:
-            return Found("missing", lacks="no data directory is named")
+            return Found("missing", lacks="a data directory (--data-dir or INTERLUDE_DATA)")
         found = [_find(directory, layout) for layout in self.layouts]
         return min(found, key=lambda one: ("complete", "incomplete", "missing").index(one.state))
 

@@ -1,5 +1,7 @@
 """The ``data`` section of a scenario: what every data set's options share."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulator.data.partition import IidPartition, PartitionSpec
@@ -12,3 +14,8 @@ class DataSpec(BaseModel):
 
     dataset: str
     partition: PartitionSpec = Field(IidPartition(kind="iid"), description="how clients share the training set")
+
+    def to_set(self) -> dict[str, Any]:
+        """Return the options that are not at their defaults, as ``interlude data prepare --set`` takes them."""
+        said = self.model_dump(mode="json", exclude={"dataset", "partition"}, exclude_defaults=True)
+        return dict(sorted(said.items()))

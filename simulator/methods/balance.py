@@ -9,35 +9,72 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from simulator.arrays import Floats
 from simulator.methods.facility_location import GradientMap, pseudo_gradient
 from simulator.training.merge import Arrived
 
 
 @dataclass(frozen=True)
 class Balance:
-    """The server's view of its clients and their two modalities, A and I."""
+    """The server's view of its clients and their modalities."""
 
     modalities: tuple[str, ...]
     prototypes: Mapping[str, Tensor]
     """[K, D] of each modality, over all clients."""
     scores: Tensor
-    """[2, N] last s_A and s_I of each client; 0 where it has never reported one."""
+    """[M, N] last s_m of each client; 0 where it has never reported one."""
     num_samples: Tensor
     """[N] n_k of the clients that have reported, else 0."""
     fused: GradientMap
-    """Of both encoders."""
+    """Of all encoders."""
     single: Mapping[str, GradientMap]
     """Of each modality's encoder alone."""
 
-    def ratios(self) -> Tensor:
-        """Return rho_k = s_A / s_I [N], 1 where a client has not reported both (eq. 17)."""
-        first, second = self.scores
-        return torch.where((first > 0.0) & (second > 0.0), first / second, 1.0)
+    def ratios(self, modality: str | None = None) -> Tensor:
+        """Return how many times better a modality scores than the others on average [N]; of two, A and I, A: eq. 17.
 
-    def ratio(self) -> Tensor:
-        """Return rho = sum_k n_k rho_k / sum_k n_k, 1 before anybody has reported (eq. 18)."""
+        1 at clients that have not reported it and another one.
+
+        Args:
+            modality: whose; None: the first.
+        """
+        own, others = self._against_others(modality or self.modalities[0])
+        return _ratio(own, others)
+
+    def ratio(self, modality: str | None = None) -> Tensor:
+        """Return sum_k n_k r_k / sum_k n_k of `ratios`, 1 before anybody has reported (eq. 18)."""
+        return self._mean(self.ratios(modality))
+
+    def weak(self) -> str:
+        """Return the modality that is behind.
+
+        Of A and I it is I where rho > 1 (eq. 18). Of more it is whoever is left behind by that rule in a series of
+        duels, in the order of modalities, each between the one that was behind so far and the next.
+        """
+        behind = 0
+        for other in range(1, len(self.modalities)):
+            if bool(self._mean(_ratio(self.scores[behind], self.scores[other])) > 1.0):
+                behind = other
+        return self.modalities[behind]
+
+    def lead_over(self, weak: str) -> Floats:
+        """Return how many times better the others score than a modality [N]: rho_k, or 1 / rho_k for the first."""
+        if weak == self.modalities[0]:
+            mirrored: Floats = 1.0 / self.ratios().cpu().double().numpy()
+            return mirrored
+        own, others = self._against_others(weak)
+        lead: Floats = _ratio(others, own).cpu().double().numpy()
+        return lead
+
+    def _against_others(self, modality: str) -> tuple[Tensor, Tensor]:
+        """Return a modality's scores [N], and the mean over the others that each client has reported [N]."""
+        index = self.modalities.index(modality)
+        others = torch.cat([self.scores[:index], self.scores[index + 1 :]])
+        return self.scores[index], others.sum(dim=0) / (others > 0.0).sum(dim=0).clamp(min=1)
+
+    def _mean(self, ratios: Tensor) -> Tensor:
         total = self.num_samples.sum()
-        return torch.where(total > 0.0, (self.num_samples * self.ratios()).sum() / total.clamp(min=1.0), 1.0)
+        return torch.where(total > 0.0, (self.num_samples * ratios).sum() / total.clamp(min=1.0), 1.0)
 
     def updated(self, updates: Sequence[Arrived], prototypes: Mapping[str, Tensor], has_gradients: bool) -> "Balance":
         """Return the view after updates: "no overheads", only what these clients sent is refreshed."""
@@ -58,10 +95,14 @@ class Balance:
             client, trained = update.client, [m for m in self.modalities if f"encoder.{m}" in update.groups]
             parts = [pseudo_gradient(update, f"encoder.{m}".__eq__) for m in self.modalities]
             whole = torch.cat(parts)
-            both = len(trained) == len(self.modalities)
-            if both or client not in self.fused.vectors:
+            if len(trained) > 1 or client not in self.fused.vectors:
                 fused[client] = whole
             for modality, part in zip(self.modalities, torch.split(whole, [len(part) for part in parts]), strict=True):
                 if trained == [modality] or client not in self.single[modality].vectors:
                     single[modality][client] = part
         return self.fused.refreshed(fused), {m: self.single[m].refreshed(sent) for m, sent in single.items()}
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    """Return above / below [N], 1 where a client has not reported both."""
+    return torch.where((above > 0.0) & (below > 0.0), above / below, 1.0)

@@ -1,7 +1,7 @@
 """BMSFed: clients and the modality each one trains are selected so that the weak modality catches up.
 
 Fan, Xu, Wang, Huo, Chen, Guo, "Overcome Modal Bias in Multi-modal Federated Learning via Balanced Modality Selection",
-ECCV 2024 (arXiv 2401.00403). A and I are the two modalities, d the Euclidean distance:
+ECCV 2024 (arXiv 2401.00403). A and I are two modalities, d the Euclidean distance:
 
     client   scores    s_m = mean_i softmax_j(-d(z_i^m, c_k,j^m)) at j = y_i, c_k its own class means    (eq. 16)
                        rho_k = s_A / s_I                                                                 (eq. 17)
@@ -15,6 +15,12 @@ ECCV 2024 (arXiv 2401.00403). A and I are the two modalities, d the Euclidean di
 
 I is weak where rho > 1, else A, and everything is mirrored. beta_k and gamma_k are one formula: the weight of modality
 m is clip(s_other / s_m - 1, 0, 1).
+
+More than two modalities are a reconstruction, with the above as its case of two. s_other becomes the mean of all other
+modalities' scores, as OGM-GE's ratio is extended: whoever is below average is enhanced, which is never everybody, and
+never nobody unless all score alike. The weak modality, of which there is one at a time, is left behind by eq. 18 in
+duels, one after the other in the data set's order; a client's imbalance, compared with chi, is s_other / s_weak. D^M is
+that of all encoders together, and a client that trains two modalities or more refreshes it.
 """
 
 from collections.abc import Sequence
@@ -73,16 +79,13 @@ class BMSFedOptions(MethodOptions):
         return self
 
     def check_modalities(self, modalities: Sequence[str]) -> None:
-        """Check that there are two modalities.
+        """Check that there are at least two modalities.
 
         Raises:
             ValueError: if not.
         """
-        if len(modalities) != 2:
-            raise ValueError(
-                f"name: BMSFed compares exactly 2 modalities, but the data set has {len(modalities)} "
-                f"({', '.join(modalities)})"
-            )
+        if len(modalities) < 2:
+            raise ValueError(f"name: BMSFed compares modalities, but the data set has only {', '.join(modalities)}")
 
 
 class Weak(NamedTuple):
@@ -90,7 +93,7 @@ class Weak(NamedTuple):
 
     modality: str
     ratio: float
-    """How many times better the other modality scored at this client when it was last heard of."""
+    """How many times better the others scored at this client when it was last heard of."""
 
 
 class BMSFed(Method):
@@ -111,10 +114,10 @@ class BMSFed(Method):
         "over ||g_i - g_k||, g_k = theta_received - theta_k of the encoders; paper: k2 -> S_W if k1 != k2 and k2's "
         "imbalance > chi, else k2 -> S_M; code: k2 -> S_W if its imbalance > chi, else k1 -> S_M; "
         "theta_g <- sum_k n_k theta_k,g / sum_k n_k over those that trained g",
-        payload="down: all groups of the modalities to train, [K,D] prototypes of both modalities, 1 float; up: the "
+        payload="down: all groups of the modalities to train, [K,D] prototypes of all modalities, 1 float; up: the "
         "groups trained and of each of their modalities [K,D] prototypes and a float s_m, K class counts, n_k; the "
         "probe moves as much for every client",
-        waits="multi-modal clients for both modalities, uni-modal ones for the weak modality alone; the first round "
+        waits="multi-modal clients for all their modalities, uni-modal ones for the weak one alone; the first round "
         "for everybody's probe; a barrier as in FedAvg",
         staleness="0 at a barrier; ratios and gradients of clients that were not selected lately are old",
         reconstructed=(
@@ -130,6 +133,8 @@ class BMSFed(Method):
             "gradient; clients with one modality have zeros in the other's part and rho_k = 1",
             "the head is merged per slice over those that trained it; the code averages it over all selected",
             "under on_arrival prototypes are mixed like the model, (1 - alpha s) c + alpha s c_k",
+            "more than two modalities: s_other is the mean of all others' scores, the weak modality is left behind by "
+            "eq. 18 in duels in the data set's order, one after the other; recorded is s_m / s_other of each",
         ),
         limits=(
             "selection: uniform is FedAvg + ME; with enhancement: false it is FedAvg, number for number",
@@ -137,7 +142,6 @@ class BMSFed(Method):
             "enhancement: false alone is the published code's balance_submodular",
             "chi: null never selects a uni-modal client",
             "timing-only: selection is uniform and nobody is uni-modal, as there are no ratios",
-            "exactly two modalities",
         ),
     )
 
@@ -145,7 +149,7 @@ class BMSFed(Method):
         """Return the network of the scenario.
 
         Raises:
-            BadInputError: unless there are two modalities.
+            BadInputError: unless there are two modalities or more.
         """
         try:
             self.options.check_modalities(tuple(inputs))
@@ -185,7 +189,7 @@ class BMSFed(Method):
         return Balance(
             network.modalities,
             no_prototypes(network),
-            torch.zeros(2, num_clients),
+            torch.zeros(len(network.modalities), num_clients),
             torch.zeros(num_clients),
             nothing,
             dict.fromkeys(network.modalities, nothing),
@@ -211,7 +215,9 @@ class BMSFed(Method):
         return {**ratio, "prototype": memory.prototypes} if self._shares else ratio
 
     def observe(self, memory: Balance) -> Values:
-        """Return rho."""
+        """Return rho; of more than two modalities, the ratio of each to the others."""
+        if len(memory.modalities) > 2:
+            return {"modality_ratio": {m: memory.ratio(m) for m in memory.modalities}}
         return {"modality_ratio": {FUSED: memory.ratio()}}
 
     @property
@@ -226,7 +232,7 @@ class BMSFed(Method):
         return proximal(inner, self.options.proximal)
 
     def _weak_round(self, client: LocalRound, role: Weak) -> Steps:
-        """Train the weak modality alone, without waiting for the other."""
+        """Train the weak modality alone, without waiting for the others."""
         model = yield from client.download(client.network.groups_of((role.modality,)))
         if role.modality not in client.modalities:
             return
@@ -242,10 +248,8 @@ class BMSFed(Method):
     def _select(self, server: Server, num_clients: int) -> dict[int, Role]:
         """Return the selected clients in their roles, multi-modal ones first."""
         options, memory = self.options, server.memory
-        first_is_weak = not bool(memory.ratio() > 1.0)
-        weak = memory.modalities[0 if first_is_weak else 1]
-        ratios = memory.ratios().cpu().double().numpy()
-        dominance = 1.0 / ratios if first_is_weak else ratios
+        weak = memory.weak()
+        dominance = memory.lead_over(weak)
         multimodal, unimodal = balanced_greedy(
             memory.fused.matrix(),
             memory.single[weak].matrix(),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,8 +49,7 @@ class ModalEnhanced(Objective):
             own = {m: class_means(z, window.labels, network.num_classes, window.mask)[0] for m, z in features.items()}
         if not self.is_weak:
             scores = _scores(features, own, window)
-            first, second = self.modalities
-            ratios = {first: scores[second] / scores[first], second: scores[first] / scores[second]}
+            ratios = {m: others_mean(scores, m) / score for m, score in scores.items()}
         prototypes = own if self.source == "local" else context.broadcast["prototype"]
         return {
             "prototype": {m: prototypes[m].to(window.labels.device) for m in self.modalities},
@@ -57,7 +57,7 @@ class ModalEnhanced(Objective):
         }
 
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return CE + sum_m clip(s_other / s_m - 1, 0, 1) L_ME^m (eq. 8, 9, 19)."""
+        """Return CE + sum_m clip(s_other / s_m - 1, 0, 1) L_ME^m (eq. 8, 9, 19), s_other the mean of all others."""
         output = network(parameters, batch.only(self.modalities))
         loss = batch.mean(functional.cross_entropy(output.logits, batch.labels, reduction="none"))
         if self.enhances:
@@ -76,6 +76,12 @@ class ModalEnhanced(Objective):
         score = {"score": _scores(features, own, window)}
         counts = {FUSED: means[self.modalities[0]][1]}
         return {**score, "prototype": own, "class_count": counts} if self.shares else score
+
+
+def others_mean(scores: Mapping[str, Tensor], modality: str) -> Tensor:
+    """Return the mean of the scores of all modalities but one; of two it is the other's."""
+    others = [score for other, score in scores.items() if other != modality]
+    return others[0] if len(others) == 1 else torch.stack(others).mean(dim=0)
 
 
 def _scores(features: Mapping[str, Tensor], prototypes: Mapping[str, Tensor], window: Batch) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """FedCMI: the dominant modality of the global model infiltrates the weak one.
 
 Fan, Xu, Wang, Zhu, Guo, "Balanced Multi-modal Federated Learning via Cross-Modal Infiltration", arXiv 2401.00894, 2023.
-The equations are those of the code that its first author released with BMSFed (ECCV 2024). a and v are the two
+The equations are those of the code that its first author released with BMSFed (ECCV 2024). a and v are two
 modalities in the data set's order; aa, vv their self projections, av, va their infiltration projections (av: a
 imitating v), q_a, q_v the shared classifiers, h the fusion head, g the downloaded model, p(.; T) = softmax(. / T):
 
@@ -14,10 +14,16 @@ imitating v), q_a, q_v the shared classifiers, h the fusion head, g the download
 
 A client with one modality minimises CE(h([aa; av]), y). Sides are merged over the clients that hold them. With
 c1 = c2 = mu = 0 this is FedAvg on the decomposed network.
+
+More than two modalities are a reconstruction, with the above as its case of two. "The dominant modality infiltrates the
+weak one": the modality d with the largest sum_i p(q_d(dd_i))_{y_i} in the mini-batch teaches each of the others, and
+L_KD is the mean of these M - 1 distillations, so that c2 keeps its meaning. Each uses T_c of its pair of modalities.
+What stands in for a missing modality is the mean of the infiltration projections of those at hand.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import torch
@@ -25,7 +31,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor
 from torch.nn import functional
 
-from models.decomposed import DecomposedNetwork, ProjectorName
+from models.decomposed import DecomposedNetwork, Projections, ProjectorName
 from models.inputs import Inputs
 from models.network import ModelSpec, Network, Parameters, select_groups
 from simulator.errors import BadInputError
@@ -56,21 +62,20 @@ class FedCMIOptions(MethodOptions):
     personalised_branch: bool = Field(False, description="infiltration projectors and classifiers stay each client's")
 
     def check_modalities(self, modalities: Sequence[str]) -> None:
-        """Check that there are two modalities.
+        """Check that there are at least two modalities.
 
         Raises:
             ValueError: if not.
         """
-        if len(modalities) != 2:
+        if len(modalities) < 2:
             raise ValueError(
-                f"name: fedcmi distils between exactly two modalities, but the data set has {len(modalities)}: "
-                f"{', '.join(modalities)}"
+                f"name: fedcmi distils between modalities, but the data set has only {', '.join(modalities)}"
             )
 
 
 @dataclass(frozen=True)
 class Infiltrated(Objective):
-    """A client's joint loss with both modalities at hand."""
+    """A client's joint loss with two modalities or more at hand."""
 
     modalities: tuple[str, ...]
     c1: float
@@ -80,42 +85,60 @@ class Infiltrated(Objective):
     """0 for a temperature of 1."""
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return T_c [K], by the global model's own classifiers over the window."""
+        """Return T_c [K] of each pair of modalities, by the global model's own classifiers over the window."""
         del parameters
         if self.c2 == 0.0 or self.kappa == 0.0:
             return {}
-        logits = _own_logits(network, context.received, window.only(self.modalities))
+        teachers = _own_logits(network, context.received, window.only(self.modalities))
         one_hot = _one_hot(window.labels, network.num_classes)  # [W, K]
         if window.mask is not None:
             one_hot = one_hot * window.mask[:, None]
         counts = one_hot.sum(dim=0)
-        a, v = ((z.softmax(dim=1) * one_hot).sum(dim=0) / counts.clamp(min=1.0) for z in logits)
-        return {"temperature": {"class": class_temperatures(a, v, counts > 0, self.kappa)}}
+        true = {m: (z.softmax(dim=1) * one_hot).sum(dim=0) / counts.clamp(min=1.0) for m, z in teachers.items()}
+        pairs = combinations(self.modalities, 2)
+        return {
+            "temperature": {_pair(a, v): class_temperatures(true[a], true[v], counts > 0, self.kappa) for a, v in pairs}
+        }
 
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return CE(fused) + c1 (CE(q_a) + CE(q_v)) + c2 L_KD."""
+        """Return CE(fused) + c1 sum_m CE(q_m) + c2 L_KD."""
         decomposed = _decomposed(network)
         inputs = batch.only(self.modalities)
-        both = decomposed.project(parameters, inputs) if self.c2 > 0.0 else None  # only distillation infiltrates
+        # only distillation infiltrates, and what stands in for a modality that is missing
+        infiltrates = self.c2 > 0.0 or len(self.modalities) < len(network.modalities)
+        both = decomposed.project(parameters, inputs) if infiltrates else None
         own = network.features(parameters, inputs) if both is None else both.own
-        loss = _cross_entropy(network.classify(parameters, own), batch)
+        slots = own if both is None else _slots(network, both)
+        loss = _cross_entropy(network.classify(parameters, slots), batch)
         if self.c1 == self.c2 == 0.0:
             return loss
         logits = {m: decomposed.classify_alone(parameters, m, z) for m, z in own.items()}
         loss = loss + self.c1 * sum(_cross_entropy(z, batch) for z in logits.values())
-        if both is None:
+        if both is None or self.c2 == 0.0:
             return loss
-        students = [decomposed.classify_alone(parameters, m, z) for m, z in both.infiltration.items()]
+        students = {m: decomposed.classify_alone(parameters, m, z) for m, z in both.infiltration.items()}
         teachers = _own_logits(network, context.received, inputs)
-        temperature = torch.ones_like(batch.labels, dtype=loss.dtype)
-        if "temperature" in context.prepared:
-            temperature = context.prepared["temperature"]["class"][batch.labels]
-        weak_v, weak_a = (
-            batch.mean(distillation(teacher, student, temperature))
-            for teacher, student in zip(teachers, reversed(students), strict=True)
-        )
-        a, v = (batch.mean(_true_probability(z, batch.labels)) for z in logits.values())
-        return loss + self.c2 * torch.where(a > v, weak_v, weak_a)  # a > v is rho > 1
+        taught = [self._taught_by(m, teachers[m], students, batch, context) for m in teachers]
+        scores = [batch.mean(_true_probability(z, batch.labels)) for z in logits.values()]
+        by_dominant, best = taught[0], scores[0]
+        for by_next, score in zip(taught[1:], scores[1:], strict=True):
+            by_dominant = torch.where(best > score, by_dominant, by_next)  # of two: rho > 1
+            best = torch.maximum(best, score)
+        return loss + self.c2 * by_dominant
+
+    def _taught_by(
+        self, dominant: str, teacher: Tensor, students: Mapping[str, Tensor], batch: Batch, context: Context
+    ) -> Tensor:
+        """Return L_KD if one modality dominates: the mean of its distillations into all others."""
+        losses = []
+        for modality, student in students.items():
+            if modality != dominant:
+                pair = _pair(*(m for m in self.modalities if m in (dominant, modality)))
+                temperature = torch.ones_like(batch.labels, dtype=teacher.dtype)
+                if "temperature" in context.prepared:
+                    temperature = context.prepared["temperature"][pair][batch.labels]
+                losses.append(batch.mean(distillation(teacher, student, temperature)))
+        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
 
 @dataclass(frozen=True)
@@ -127,9 +150,7 @@ class InfiltratedAlone(Objective):
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
         """Return CE(h([aa; av]), y), or CE(h([va; vv]), y) of the other modality."""
         del context
-        own, infiltration = _decomposed(network).project(parameters, batch.only(self.modalities))
-        (alone,) = self.modalities
-        slots = {m: own[m] if m == alone else infiltration[alone] for m in network.modalities}
+        slots = _slots(network, _decomposed(network).project(parameters, batch.only(self.modalities)))
         return _cross_entropy(network.classify(parameters, slots), batch)
 
 
@@ -154,9 +175,21 @@ def distillation(teacher: Tensor, student: Tensor, temperature: Tensor) -> Tenso
     return -(target * (student / temperature[:, None]).log_softmax(dim=1)).sum(dim=1)
 
 
-def _own_logits(network: Network, parameters: Parameters, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+def _pair(first: str, second: str) -> str:
+    """Return what the temperatures of two modalities are called, in the data set's order."""
+    return f"{first}+{second}"
+
+
+def _slots(network: Network, at_hand: Projections) -> dict[str, Tensor]:
+    """Return what the head reads of each modality: its self projection, or the others' mean infiltration of it."""
+    infiltration = list(at_hand.infiltration.values())
+    missing = infiltration[0] if len(infiltration) == 1 else torch.stack(infiltration).mean(dim=0)
+    return {m: at_hand.own.get(m, missing) for m in network.modalities}
+
+
+def _own_logits(network: Network, parameters: Parameters, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     own = network.features(parameters, inputs)
-    return [_decomposed(network).classify_alone(parameters, m, z) for m, z in own.items()]
+    return {m: _decomposed(network).classify_alone(parameters, m, z) for m, z in own.items()}
 
 
 def _true_probability(logits: Tensor, labels: Tensor) -> Tensor:
@@ -201,18 +234,18 @@ class FedCMI(Method):
             "with personalised_branch the teacher and the proximal term see the client's own branch as well",
             "weight decay also acts on the classifier of a client with one modality, which its loss does not touch",
             "a client that starts with one modality of two (waiting: first) trains as one that holds one",
+            "more than two modalities: the dominant one of the batch teaches each of the others, L_KD is the mean of "
+            "these distillations, T_c is that of teacher and student; the mean infiltration of the modalities at hand "
+            "stands in for a missing one",
         ),
-        limits=(
-            "c1 = c2 = mu = 0 is FedAvg on the decomposed network where every client holds both modalities",
-            "two modalities only",
-        ),
+        limits=("c1 = c2 = mu = 0 is FedAvg on the decomposed network where every client holds both modalities",),
     )
 
     def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> DecomposedNetwork:
         """Return the decomposed network.
 
         Raises:
-            BadInputError: unless there are two modalities.
+            BadInputError: unless there are two modalities or more.
         """
         try:
             self.options.check_modalities(tuple(inputs))
@@ -224,7 +257,7 @@ class FedCMI(Method):
         """Return the infiltrated objective, without distillation during warm-up."""
         options = self.options
         inner: Objective = InfiltratedAlone(ready.modalities)
-        if len(ready.modalities) == 2:
+        if len(ready.modalities) > 1:
             c2 = options.c2 if client.version >= options.warm_up else 0.0
             inner = Infiltrated(ready.modalities, options.c1, c2, options.kappa if options.class_wise else 0.0)
         return proximal(inner, options.proximal)

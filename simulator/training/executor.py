@@ -137,7 +137,7 @@ class SequentialExecutor:
         """
         parameters = dict(resolve(task.start))
         window = self._batch(task, torch.arange(len(task.samples)))
-        optimizer = Sgd(self._spec.optimizer)
+        optimizer = Sgd(self._spec.optimizer, task.version)
         contexts: dict[Objective, Context] = {}
         losses: list[Tensor] = []
         for stint in task.stints:

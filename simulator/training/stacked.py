@@ -158,6 +158,7 @@ class StackedTrainer:
         batches = _Batches(self._seed, rows, self._spec.batch_size, self._strategy.stacks, self._device)
         momentum = _momentum(rows, bank) if self._spec.optimizer.momentum > 0.0 else None
         spans = self._network.layout.spans(objective.groups(self._network))
+        rate = self._rates([row.task.version for row in rows])
         totals = torch.zeros(len(rows), device=self._device)
         for step in range(rows[0].stint.num_steps):
             num_rows, leaves = batches.at(step)
@@ -168,7 +169,7 @@ class StackedTrainer:
                 totals[:num_rows] += losses
                 for span, gradient in zip(spans, gradients, strict=True):
                     kept = None if momentum is None else momentum[:num_rows, span]
-                    self._descend(bank[:num_rows, span], gradient, kept)
+                    self._descend(bank[:num_rows, span], gradient, kept, rate)
         values = totals.tolist() if self._device.type == "cpu" else totals.unbind()
         for position, row in enumerate(rows):
             row.flat = bank[position]
@@ -176,14 +177,24 @@ class StackedTrainer:
             row.losses.append((values[position], row.stint.num_steps))
             row.contexts[objective] = (stack, position)
 
-    def _descend(self, values: Tensor, gradient: Tensor, momentum: Tensor | None) -> None:
+    def _rates(self, versions: Sequence[int]) -> float | Tensor:
+        """Return the learning rate of rows that start from these versions: one for all, or each its own [G, 1]."""
+        rates = [self._spec.optimizer.rate_at(version) for version in versions]
+        if len(set(rates)) == 1:
+            return rates[0]
+        return to_device(torch.tensor(rates).unsqueeze(1), self._device)
+
+    def _descend(self, values: Tensor, gradient: Tensor, momentum: Tensor | None, rate: float | Tensor) -> None:
         """Step in place as `simulator.training.optimizer.Sgd`; momentum starts from zeros, which is the same."""
         optimizer = self._spec.optimizer
         if optimizer.weight_decay > 0.0:
             gradient = gradient + optimizer.weight_decay * values
         if momentum is not None:
             gradient = momentum.mul_(optimizer.momentum).add_(gradient)
-        values.sub_(gradient, alpha=optimizer.learning_rate)
+        if isinstance(rate, Tensor):
+            values.sub_(rate[: len(values)] * gradient)
+        else:
+            values.sub_(gradient, alpha=rate)
 
     def _step(
         self,

@@ -61,7 +61,7 @@ def test_shares_of_time_sum_to_one(trained):
 
 def test_timing_only_runs_have_what_needs_no_accuracy(timed):
     plots, skipped = draw(timed)
-    assert {plot.kind for plot in plots} == {"efficiency", "staleness", "gantt"}
+    assert {plot.kind for plot in plots} == {"efficiency", "staleness", "gantt", "partition"}
     assert any("timing-only" in sentence for sentence in skipped)
     with pytest.raises(BadInputError, match=r"accuracy-vs-time cannot be drawn: .* timing-only"):
         draw(timed, ["accuracy-vs-time"])

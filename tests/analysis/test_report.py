@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from analysis.report import report_page, reproducing_scenario
-from analysis.tables import difference_table, summary_table
+from analysis.summary import summarise_runs
+from analysis.tables import difference_table, paper_table, summary_table
 from simulator.scenario import parse_scenario
 
 CARDS = [("MBA <the method>", [("paper", "Ma & others")])]
@@ -98,3 +99,23 @@ def test_a_timing_only_report_has_costs_and_no_accuracies(timed):
     assert "the clock ran without training" in page.text
     assert "final accuracy" not in page.text
     assert len(page.all("img")) == 3
+
+
+def test_published_numbers_stand_beside_those_of_the_runs(make_runs):
+    changes = {
+        "name": "published",
+        "until": {"simulated_s": 4},
+        "evaluate": {"every_s": 4},
+        "paper": {"source": "A & B, Table 1", "accuracy": {"fedavg": 0.423, "bmsfed": 0.702}},
+    }
+    records = make_runs(changes, timing_only=False)
+    ours = summarise_runs(records)["final_accuracy"].iloc[0]
+    (fedavg, bmsfed) = paper_table(records).rows
+    assert fedavg[:4] == ["fedavg", "42.3", f"{100 * ours:.1f}", f"{100 * ours - 42.3:+.1f}"]
+    assert bmsfed[:3] == ["bmsfed", "70.2", "not run"]
+    assert "Published: A &amp; B, Table 1" in report_page(records, [], "interlude report")
+
+
+def test_without_published_numbers_there_is_no_such_table(trained, page):
+    assert paper_table(trained) is None
+    assert "Beside the paper" not in page

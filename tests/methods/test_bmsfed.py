@@ -11,9 +11,11 @@ from models.network import ModelSpec, Network
 from simulator import parse_scenario, run_scenario
 from simulator.errors import BadInputError
 from simulator.federation.rules import Barrier
+from simulator.methods.balance import Balance
 from simulator.methods.bmsfed import BMSFed, BMSFedOptions, Weak
 from simulator.methods.divfl import probe
 from simulator.methods.enhancement import ModalEnhanced
+from simulator.methods.facility_location import GradientMap
 from simulator.methods.fedavg import FedAvg, FedAvgOptions
 from simulator.training.cost import CostModel
 from simulator.training.evaluation import FUSED
@@ -207,12 +209,47 @@ def test_the_threshold_is_mirrored(better, worse):
     assert (roles[0].modality, roles[0].ratio) == (worse, pytest.approx(2.0))
 
 
-def test_three_modalities_are_refused():
-    shapes = {"a": (2,), "b": (2,), "c": (2,)}
-    with pytest.raises(
-        BadInputError, match=r"BMSFed compares exactly 2 modalities, but the data set has 3 \(a, b, c\)"
-    ):
-        BMSFed(BMSFedOptions()).network(ModelSpec(encoder="mlp"), shapes, 3)
+def test_one_modality_is_refused():
+    with pytest.raises(BadInputError, match=r"BMSFed compares modalities, but the data set has only a"):
+        BMSFed(BMSFedOptions()).network(ModelSpec(encoder="mlp"), {"a": (2,)}, 3)
+
+
+def balance_of(*scores, num_samples=(1.0, 3.0)):
+    nothing = GradientMap.empty(2)
+    names = ("a", "b", "c")[: len(scores)]
+    return Balance(names, {}, torch.tensor(scores), torch.tensor(num_samples), nothing, dict.fromkeys(names, nothing))
+
+
+def test_of_three_modalities_one_is_behind_by_hand():
+    # b is behind a at both clients; c is behind b at client 0 (0.2 / 0.1), ahead at client 1 (0.2 / 0.4), of 3 times
+    # the weight: (2 + 3 * 0.5) / 4 < 1
+    balance = balance_of([0.6, 0.8], [0.2, 0.2], [0.1, 0.4])
+    assert balance.weak() == "b"
+    assert balance.lead_over("b") == pytest.approx([0.35 / 0.2, 0.6 / 0.2])
+    assert balance.ratios("c").tolist() == pytest.approx([0.1 / 0.4, 0.4 / 0.5])
+    assert balance.ratio("c").item() == pytest.approx((0.25 + 3 * 0.8) / 4)
+    # who never reported c is not behind in it
+    assert balance_of([0.6, 0.8], [0.2, 0.2], [0.0, 0.0]).ratios("c").tolist() == [1.0, 1.0]
+    # a mean is over what was reported
+    assert balance_of([0.6, 0.8], [0.2, 0.2], [0.0, 0.4]).lead_over("b") == pytest.approx([3.0, 3.0])
+
+
+def test_of_three_modalities_those_below_the_others_mean_are_enhanced():
+    # every feature is its input; the classes are 2, 1 and 0 apart, so gray separates best and depth not at all
+    network = Network(ModelSpec(encoder="mlp", width=1), dict.fromkeys(("gray", "color", "depth"), (1,)), 2)
+    parameters = {
+        n: torch.eye(1) if n.startswith("encoder") and n.endswith("weight") else torch.zeros(s.shape)
+        for n, s in network.shapes.items()
+    }
+    inputs = {m: torch.tensor([[1.0], [1.0 + d]]) for m, d in (("gray", 2.0), ("color", 1.0), ("depth", 0.0))}
+    window = Batch(inputs, torch.tensor([0, 1]), torch.arange(2))
+    objective = ModalEnhanced(("gray", "color", "depth"))
+    broadcast = {"prototype": {m: torch.ones(2, 1) for m in inputs}}
+    prepared = objective.prepare(network, parameters, window, Context(parameters, broadcast=broadcast))
+    gray, color, depth = (1 / (1 + math.exp(-d)) for d in (2.0, 1.0, 0.0))
+    weights = {m: w.item() for m, w in prepared["weight"].items()}
+    expected = {"gray": 0.0, "color": max((gray + depth) / 2 / color - 1, 0), "depth": (gray + color) / 2 / depth - 1}
+    assert weights == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["on_arrival", "buffered"])

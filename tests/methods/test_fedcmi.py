@@ -89,7 +89,7 @@ def test_loss_by_hand_where_color_dominates(net, parameters):
 def test_temperature_is_the_samples_class_and_sharpens_teacher_and_student(net, parameters):
     # T_0 = 1/2: teacher logits (2, 0), student (4, 0)
     kd = softplus(-4) + 4 * sigmoid(-2)
-    context = Context(parameters, prepared={"temperature": {"class": torch.tensor([0.5, 7.0])}})
+    context = Context(parameters, prepared={"temperature": {"gray+color": torch.tensor([0.5, 7.0])}})
     loss = infiltrated(c1=0.0).loss(net, parameters, batch(0), context)
     assert loss.item() == pytest.approx(softplus(3) + kd, rel=1e-5)
 
@@ -184,7 +184,7 @@ def test_temperatures_come_from_the_received_model_over_the_window(net, paramete
     expected = torch.tensor([1.0, 1 / (1 + 2 * math.log(ratios[1] / (sum(ratios) / 2)))])
     garbage = {name: torch.full_like(value, math.nan) for name, value in parameters.items()}
     prepared = infiltrated(kappa=2.0).prepare(net, garbage, window, Context(parameters))
-    torch.testing.assert_close(prepared["temperature"]["class"], expected)
+    torch.testing.assert_close(prepared["temperature"]["gray+color"], expected)
     assert infiltrated(kappa=0.0).prepare(net, garbage, window, Context(parameters)) == {}
 
 
@@ -221,10 +221,52 @@ def test_a_personal_branch_stays_with_its_client(net):
         assert all((downloaded[n] == value).all() for g in personal for n in net.groups[g])
 
 
-def test_a_third_modality_is_refused_in_one_sentence():
-    shapes = {"gray": (2,), "color": (2,), "depth": (2,)}
-    with pytest.raises(BadInputError, match="exactly two modalities, but the data set has 3: gray, color, depth"):
-        FedCMI(FedCMIOptions()).network(ModelSpec(encoder="mlp", width=2), shapes, 2)
+def test_one_modality_is_refused_in_one_sentence():
+    with pytest.raises(BadInputError, match="distils between modalities, but the data set has only gray"):
+        FedCMI(FedCMIOptions()).network(ModelSpec(encoder="mlp", width=2), {"gray": (2,)}, 2)
+
+
+THREE = ("gray", "color", "depth")
+
+
+@pytest.fixture
+def three():
+    """Three modalities whose parts pass on what they get; infiltration projectors swap its two numbers."""
+    net = DecomposedNetwork(ModelSpec(encoder="mlp", width=2), dict.fromkeys(THREE, (2,)), num_classes=2)
+    values = {n: torch.eye(2) if n.endswith("weight") else torch.zeros(s.shape) for n, s in net.shapes.items()}
+    for m in THREE:
+        values[f"infiltration_projector.{m}.weight"] = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    inputs = {"gray": [[1.0, 0.0]], "color": [[0.0, 2.0]], "depth": [[2.0, 0.0]]}
+    one = Batch({m: torch.tensor(x) for m, x in inputs.items()}, torch.tensor([0]), torch.tensor([0]))
+    return net, values, one
+
+
+def test_of_three_the_dominant_one_teaches_both_others_by_hand(three):
+    # label 0: depth (2, 0) dominates gray (1, 0) and color (0, 2). Fused (3, 2). It teaches (sigmoid(2), sigmoid(-2))
+    # to the infiltrations of gray, (0, 1), and of color, (2, 0)
+    net, parameters, one = three
+    to_gray, to_color = softplus(1) - 1 * sigmoid(-2), softplus(-2) + 2 * sigmoid(-2)
+    loss = Infiltrated(THREE, 0.0, 3.0, 0.0).loss(net, parameters, one, Context(parameters))
+    assert loss.item() == pytest.approx(softplus(-1) + 3 * (to_gray + to_color) / 2, rel=1e-5)
+
+
+def test_of_three_each_pair_has_its_own_temperature(three):
+    net, parameters, one = three
+    cold = dict.fromkeys(("gray+color", "gray+depth", "color+depth"), torch.tensor([1.0, 1.0]))
+    cold["gray+depth"] = torch.tensor([0.5, 1.0])  # teacher (4, 0), student (0, 2)
+    to_gray, to_color = softplus(2) - 2 * sigmoid(-4), softplus(-2) + 2 * sigmoid(-2)
+    context = Context(parameters, prepared={"temperature": cold})
+    loss = Infiltrated(THREE, 0.0, 1.0, 2.0).loss(net, parameters, one, context)
+    assert loss.item() == pytest.approx(softplus(-1) + (to_gray + to_color) / 2, rel=1e-5)
+    prepared = Infiltrated(THREE, 0.0, 1.0, 2.0).prepare(net, parameters, one, Context(parameters))
+    assert set(prepared["temperature"]) == set(cold)
+
+
+def test_the_mean_infiltration_of_two_stands_in_for_the_third(three):
+    # gray (1, 0) and depth (2, 0); color's slot: mean of (0, 1) and (0, 2): fused (3, 1.5), label 0
+    net, parameters, one = three
+    loss = Infiltrated(("gray", "depth"), 0.0, 0.0, 0.0).loss(net, parameters, one, Context(parameters))
+    assert loss.item() == pytest.approx(softplus(-1.5), rel=1e-5)
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------

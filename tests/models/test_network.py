@@ -1,8 +1,12 @@
 """Networks: the payloads of the papers, zero-filling, groups."""
 
+import re
+
 import pytest
 import torch
 
+from models.encoders import misfit
+from models.inputs import InputSpec
 from models.network import ModelSpec, Network
 from models.packed import group_of
 
@@ -93,3 +97,18 @@ def test_the_same_generator_gives_the_same_model_and_touches_no_global_state():
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["encoder.gray.layers.1.weight"], parameters(net, 4)["encoder.gray.layers.1.weight"])
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "shape", "said"),
+    [
+        ("conv1d", (3, 128), None),
+        ("conv1d", (3, 28, 28), "wants series .* use 'conv4', 'resnet18' or 'mlp'"),
+        ("conv1d", (20,), "use 'mlp'"),
+        ("conv4", (3, 128), "wants images.* use 'conv1d' or 'mlp'"),
+        ("mlp", (3, 128), None),
+    ],
+)
+def test_an_encoder_says_what_it_cannot_read_and_what_can(encoder, shape, said):
+    found = misfit(encoder, InputSpec(shape))
+    assert found is None if said is None else re.search(said, found)

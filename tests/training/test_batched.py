@@ -38,6 +38,7 @@ STRATEGIES = {
 VARIANTS = {
     **{name: {"name": name} for name in METHODS},
     "conv4": {"name": "fedavg", "label": "conv4"},
+    "schedule": {"name": "fedasync", "label": "schedule"},
     "mba-class-mean": {"name": "mba", "anchor": "class_mean", "anchor_weights": "imbalance", "unimodal_epochs": 2},
     "mba-squared": {"name": "mba", "distance": "squared", "proximal": 0.1},
     "fedogm-weights": {"name": "fedogm", "tensors": "weights"},
@@ -96,6 +97,8 @@ def ragged(scenario_with, method, **executor):
     }
     if method.get("label") == "conv4":
         changes["model"] = {"encoder": "conv4", "width": 8}
+    if method.get("label") == "schedule":
+        changes["training"]["optimizer"]["schedule"] = {"kind": "linear", "to": 0.005, "over_versions": 20}
     if method["name"] == "pow-d":
         changes["methods"] = [{**method, "candidates": 5, "server": {"rule": "barrier", "clients_per_round": 3}}]
     return parse_scenario(scenario_with(changes))
@@ -125,6 +128,36 @@ def test_every_strategy_equals_the_reference(method, strategy, witnessed, monkey
         for name, values in expected.report.items():
             for modality, value in values.items():
                 torch.testing.assert_close(trained.report[name][modality], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_series_are_learned_alike_under_every_strategy(strategy):
+    network = Network(ModelSpec(encoder="conv1d", width=6), {"a": (3, 20), "b": (2, 17)}, num_classes=3)
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randn(30, *given.shape, generator=generator) for m, given in network.inputs.items()}
+    samples = inputs, torch.randint(3, (30,), generator=generator)
+    spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1, momentum=0.5))
+    model = model_of(network)
+    tasks = [
+        Task(
+            client,
+            0,
+            0,
+            (Stint(CrossEntropy(("a", "b")), 3, "joint"),),
+            np.arange(10 * client, 10 * client + 9 - client),
+            model,
+            model,
+        )
+        for client in range(3)
+    ]
+    reference = SequentialExecutor(network, spec, 0, samples, samples)
+    expected = [reference.train(task) for task in tasks]
+    trainer = StackedTrainer(network, spec, 0, samples, STRATEGIES[strategy])
+    groups = [tasks] if STRATEGIES[strategy].stacks else [[task] for task in tasks]
+    results = [chain[0] for group in groups for chain in trainer.train([[task] for task in group])]
+    for one, other in zip(expected, results, strict=True):
+        for name, value in one.parameters.items():
+            torch.testing.assert_close(other.parameters[name], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -64,6 +64,30 @@ def test_training_equals_torch_sgd_on_the_same_batches(network, samples, optimiz
         torch.testing.assert_close(trained.parameters[name], expected.detach())
 
 
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        # 1 -> 0.2 over ten versions; from there on it stays
+        ({"kind": "linear", "to": 0.2, "over_versions": 10}, {0: 1.0, 5: 0.6, 10: 0.2, 50: 0.2}),
+        # as BMSFed's code: constant, and then the line as if it had fallen all along
+        ({"kind": "linear", "to": 0.2, "over_versions": 10, "constant_versions": 5}, {0: 1.0, 4: 1.0, 5: 0.6}),
+        ({"kind": "steps", "at_versions": [2, 4], "factor": 0.5}, {1: 1.0, 2: 0.5, 3: 0.5, 4: 0.25}),
+    ],
+)
+def test_the_learning_rate_falls_with_the_version_that_was_received(schedule, rates):
+    optimizer = OptimizerSpec.model_validate({"learning_rate": 1.0, "schedule": schedule})
+    assert {version: optimizer.rate_at(version) for version in rates} == pytest.approx(rates)
+
+
+def test_one_step_at_a_version_is_the_gradient_times_its_rate(network, samples):
+    schedule = {"kind": "steps", "at_versions": [7], "factor": 0.25}
+    given = task(network, Stint(JOINT, 1, "joint"))  # which starts from version 7
+    full = SequentialExecutor(network, spec(), 0, samples, samples).submit(given).result().parameters
+    less = SequentialExecutor(network, spec(schedule=schedule), 0, samples, samples).submit(given).result().parameters
+    for name, start in given.start.items():
+        torch.testing.assert_close(less[name] - start, 0.25 * (full[name] - start), rtol=1e-3, atol=1e-6)
+
+
 def test_unimodal_training_changes_its_encoder_its_slice_and_the_bias_only(network, samples):
     given = task(network, Stint(CrossEntropy(("a",)), 3, "unimodal-a"))
     trained = SequentialExecutor(network, spec(), 0, samples, samples).submit(given).result().parameters

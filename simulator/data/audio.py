@@ -1,0 +1,98 @@
+"""Sound files as spectrograms: decoded with soundfile (WAV) or PyAV (the sound of a video), analysed with SciPy."""
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from simulator.data.extras import media
+from simulator.errors import BadInputError, one_line
+
+Sound = npt.NDArray[np.float32]
+
+RATE_HZ = 16_000
+"""Sampling rate of every spectrogram, as in the papers' code."""
+WINDOW, OVERLAP = 512, 353
+"""Samples of one column of a spectrogram, and how many of them the next column shares."""
+NUM_BINS = WINDOW // 2 + 1
+
+_FLOOR = 1e-7
+_TINY = 1e-9  # keeps silence, whose deviation is 0, finite
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what a WAV file says that was written into a pipe
+
+
+def num_columns(length_s: int) -> int:
+    """Return how many columns the spectrogram of a sound has: 299 for 3 s, 1004 for 10 s."""
+    return (length_s * RATE_HZ - OVERLAP) // (WINDOW - OVERLAP)
+
+
+def read_sound(path: Path) -> Sound:
+    """Return the sound of a file, one channel (the mean of all) in [-1, 1] at 16 kHz, [N].
+
+    Raises:
+        BadInputError: if the file is truncated, holds no sound or is no sound file, or a package is missing.
+    """
+    samples, rate_hz = _read_wav(path) if path.suffix.lower() == ".wav" else _read_track(path)
+    if not len(samples):
+        raise BadInputError(f"{path}: holds no sound")
+    if rate_hz != RATE_HZ:
+        common = math.gcd(rate_hz, RATE_HZ)
+        samples = signal.resample_poly(samples, RATE_HZ // common, rate_hz // common)
+    clipped: Sound = np.clip(samples, -1.0, 1.0).astype(np.float32)
+    return clipped
+
+
+def repeated(sound: Sound, length_s: int) -> Sound:
+    """Return a sound of exactly that length: as often as it takes, then cut."""
+    return np.resize(sound, length_s * RATE_HZ)
+
+
+def log_spectrogram(sound: Sound) -> Sound:
+    """Return log(S + 1e-7) of a sound's power spectral density S, scaled to mean 0 and deviation 1, [257, T]."""
+    _, _, density = signal.spectrogram(sound, RATE_HZ, nperseg=WINDOW, noverlap=OVERLAP)
+    levels = np.log(np.abs(density).astype(np.float64) + _FLOOR)
+    scaled: Sound = ((levels - levels.mean()) / (levels.std() + _TINY)).astype(np.float32)
+    return scaled
+
+
+def _read_wav(path: Path) -> tuple[Sound, int]:
+    soundfile = media("soundfile")
+    _check_whole(path)
+    try:
+        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise BadInputError(f"{path}: is damaged or no sound file: {one_line(error)}") from error
+    return samples.mean(axis=1), int(rate_hz)
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that is shorter than its header says; libsndfile would return what there is."""
+    with path.open("rb") as file:
+        header = file.read(8)
+    num_bytes = path.stat().st_size
+    if len(header) < 8 or header[:4] != b"RIFF":
+        raise BadInputError(f"{path}: is damaged or no WAV file: it does not begin with RIFF and a size")
+    said = struct.unpack("<I", header[4:])[0]
+    if said != _UNKNOWN_SIZE and said + 8 > num_bytes:
+        raise BadInputError(f"{path}: is truncated: its header says {said + 8} bytes, it has {num_bytes}")
+
+
+def _read_track(path: Path) -> tuple[Sound, int]:
+    """Return the first sound track of a video and its sampling rate."""
+    av = media("av")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise BadInputError(f"{path}: has no sound track")
+            rate_hz = int(container.streams.audio[0].rate)
+            to_floats = av.AudioResampler(format="fltp", rate=rate_hz)
+            decoded = [*container.decode(audio=0), None]  # None: what the resampler still holds
+            planes = [part.to_ndarray() for frame in decoded for part in to_floats.resample(frame)]
+    except av.FFmpegError as error:
+        raise BadInputError(f"{path}: is damaged or no video: {one_line(error)}") from error
+    if not planes:
+        return np.empty(0, dtype=np.float32), rate_hz
+    return np.concatenate(planes, axis=1).mean(axis=0, dtype=np.float32), rate_hz

@@ -1,0 +1,176 @@
+"""cg-mnist: MNIST's digits as they are (gray) and coloured (color), as BMSFed and PMR use them.
+
+Colour follows the protocol of `simulator.data.colouring`: easy and misleading, so colour dominates training and gray is
+the weak modality to be rescued. Images stay bytes; the network standardises them with the published constants.
+
+The papers read the coloured images from ``mnist_10color_jitter_var_0.030.npy`` of "Learning Not to Learn", whose mean
+colours are published nowhere; who has that file can name it, converted, as ``coloured_file``.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt
+
+from models.inputs import InputSpec
+from simulator.arrays import Floats, Indices, Samples
+from simulator.data.colouring import PALETTE, drawn_colours, paint
+from simulator.data.dataset import Dataset
+from simulator.data.directory import need_data_directory
+from simulator.data.idx import Bytes, read_idx
+from simulator.data.source import Expected, need_file
+from simulator.data.spec import DataSpec
+from simulator.errors import BadInputError
+from simulator.randomness import Stream
+
+_FOLDER = "mnist"
+_NUM_CLASSES = 10
+_SIDE = 28
+
+INPUTS = {
+    "gray": InputSpec((1, _SIDE, _SIDE), mean=(0.1307,), std=(0.3081,)),
+    "color": InputSpec((3, _SIDE, _SIDE), mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
+}
+"""As BMSFed's loaders standardise them: MNIST's constants for gray, CIFAR-10's for colour."""
+
+
+class _Split(NamedTuple):
+    name: str
+    images: str
+    images_sha256: str
+    """Of the content, uncompressed."""
+    labels: str
+    labels_sha256: str
+
+
+_TRAIN = _Split(
+    "train",
+    "train-images-idx3-ubyte",
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+)
+_TEST = _Split(
+    "test",
+    "t10k-images-idx3-ubyte",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_NAMES = [name for split in (_TRAIN, _TEST) for name in (split.images, split.labels)]
+
+LAYOUTS = (
+    tuple(Expected(f"{_FOLDER}/{name}.gz") for name in _NAMES),
+    tuple(Expected(f"{_FOLDER}/{name}") for name in _NAMES),
+)
+
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class CgMnistSpec(DataSpec):
+    """Options of cg-mnist."""
+
+    dataset: Literal["cg-mnist"] = "cg-mnist"
+    colour_variance: float = Field(0.03, ge=0, description="variance of the noise around each mean colour")
+    palette: tuple[tuple[Level, Level, Level], ...] | None = Field(
+        None,
+        min_length=_NUM_CLASSES,
+        max_length=_NUM_CLASSES,
+        description="ten mean colours, one a digit, red, green and blue in 0..255; unset: those of Biased-MNIST",
+    )
+    seed: NonNegativeInt = Field(0, description="seed of the colours; the run's seed does not touch them")
+    coloured_file: str | None = Field(
+        None,
+        description="an .npz file below mnist/ with train_image and test_image [N, 28, 28, 3] in bytes, in MNIST's "
+        "order, instead of drawn colours",
+    )
+    verify: bool = Field(True, description="whether the content must be that of the published files, by SHA-256")
+
+
+def load(spec: CgMnistSpec) -> Dataset:
+    """Return the data set: ``gray`` [N, 1, 28, 28] and ``color`` [N, 3, 28, 28], bytes; N 60,000 and 10,000.
+
+    Raises:
+        BadInputError: if a file is missing, damaged or not what it should be.
+    """
+    folder = need_data_directory("cg-mnist") / _FOLDER
+    files = [_file(folder, name) for name in _NAMES]
+    train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
+    test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
+    if spec.coloured_file is None:
+        palette = PALETTE if spec.palette is None else np.array(spec.palette) / 255.0
+        # in training the colour is the class's; in the test it is anybody's
+        anybody = Stream(spec.seed, "cg-mnist", "test-colour").generator().integers(_NUM_CLASSES, size=len(test_gray))
+        train_color = _painted(spec, "train", train_gray, train_labels, palette)
+        test_color = _painted(spec, "test", test_gray, anybody, palette)
+    else:
+        path = folder / spec.coloured_file
+        train_color, test_color = _read_coloured(path, len(train_gray), len(test_gray))
+        files.append(path)
+    return Dataset(
+        train=_samples(train_gray, train_color, train_labels),
+        test=_samples(test_gray, test_color, test_labels),
+        num_classes=_NUM_CLASSES,
+        stored=INPUTS,
+        files=tuple(files),
+    )
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Return a file as it was unpacked, or else as it is published."""
+    unpacked = folder / name
+    return unpacked if unpacked.is_file() else need_file(folder / f"{name}.gz")
+
+
+def _read(split: _Split, images: Path, labels: Path, verify: bool) -> tuple[Bytes, Indices]:
+    """Return the images [N, 28, 28] and labels [N] of a split."""
+    pixels = read_idx(images, 3, split.images_sha256 if verify else None)
+    classes = read_idx(labels, 1, split.labels_sha256 if verify else None)
+    if pixels.shape[1:] != (_SIDE, _SIDE):
+        raise BadInputError(f"{images}: images are {pixels.shape[1]} x {pixels.shape[2]}, expected {_SIDE} x {_SIDE}")
+    if len(pixels) != len(classes):
+        raise BadInputError(f"{labels}: holds {len(classes)} labels, but {images.name} holds {len(pixels)} images")
+    if len(pixels) == 0:
+        raise BadInputError(f"{images}: holds no images")
+    if classes.max() >= _NUM_CLASSES:
+        at = int(np.argmax(classes >= _NUM_CLASSES))
+        raise BadInputError(f"{labels}: label {at} is {classes[at]}; labels are 0 to {_NUM_CLASSES - 1}")
+    return pixels, classes.astype(np.int64)
+
+
+def _painted(spec: CgMnistSpec, split: str, gray: Bytes, colour_classes: Indices, palette: Floats) -> Bytes:
+    noise = Stream(spec.seed, "cg-mnist", f"{split}-noise").generator()
+    return paint(gray, drawn_colours(colour_classes, spec.colour_variance, noise, palette))
+
+
+def _read_coloured(path: Path, *num_images: int) -> tuple[Bytes, Bytes]:
+    """Return the coloured images [N, 3, 28, 28] of both splits from a file."""
+    if path.suffix == ".npy":
+        raise BadInputError(
+            f"{path}: is a pickle, which could run any code and is never opened here; where you trust it, convert it: "
+            f"np.savez('{path.stem}.npz', **np.load('{path.name}', allow_pickle=True, encoding='latin1').item())"
+        )
+    need_file(path)
+    read = []
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            for key, count in zip(("train_image", "test_image"), num_images, strict=True):
+                if key not in held:
+                    raise BadInputError(f"{path}: holds no '{key}'; it holds {', '.join(held) or 'nothing'}")
+                images, wanted = held[key], (count, _SIDE, _SIDE, 3)
+                if images.shape != wanted or images.dtype != np.uint8:
+                    raise BadInputError(
+                        f"{path}: {key} is {images.dtype} of shape {images.shape}, expected uint8 of shape {wanted}"
+                    )
+                read.append(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInputError(f"{path}: is not an .npz file of plain arrays: {error}") from error
+    return read[0], read[1]
+
+
+def _samples(gray: Bytes, color: Bytes, labels: Indices) -> Samples:
+    inputs = {"gray": torch.from_numpy(gray[:, None].copy()), "color": torch.from_numpy(color)}
+    return inputs, torch.from_numpy(labels)

@@ -1,0 +1,73 @@
+"""``dataset: package.module:function``: a user's own data, returned by a function.
+
+The function is called with ``options`` and returns a `Dataset`, or a pair of mappings (train, test) of named arrays as
+`simulator.data.own` describes them.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from simulator.data.dataset import Dataset
+from simulator.data.own import checked, dataset_of
+from simulator.data.spec import DataSpec
+from simulator.errors import BadInputError, one_line
+
+
+class FunctionSpec(DataSpec):
+    """Options of a data set that a function returns."""
+
+    options: dict[str, Any] = Field({}, description="what the function is called with, by name")
+    num_classes: PositiveInt | None = Field(None, description="classes; unset: as many as the largest label says")
+
+    def __hash__(self) -> int:
+        """Return a hash of everything it says; mappings have none of their own."""
+        return hash(self.model_dump_json())
+
+
+def load(spec: FunctionSpec) -> Dataset:
+    """Return the data set that a function returns.
+
+    Raises:
+        BadInputError: if there is no such function, it fails, or what it returns is not a data set.
+    """
+    function, where = find_function(spec.dataset), f"data.dataset '{spec.dataset}'"
+    try:
+        returned = function(**spec.options)
+    except BadInputError:
+        raise
+    except Exception as error:
+        raise BadInputError(f"{where} failed: {type(error).__name__}: {one_line(error)}") from error
+    source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
+    files = () if source is None else (Path(source),)
+    both = (f"{where}, train", f"{where}, test")
+    if isinstance(returned, Dataset):
+        return checked(replace(returned, files=(*returned.files, *files)), both)
+    if isinstance(returned, (tuple, list)) and len(returned) == 2 and all(isinstance(s, Mapping) for s in returned):
+        train, test = returned
+        return dataset_of(train, test, both, spec.num_classes, files)
+    raise BadInputError(
+        f"{where}: must return a Dataset, or a pair of mappings (train, test) from names to arrays; it returned "
+        f"a {type(returned).__name__}"
+    )
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """Return a function by ``package.module:function``.
+
+    Raises:
+        BadInputError: if there is none.
+    """
+    module_name, _, function_name = name.partition(":")
+    try:
+        found = getattr(import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInputError(f"data.dataset: '{name}' cannot be imported: {one_line(error)}") from error
+    if not callable(found):
+        raise BadInputError(f"data.dataset: '{name}' is not a function")
+    return found  # type: ignore[no-any-return]

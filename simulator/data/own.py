@@ -1,0 +1,228 @@
+"""A user's own data: named arrays become a data set if they are what they must be.
+
+A split is a mapping of names to arrays of equal length N: every modality by its name, ``label`` [N] integers from 0 on,
+and where wanted ``key_<name>`` [N] (what samples belong to, for natural partitions) and ``name`` [N] (for partitions by
+files). A modality's array is [N, *shape], channels first where there are any:
+
+* floats are used as they are, as float32;
+* unsigned bytes stay bytes, and the network standardises them per channel, by the training set's mean and deviation;
+* other integers are token numbers [N, L], 0 for padding; the vocabulary ends at the largest.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.inputs import InputSpec
+from simulator.arrays import Indices
+from simulator.data.dataset import Dataset
+from simulator.errors import BadInputError
+
+Split = Mapping[str, Any]
+"""Arrays or tensors by name."""
+
+LABEL, NAME, KEY = "label", "name", "key_"
+_MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_TAKEN = ("fused",)  # what results of all modalities together are called
+_CHUNK_SAMPLES = 4096
+_SMALLEST_DEVIATION = 1.0 / 255.0  # of a channel that never changes
+
+
+def dataset_of(
+    train: Split, test: Split, where: tuple[str, str], num_classes: int | None = None, files: tuple[Path, ...] = ()
+) -> Dataset:
+    """Return the data set of two splits of named arrays.
+
+    Args:
+        train: arrays of the training samples.
+        test: arrays of the test samples.
+        where: what messages call the two splits, e.g. their files.
+        num_classes: classes; None: as many as the largest label says.
+        files: what tells this data set from another version of it.
+
+    Raises:
+        BadInputError: one sentence that names the split, the array, what it is and what it must be.
+    """
+    modalities = _modalities(train, where[0])
+    _same_modalities(modalities, _modalities(test, where[1]), where)
+    labels = [_labels(split, place, num_classes) for split, place in zip((train, test), where, strict=True)]
+    inputs = [
+        {m: _tensor(split[m], m, place, len(own)) for m in modalities}
+        for split, place, own in zip((train, test), where, labels, strict=True)
+    ]
+    dataset = Dataset(
+        train=(inputs[0], labels[0]),
+        test=(inputs[1], labels[1]),
+        num_classes=num_classes or int(max(own.max() for own in labels)) + 1,
+        stored={m: spec for m in modalities if (spec := _stored(inputs[0][m], inputs[1][m])) is not None},
+        keys={
+            name.removeprefix(KEY): _key(values, f"{where[0]}: '{name}'", len(labels[0]))
+            for name, values in train.items()
+            if name.startswith(KEY)
+        },
+        names=_names(train, where[0], len(labels[0])),
+        files=files,
+    )
+    return checked(dataset, where)
+
+
+def checked(dataset: Dataset, where: tuple[str, str]) -> Dataset:
+    """Return a data set that is what it must be.
+
+    Raises:
+        BadInputError: one sentence that names the split, the array, what it is and what it must be.
+    """
+    _same_modalities(tuple(dataset.train[0]), tuple(dataset.test[0]), where)
+    for (inputs, labels), place in zip((dataset.train, dataset.test), where, strict=True):
+        _check_labels(labels, place, dataset.num_classes)
+        for modality, x in inputs.items():
+            _check_name(modality, place)
+            _check_samples(x, modality, place, len(labels), dataset)
+    for key, values in dataset.keys.items():
+        _check_length(len(values), f"{where[0]}: '{KEY}{key}'", len(dataset.train[1]))
+    if dataset.names is not None:
+        _check_length(len(dataset.names), f"{where[0]}: '{NAME}'", len(dataset.train[1]))
+    return dataset
+
+
+def _modalities(split: Split, where: str) -> tuple[str, ...]:
+    if LABEL not in split:
+        raise BadInputError(f"{where}: has no '{LABEL}'; it has {', '.join(split) or 'nothing'}")
+    found = tuple(name for name in split if name not in (LABEL, NAME) and not name.startswith(KEY))
+    if not found:
+        raise BadInputError(f"{where}: has no modality beside {', '.join(split)}")
+    return found
+
+
+def _same_modalities(train: tuple[str, ...], test: tuple[str, ...], where: tuple[str, str]) -> None:
+    for here, there, place, other in ((train, test, *reversed(where)), (test, train, *where)):
+        for modality in here:
+            if modality not in there:
+                raise BadInputError(
+                    f"{place}: has no modality '{modality}', which {other} has; it has {', '.join(there)}"
+                )
+
+
+def _check_name(modality: str, where: str) -> None:
+    if not _MODALITY.fullmatch(modality) or modality in _TAKEN:
+        raise BadInputError(
+            f"{where}: '{modality}' cannot be a modality's name: it needs letters, digits, _ and -, a letter first, "
+            f"and must not be {', '.join(_TAKEN)}"
+        )
+
+
+def _labels(split: Split, where: str, num_classes: int | None) -> Tensor:
+    values = _array(split[LABEL], f"{where}: '{LABEL}'")
+    if values.dtype.kind not in "iu":
+        raise BadInputError(f"{where}: '{LABEL}' must be integers; it is {values.dtype}")
+    labels = torch.from_numpy(values.astype(np.int64))
+    _check_labels(labels, where, num_classes)
+    return labels
+
+
+def _check_labels(labels: Tensor, where: str, num_classes: int | None) -> None:
+    if labels.dim() != 1:
+        raise BadInputError(f"{where}: '{LABEL}' must have one number per sample; its shape is {tuple(labels.shape)}")
+    if labels.dtype != torch.int64:
+        raise BadInputError(f"{where}: '{LABEL}' must be integers (int64); it is {labels.dtype}")
+    if len(labels) == 0:
+        raise BadInputError(f"{where}: has no samples")
+    is_wrong = (labels < 0) if num_classes is None else (labels < 0) | (labels >= num_classes)
+    if bool(is_wrong.any()):
+        first = int(is_wrong.nonzero()[0, 0])
+        upper = "on" if num_classes is None else f"to {num_classes - 1}"
+        raise BadInputError(
+            f"{where}: '{LABEL}' must be integers from 0 {upper}; that of sample {first} is {int(labels[first])}"
+        )
+
+
+def _check_length(length: int, what: str, num_samples: int) -> None:
+    if length != num_samples:
+        raise BadInputError(f"{what} has {length} samples, but there are {num_samples} labels")
+
+
+def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, dataset: Dataset) -> None:
+    what = f"{where}: '{modality}'"
+    if x.dim() < 2:
+        raise BadInputError(f"{what} must be [samples, ...]; its shape is {tuple(x.shape)}")
+    _check_length(len(x), what, num_samples)
+    spec = dataset.inputs[modality]
+    if tuple(x.shape[1:]) != spec.shape or 0 in spec.shape:
+        trained = "" if 0 in spec.shape else f", but in training it is {spec.shape}"
+        raise BadInputError(f"{what}: a sample's shape is {tuple(x.shape[1:])}{trained}")
+    if x.dtype != spec.dtype:
+        raise BadInputError(f"{what} is {x.dtype}, but must be {spec.dtype}, as its samples are stored")
+    for first in range(0, len(x), _CHUNK_SAMPLES):
+        chunk = x[first : first + _CHUNK_SAMPLES].flatten(1)
+        if spec.num_tokens is not None:
+            is_wrong = ((chunk < 0) | (chunk >= spec.num_tokens)).any(dim=1)
+            said = f"has token numbers outside 0 to {spec.num_tokens - 1}"
+        elif chunk.is_floating_point():
+            is_wrong, said = ~chunk.isfinite().all(dim=1), "has values that are not finite"
+        else:
+            return
+        if bool(is_wrong.any()):
+            raise BadInputError(f"{what}: sample {first + int(is_wrong.nonzero()[0, 0])} {said}")
+
+
+def _array(values: Any, what: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{what} cannot be made an array") from error
+
+
+def _tensor(values: Any, modality: str, where: str, num_samples: int) -> Tensor:
+    """Return samples as they are stored, float32, bytes or int32; the very tensor where they are so already."""
+    what = f"{where}: '{modality}'"
+    if isinstance(values, Tensor) and values.dtype in (torch.float32, torch.uint8, torch.int32):
+        return values
+    array = _array(values, what)
+    if array.dtype.kind not in "fiu":
+        raise BadInputError(f"{what} must be floats, bytes or integers; it is {array.dtype}")
+    _check_length(len(array) if array.ndim else 0, what, num_samples)
+    stored = np.float32 if array.dtype.kind == "f" else np.uint8 if array.dtype == np.uint8 else np.int32
+    if stored == np.int32 and array.size and (array.min() < 0 or array.max() >= np.iinfo(np.int32).max):
+        raise BadInputError(f"{what}: token numbers must be from 0 to {np.iinfo(np.int32).max - 1}")
+    with np.errstate(over="ignore"):  # what overflows is not finite, which is said later
+        return torch.from_numpy(np.array(array, dtype=stored, order="C"))
+
+
+def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
+    """Return how a modality is stored that is not plain floats."""
+    shape = tuple(train.shape[1:])
+    if train.dtype == torch.int32:
+        return InputSpec(shape, num_tokens=max((int(x.max()) for x in (train, test) if x.numel()), default=0) + 1)
+    if train.dtype != torch.uint8 or train.dim() < 2 or not train.numel():
+        return None
+    sums, squares = torch.zeros(shape[0], dtype=torch.float64), torch.zeros(shape[0], dtype=torch.float64)
+    for first in range(0, len(train), _CHUNK_SAMPLES):
+        chunk = train[first : first + _CHUNK_SAMPLES].transpose(0, 1).flatten(1).double() / 255.0  # [C, ...]
+        sums, squares = sums + chunk.sum(dim=1), squares + chunk.square().sum(dim=1)
+    count = train.numel() / shape[0]
+    mean = sums / count
+    std = (squares / count - mean.square()).clamp(min=0.0).sqrt().clamp(min=_SMALLEST_DEVIATION)
+    return InputSpec(shape, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
+def _key(values: Any, what: str, num_samples: int) -> Indices:
+    """Return what each training sample belongs to as numbers: integers as they are, texts in alphabetical order."""
+    array = _array(values, what)
+    if array.ndim != 1 or array.dtype.kind not in "iuU":
+        raise BadInputError(f"{what} must have one integer or text per sample; it is {array.dtype} of {array.shape}")
+    _check_length(len(array), what, num_samples)
+    return np.unique(array, return_inverse=True)[1] if array.dtype.kind == "U" else array.astype(np.int64)
+
+
+def _names(train: Split, where: str, num_samples: int) -> tuple[str, ...] | None:
+    if NAME not in train:
+        return None
+    array = _array(train[NAME], f"{where}: '{NAME}'")
+    _check_length(len(array) if array.ndim else 0, f"{where}: '{NAME}'", num_samples)
+    return tuple(map(str, array.tolist()))
