@@ -27,7 +27,7 @@ class _Arrival(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     jitter_sigma: NonNegativeFloat = Field(
-        0.0, le=100, description="spread of the mean-one log-normal factor of each round"
+        0.0, le=10, description="spread of the mean-one log-normal factor of each round"
     )
     miss_probability: Probability = Field(0.0, description="chance that a window's modality does not arrive")
     on_miss: Literal["wait", "absent"] = Field("wait", description="repeat the collection, or go on without it")

@@ -31,7 +31,7 @@ class _Compute(BaseModel):
         description="fixed time each training task costs a client, e.g. loading the model",
     )
     jitter_sigma: NonNegativeFloat = Field(
-        0.0, le=100, description="spread of the mean-one factor on each round's speed"
+        0.0, le=10, description="spread of the mean-one factor on each round's speed"
     )
 
 

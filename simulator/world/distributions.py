@@ -58,7 +58,8 @@ class Distribution(BaseModel):
     @property
     def mean_value(self) -> float:
         """The expected value."""
-        return float(self._frozen.mean())
+        with np.errstate(all="ignore"):  # scipy computes the variance, too, which may be infinite
+            return float(self._frozen.mean())
 
     @property
     def _frozen(self) -> Any:

@@ -23,7 +23,7 @@ class NetworkSpec(BaseModel):
     downlink_mbps: Bandwidth = Field(description="bandwidth from the server to each client")
     latency_ms: NonNegativeDistribution = Field(description="one-way delay of each client's link")
     jitter_sigma: NonNegativeFloat = Field(
-        0.0, le=100, description="spread of the mean-one factor on each transfer's time"
+        0.0, le=10, description="spread of the mean-one factor on each transfer's time"
     )
 
 
