@@ -3,7 +3,8 @@
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
 from simulator.data.directory import cache_directory, set_data_directory
 from simulator.data.prepare import prepare
-from simulator.errors import BadInputError, InterludeError, one_line
+from simulator.errors import BadInputError, CannotRunError, InterludeError, one_line
 from simulator.experiment import check_limits, choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
@@ -109,8 +110,9 @@ def run(
     chosen = choose_device(device)
     if len(loaded) > 1:  # none is begun where another one is refused
         for variant in loaded:
-            check_limits(variant, chosen, timing_only=timing_only)
-    with crew_of(workers) as crew:
+            with _naming(scenario):
+                check_limits(variant, chosen, timing_only=timing_only)
+    with _naming(scenario), crew_of(workers) as crew:
         for variant in loaded:
             with ProgressDisplay(_console) as display:
                 records = run_scenario(
@@ -186,7 +188,8 @@ def check(
     else:
         checked = tuple(_load(scenario, overrides, seed))
     chosen = choose_device(device)
-    needs = [check_limits(variant, chosen) for variant in checked]
+    with _naming(scenario):
+        needs = [check_limits(variant, chosen) for variant in checked]
     for variant, needed in zip(checked, needs, strict=True):
         for title, rows in plan(variant, chosen, needed):
             _console.print(_table(title, rows))
@@ -356,6 +359,15 @@ def _say_written(files: Sequence[Path]) -> None:
 def _say(sentence: str, exit_code: int) -> int:
     _messages.print(f"interlude: {escape(one_line(sentence))}", soft_wrap=True)
     return exit_code
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put a scenario's file before why it cannot run."""
+    try:
+        yield
+    except CannotRunError as error:
+        raise BadInputError(f"{path}: {error}") from error
 
 
 def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Scenario]:

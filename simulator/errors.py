@@ -12,6 +12,10 @@ class BadInputError(InterludeError):
     """A scenario, file or flag that cannot be used; the command line exits with code 2."""
 
 
+class CannotRunError(BadInputError):
+    """A scenario that is refused before anything of it runs: it needs more than its limits allow, or cannot begin."""
+
+
 class TrainingError(InterludeError):
     """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
 

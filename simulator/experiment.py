@@ -16,7 +16,7 @@ from models.network import Network, Parameters
 from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
 from simulator.data.partition import hold_modalities, partition, partition_files
-from simulator.errors import BadInputError, InterludeError, TooManyEventsError
+from simulator.errors import BadInputError, CannotRunError, InterludeError, TooManyEventsError
 from simulator.federation import invariants
 from simulator.federation.clock import Clock
 from simulator.federation.rules import Barrier
@@ -335,7 +335,7 @@ def check_limits(scenario: Scenario, device: torch.device, *, timing_only: bool 
         timing_only: whether it would not train at all.
 
     Raises:
-        BadInputError: with the numbers, if one needs more than the scenario's limits allow, or cannot be played.
+        CannotRunError: with the numbers, if one needs more than the scenario's limits allow, or cannot be played.
     """
     dataset = load_dataset(scenario.data)
     num_samples = len(dataset.train[1])
@@ -369,7 +369,7 @@ def _rehearsed(part: Part, dataset: Dataset, population: Population, num_events:
     except TooManyEventsError:
         is_over = False
     except InterludeError as error:
-        raise BadInputError(f"'{part.options.run_label}': {error}") from error
+        raise CannotRunError(f"'{part.options.run_label}' cannot run: {error}") from error
     return extrapolated(
         part.options.run_label,
         run.clock.num_events,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from models.network import Network
-from simulator.errors import BadInputError
+from simulator.errors import CannotRunError
 from simulator.training.strategy import Strategy, client_bytes
 
 _CLIENT_BYTES = 2_000
@@ -43,19 +43,22 @@ class Needs:
         """Refuse a run that needs more than its limits.
 
         Raises:
-            BadInputError: with the numbers.
+            CannotRunError: with the numbers.
         """
         events = self.events + self.evaluations
+        if math.isinf(self.events):
+            raise CannotRunError(
+                f"limits.events: '{self.label}' needs events without end, but at most {_count(limits.events)} are allowed; "
+                "its simulated time stands still: something in 'world' must take time"
+            )
         if events > limits.events:
-            said = "its clock stands still" if math.isinf(self.events) else f"needs about {_count(events)} events"
-            if math.isfinite(self.events) and self.evaluations > self.events:
-                said += f", {_count(self.evaluations)} of them evaluations"
-            raise BadInputError(
-                f"limits.events: '{self.label}' {said}, but at most {_count(limits.events)} are allowed; "
-                "shorten 'until', evaluate less often, or raise the limit"
+            most = f", {_count(self.evaluations)} of them evaluations" if self.evaluations > self.events else ""
+            raise CannotRunError(
+                f"limits.events: '{self.label}' needs about {_count(events)} events{most}, but at most "
+                f"{_count(limits.events)} are allowed; shorten 'until', evaluate less often, or raise the limit"
             )
         if self.memory_bytes > limits.memory_gb * 1e9:
-            raise BadInputError(
+            raise CannotRunError(
                 f"limits.memory_gb: '{self.label}' needs about {_count(self.memory_bytes / 1e9)} GB for its models and "
                 f"clients, but at most {_count(limits.memory_gb)} GB are allowed; make the model, the batches or the "
                 "number of clients at work smaller, or raise the limit"

@@ -276,7 +276,7 @@ def method_class(name: str) -> type[Method]:
         )
     try:
         found = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises when it is imported
         raise BadInputError(f"method '{name}' cannot be imported: {one_line(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BadInputError(f"'{name}' is not a method: it must be a subclass of simulator.methods.base.Method")
