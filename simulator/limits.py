@@ -48,8 +48,8 @@ class Needs:
         events = self.events + self.evaluations
         if math.isinf(self.events):
             raise CannotRunError(
-                f"limits.events: '{self.label}' needs events without end, but at most {_count(limits.events)} are allowed; "
-                "its simulated time stands still: something in 'world' must take time"
+                f"limits.events: '{self.label}' needs events without end, but at most {_count(limits.events)} are "
+                "allowed; its simulated time stands still: something in 'world' must take time"
             )
         if events > limits.events:
             most = f", {_count(self.evaluations)} of them evaluations" if self.evaluations > self.events else ""

@@ -12,8 +12,7 @@ from simulator.errors import CannotRunError, InterludeError
 from simulator.experiment import check_limits
 from simulator.limits import LimitsSpec, Needs, extrapolated
 from simulator.record import RunRecord
-from simulator.scenario import load_documents, load_scenarios, parse_scenario
-from simulator.sweep import load_sweep
+from simulator.scenario import load_documents, parse_scenario
 
 CPU = torch.device("cpu")
 SCENARIOS = sorted((Path(__file__).parents[1] / "scenarios").rglob("*.yaml"))
@@ -35,11 +34,11 @@ def needs_of(scenario_with, changes):
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_no_shipped_scenario_is_refused(path):
     try:
-        is_sweep = load_documents(path).sweep is not None
-        scenarios = load_sweep(path).scenarios if is_sweep else load_scenarios(path)
+        documents = load_documents(path).variants
+        scenarios = [parse_scenario(document, str(path)) for document in documents]
     except InterludeError as error:
         pytest.skip(f"its data are not here: {error}")
-    for scenario in {scenario.name: scenario for scenario in (scenarios[0], scenarios[-1])}.values():
+    for scenario in scenarios:
         few = [scenario.methods[0], *[m for m in scenario.methods if m.server.rule == "on_arrival"][:1]]
         check_limits(scenario.model_copy(update={"methods": tuple(few)}), CPU)
 
