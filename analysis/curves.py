@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import seeds
-from analysis.choices import Choices, Drawing, labels_of, need_accuracy
+from analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of, need_accuracy
 from analysis.runs import need_one_scenario
 from analysis.style import legend_below, look_of
-from analysis.summary import TRANSFER, accuracy_curves
+from analysis.summary import TRANSFER, accuracy_curves, activities, energy_curve
 from simulator.record import RunRecord
 
 _WIDE = 15  # where the longest curve is so much longer than the shortest, a linear axis would hide the short one
@@ -33,6 +33,14 @@ def accuracy_vs_version(records: Sequence[RunRecord], choices: Choices) -> Drawi
 def accuracy_vs_bytes(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw accuracy over the payload that all clients have moved up and down, in MB."""
     return _accuracy(records, choices, _megabytes, "payload up and down, all clients (MB)", "bytes")
+
+
+def accuracy_vs_energy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw accuracy over the energy that all clients have drawn, in kJ; DoesNotApplyError where the world has none."""
+    for record in records:
+        if energy_curve(record).empty:
+            raise DoesNotApplyError(f"{record.path} counts no energy: the scenario has no world.energy")
+    return _accuracy(records, choices, _kilojoules, "energy, all clients (kJ)", "energy")
 
 
 def _accuracy(
@@ -120,7 +128,11 @@ def _version(record: RunRecord) -> "pd.Series[float]":
 
 def _megabytes(record: RunRecord) -> "pd.Series[float]":
     timeline = record.timeline
-    moved = timeline[timeline["kind"].isin(TRANSFER)].sort_values("end_s")
+    moved = timeline[activities(timeline).isin(TRANSFER)].sort_values("end_s")
     total = np.append(0.0, moved["bytes"].to_numpy(dtype=float).cumsum() / 1e6)
     times_s = accuracy_curves(record).index
     return pd.Series(total[np.searchsorted(moved["end_s"], times_s, side="right")], times_s)
+
+
+def _kilojoules(record: RunRecord) -> "pd.Series[float]":
+    return energy_curve(record).reindex(accuracy_curves(record).index) / 1e3

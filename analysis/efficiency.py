@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.choices import Choices, Drawing, labels_of
 from analysis.runs import need_one_scenario
 from analysis.style import COLOURS, bar_figure, legend_below
-from analysis.summary import TRANSFER
+from analysis.summary import TRANSFER, activities
 from simulator.record import RunRecord
 
 _NAMES = {
@@ -17,16 +17,22 @@ _NAMES = {
     "train_unimodal": "uni-modal training in gaps",
     **dict.fromkeys(TRANSFER, "transfer"),
     "wait": "wait for data",
+    "stalled": "held up by the server",
+    "backoff": "pause before sending again",
     "idle": "idle",
+    "off": "off",
 }
 _LOOKS = {
     "joint training": "#0072B2",
     "uni-modal training in gaps": "#E69F00",
     "transfer": "#009E73",
     "wait for data": "#BDBDBD",
+    "held up by the server": "#D55E00",
+    "pause before sending again": "#F0A77B",
     "idle": "#EFEFEF",
+    "off": "#7A7A7A",
 }
-_DARK = ("joint training", "transfer")
+_DARK = ("joint training", "transfer", "held up by the server", "off")
 _LABELLED = 0.06  # narrower parts of a bar have no room for a number
 _MOST_BINS = 30
 _SHOWN = 0.995  # of the updates; few stragglers would squeeze all others into one bin
@@ -36,7 +42,7 @@ def time_shares(record: RunRecord) -> dict[str, float]:
     """Return the share of all clients' time that was spent on each activity; the shares sum to 1."""
     timeline = record.timeline
     spans = timeline[timeline["kind"] != "merge"]
-    spent_s = (spans["end_s"] - spans["start_s"]).groupby(spans["kind"]).sum()
+    spent_s = (spans["end_s"] - spans["start_s"]).groupby(activities(spans)).sum()
     shares: dict[str, float] = {}
     for kind, seconds in spent_s.items():
         activity = _NAMES.get(str(kind), str(kind))

@@ -9,7 +9,7 @@ import matplotlib as mpl
 
 from analysis.balance import imbalance
 from analysis.choices import Choices, DoesNotApplyError, Drawing
-from analysis.curves import accuracy_vs_bytes, accuracy_vs_time, accuracy_vs_version
+from analysis.curves import accuracy_vs_bytes, accuracy_vs_energy, accuracy_vs_time, accuracy_vs_version
 from analysis.efficiency import efficiency, staleness
 from analysis.files import write_files
 from analysis.gantt import gantt
@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "accuracy-vs-time": Kind("Accuracy over simulated time", accuracy_vs_time),
     "accuracy-vs-version": Kind("Accuracy over versions", accuracy_vs_version),
     "accuracy-vs-bytes": Kind("Accuracy over bytes", accuracy_vs_bytes),
+    "accuracy-vs-energy": Kind("Accuracy over energy", accuracy_vs_energy),
     "time-to-accuracy": Kind("Time to accuracy", time_to_accuracy),
     "speedup": Kind("Speed-up over the baseline", speedup),
     "scalability": Kind("Scalability", scalability, spans_scenarios=True),

@@ -18,7 +18,7 @@ from analysis.choices import Choices, Drawing, baseline_of, labels_of
 from analysis.runs import need_one_scenario
 from analysis.style import Style
 from simulator.errors import BadInputError
-from simulator.record import RunRecord
+from simulator.record import RunRecord, what
 
 _LOOKS = {
     "download": ("download", "#56B4E9"),
@@ -27,7 +27,11 @@ _LOOKS = {
     "train": ("joint training", "#0072B2"),
     "upload": ("upload", "#009E73"),
     "upload_lost": ("upload lost or cut", "#D55E00"),
+    "lost": ("lost", "#8A3D00"),
+    "stalled": ("held up by the server", "#F0E442"),
+    "backoff": ("pause before sending again", "#F0A77B"),
     "idle": ("idle", "#F3F3F3"),
+    "off": ("off", "#7A7A7A"),
 }
 _OTHER = "#CC79A7"
 _INTERLUDE = "#FFE9A8"
@@ -95,7 +99,7 @@ def interludes(spans: pd.DataFrame) -> Iterator[Interlude]:
             downloaded_s, trained_s, waited_until_s = end_s, 0.0, []
         elif kind == "wait":
             waited_until_s.append(end_s)
-        elif kind == "train_unimodal":
+        elif what(kind) == "train_unimodal":
             trained_s += end_s - start_s
         elif kind == "train" and waited_until_s:
             # Waits that took no time are not in the timeline: those modalities were there when the download ended.
@@ -151,6 +155,7 @@ def _draw(
 ) -> set[str]:
     """Draw a panel, a row per client: interludes behind its spans, merges above them; returns the kinds shown."""
     shown = timeline[(timeline["end_s"] >= window_s[0]) & (timeline["start_s"] <= window_s[1])]
+    shown = shown.assign(kind=[_look(str(kind)) for kind in shown["kind"]])
     for client in found:
         bars = [(interlude.start_s, interlude.end_s - interlude.start_s) for interlude in found[client]]
         axis.broken_barh(bars, (client - 0.46, 0.92), facecolor=_INTERLUDE, zorder=1)
@@ -180,6 +185,13 @@ def _draw(
     axis.set_yticks(range(len(found)))
     axis.grid(visible=False, axis="y")
     return set(shown.loc[shown["client"].isin(found), "kind"])
+
+
+def _look(kind: str) -> str:
+    """Return the kind whose look a span has: a piece looks like the whole, and what is lost alike."""
+    if kind in _LOOKS:
+        return kind
+    return "lost" if kind.endswith("_lost") else what(kind)
 
 
 def _legend(figure: Figure, kinds: set[str]) -> None:

@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.seeds import half_width
-from simulator.record import RunRecord
+from simulator.record import RunRecord, what
 
-TRANSFER = ("download", "upload", "upload_lost")
+TRANSFER = ("download", "upload")
 _TRAINING = ("train", "train_unimodal")
-_UP = ("upload", "upload_lost")
+
+
+_WAITING = ("wait", "stalled", "backoff")
+TO_TARGET = ("time_to_target_s", "energy_to_target_j")
+"""Columns that are infinite where the target accuracy was never reached."""
 
 
 def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -18,8 +22,10 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Columns: method, seed, simulated_s, versions, final_accuracy and best_accuracy (fused), accuracy_<modality> (final,
     that modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up,
-    bytes_down, train_s, transfer_s, wait_s, idle_s (device-seconds summed over clients), mean_staleness. Accuracies
-    are missing for timing-only runs.
+    bytes_down, train_s, transfer_s, wait_s (for data, for the server, between attempts to upload), idle_s
+    (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of local rounds that came
+    to nothing), mean_staleness, energy_j and energy_to_target_j (where the world says what devices draw),
+    rejected_updates (where a scenario rejects any). Accuracies are missing for timing-only runs.
     """
     return pd.DataFrame([_summarise_run(record) for record in records])
 
@@ -27,7 +33,7 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
 def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per method: the mean of every column over seeds and, from two seeds on, a 95 % interval.
 
-    Times to the target are means over the runs that reached it; `reached` counts them.
+    Times and joules to the target are means over the runs that reached it; `reached` counts them.
     """
     rows = []
     for method, group in runs.groupby("method", sort=False):
@@ -36,6 +42,7 @@ def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
             values = group[column].astype(float)
             if column == "time_to_target_s":
                 row["reached"] = f"{int(np.isfinite(values).sum())}/{len(values)}" if values.notna().any() else ""
+            if column in TO_TARGET:
                 values = values[np.isfinite(values)]
             row[column] = values.mean() if len(values) else float("nan")
             if len(group) > 1:
@@ -45,9 +52,10 @@ def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summarise_run(record: RunRecord) -> dict[str, object]:
-    timeline = record.timeline
-    spent_s = (timeline["end_s"] - timeline["start_s"]).groupby(timeline["kind"]).sum()
-    sent_bytes = timeline["bytes"].groupby(timeline["kind"]).sum()
+    timeline, totals = record.timeline, record.info["totals"]
+    activity = activities(timeline)
+    spent_s = (timeline["end_s"] - timeline["start_s"]).groupby(activity).sum()
+    sent_bytes = timeline["bytes"].groupby(activity).sum()
     row: dict[str, object] = {
         "method": record.label,
         "seed": record.seed,
@@ -56,15 +64,43 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
     }
     row |= _accuracies(record)
     row |= {
-        "bytes_up": int(sent_bytes.reindex(_UP).sum()),
+        "bytes_up": int(sent_bytes.get("upload", 0)),
         "bytes_down": int(sent_bytes.get("download", 0)),
         "train_s": spent_s.reindex(_TRAINING).sum(),
         "transfer_s": spent_s.reindex(TRANSFER).sum(),
-        "wait_s": spent_s.get("wait", 0.0),
+        "wait_s": spent_s.reindex(_WAITING).sum(),
         "idle_s": spent_s.get("idle", 0.0),
-        "mean_staleness": timeline["staleness"].mean(),
     }
+    if "off" in spent_s:
+        row["off_s"] = spent_s["off"]
+    if "lost" in totals:
+        lost = totals["lost"]
+        row |= {"lost_s": lost["device_s"], "bytes_lost": lost["bytes_up"] + lost["bytes_down"]}
+    row["mean_staleness"] = timeline["staleness"].mean()
+    if "energy_j" in totals:
+        row["energy_j"] = sum(totals["energy_j"].values())
+        if "time_to_target_s" in row:
+            row["energy_to_target_j"] = _energy_until_j(record, float(str(row["time_to_target_s"])))
+    if record.scenario["training"].get("on_divergence") == "reject":
+        row["rejected_updates"] = record.info["totals"]["rejected_updates"]
     return row
+
+
+def activities(timeline: pd.DataFrame) -> "pd.Series[str]":
+    """Return what each row of a timeline is, however it ended."""
+    return timeline["kind"].astype(str).map({str(kind): what(str(kind)) for kind in timeline["kind"].unique()})
+
+
+def energy_curve(record: RunRecord) -> "pd.Series[float]":
+    """Return the joules that all clients have drawn by simulated time; empty where the world does not say."""
+    metrics = record.metrics
+    energy = metrics[metrics["metric"] == "energy_j"]
+    return pd.Series(energy["value"].to_numpy(dtype=float), energy["time_s"].to_numpy(dtype=float))
+
+
+def _energy_until_j(record: RunRecord, time_s: float) -> float:
+    curve = energy_curve(record)
+    return float(np.interp(time_s, curve.index, curve)) if np.isfinite(time_s) else float("inf")
 
 
 def accuracy_curves(record: RunRecord) -> pd.DataFrame:

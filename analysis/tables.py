@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparison import Difference, paired_differences
-from analysis.summary import summarise_methods, summarise_runs
+from analysis.summary import TO_TARGET, summarise_methods, summarise_runs
 from simulator.record import RunRecord
 
 
@@ -28,6 +28,10 @@ def _megabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e6:,.1f}"
 
 
+def _kilojoules(joules: float) -> str:
+    return f"{joules / 1e3:,.2f}"
+
+
 def looks_of(runs: pd.DataFrame, target: float | None) -> Looks:
     """Return the columns of `summarise_runs` that are shown, units in their headings."""
     alone = [str(column) for column in runs if str(column).startswith("accuracy_")]
@@ -42,6 +46,11 @@ def looks_of(runs: pd.DataFrame, target: float | None) -> Looks:
         "train_s": ("training (device-s)", "{:,.0f}".format),
         "wait_s": ("waiting (device-s)", "{:,.0f}".format),
         "idle_s": ("idle (device-s)", "{:,.0f}".format),
+        "off_s": ("off (device-s)", "{:,.0f}".format),
+        "lost_s": ("lost (device-s)", "{:,.0f}".format),
+        "bytes_lost": ("lost (MB)", _megabytes),
+        "energy_j": ("energy (kJ)", _kilojoules),
+        "energy_to_target_j": (f"kJ to {target}", _kilojoules),
     }
     return {column: look for column, look in looks.items() if column in runs}
 
@@ -107,7 +116,7 @@ def _beside_paper(label: str, published: float | None, ours: Mapping[Any, Any] |
 
 def _cell(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -> str:
     value, half = float(str(row[column])), float(str(row.get(f"{column}_ci95", math.nan)))
-    if column == "time_to_target_s":
+    if column in TO_TARGET:
         reached, _, num_seeds = str(row["reached"]).partition("/")
         if reached == "0":
             return f"never (0 of {num_seeds})"

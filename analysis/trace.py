@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from simulator.record import RunRecord
+from simulator.record import RunRecord, what
 
 Event = dict[str, Any]
 
@@ -24,6 +24,8 @@ _NAMES = {
     "train_unimodal": "uni-modal training",
     "upload_lost": "upload lost",
     "wait": "wait for data",
+    "stalled": "held up by the server",
+    "backoff": "pause before sending again",
 }
 
 
@@ -72,9 +74,15 @@ def _tracks(clients: list[int], run: str) -> Iterator[Event]:
 def _client_slices(spans: pd.DataFrame) -> Iterator[Event]:
     for row in spans.to_dict("records"):
         args = {key: _plain(row[key]) for key in ("version", "modality", "bytes", "flops") if _says(key, row[key])}
-        yield _slice(
-            _NAMES.get(row["kind"], row["kind"]), _CLIENTS, row["client"] + 1, row["start_s"], row["end_s"], args
-        )
+        yield _slice(_name_of(row["kind"]), _CLIENTS, row["client"] + 1, row["start_s"], row["end_s"], args)
+
+
+def _name_of(kind: str) -> str:
+    """Return what a span is called, with how it ended where it did not end well."""
+    name = _NAMES.get(kind) or _NAMES.get(what(kind), what(kind))
+    if kind in _NAMES or kind == what(kind):
+        return name
+    return f"{name} {'(part)' if kind.endswith('_part') else 'lost'}"
 
 
 def _version_slices(merges: pd.DataFrame, end_s: float) -> Iterator[Event]:

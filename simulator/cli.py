@@ -28,6 +28,7 @@ from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, package_versions, with_other_seeds
 from simulator.scenario import Scenario, load_documents, load_scenarios, method_class, preparation_of
+from simulator.survival import CHECKPOINT_EVERY_S, Interrupted, Interruption, Survival
 from simulator.sweep import Flags, Outcome, Sweep, load_sweep, run_sweep
 from simulator.sweep.grid import flags
 
@@ -91,6 +92,10 @@ DataDir = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace runs that are already there")]
+CheckpointEvery = Annotated[
+    float,
+    typer.Option("--checkpoint-every", metavar="SECONDS", min=0, help="host seconds between checkpoints; 0: none"),
+]
 
 
 @app.command()
@@ -104,15 +109,23 @@ def run(
     timing_only: TimingOnly = False,
     overwrite: Overwrite = False,
     data_dir: DataDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with runs that were not finished")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="with --resume: even if the code or packages have changed since")
+    ] = False,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
+    if (resume and overwrite) or (force and not resume):
+        raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
     loaded = _load(scenario, overrides, seed)
     chosen = choose_device(device)
     if len(loaded) > 1:  # none is begun where another one is refused
         for variant in loaded:
             with _naming(scenario):
                 check_limits(variant, chosen, timing_only=timing_only)
-    with _naming(scenario), crew_of(workers) as crew:
+    with _naming(scenario), Interruption().by_signals() as interruption, crew_of(workers) as crew:
+        survival = Survival(resume, force, checkpoint_every, interruption, _inform)
         for variant in loaded:
             with ProgressDisplay(_console) as display:
                 records = run_scenario(
@@ -122,6 +135,7 @@ def run(
                     workers=crew,
                     timing_only=timing_only,
                     overwrite=overwrite,
+                    survival=survival,
                     watch=display,
                 )
             reused = [record.label for record in records if record.label not in display.shown]
@@ -153,14 +167,15 @@ def sweep(
     cpus_per_run: Annotated[float, typer.Option(min=0, help="CPUs that Ray sets aside for a run")] = 1.0,
     gpus_per_run: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a run")] = 0.0,
     data_dir: DataDir = None,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:
     """Run a scenario for many values of its fields, several runs at a time; what is finished is not run again."""
     from simulator.sweep.display import SweepDisplay  # noqa: PLC0415
     from simulator.sweep.executors import executor_for  # noqa: PLC0415
 
     given = load_sweep(scenario, overrides or (), flags(clients, seeds, methods))
-    who = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run)
-    with SweepDisplay(_console) as display:
+    who = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run, checkpoint_every)
+    with Interruption().by_signals(), SweepDisplay(_console) as display:
         outcomes = run_sweep(
             given, who, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
         )
@@ -342,12 +357,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             traceback.print_exc()
         sys.exit(_say(str(error), 2 if isinstance(error, BadInputError) else 1))
+    except Interrupted as interrupted:
+        sys.exit(_say(f"{interrupted}; {_how_to_go_on()}", interrupted.exit_code))
     except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         sys.exit(_say(one_line(message), 2))
     if code == _INTERRUPTED:
         _say("interrupted; the record up to here is kept", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _how_to_go_on() -> str:
+    """Return what to do after an interruption of the command that was given."""
+    command = _command.get()
+    if " run " in command and "--resume" not in command:
+        command = command.replace(" --overwrite", "") + " --resume"
+    return f"the records up to here are kept; go on with: {command}"
+
+
+def _inform(sentence: str) -> None:
+    _messages.print(f"interlude: {escape(one_line(sentence))}", soft_wrap=True)
 
 
 def _say_written(files: Sequence[Path]) -> None:
@@ -357,7 +386,7 @@ def _say_written(files: Sequence[Path]) -> None:
 
 
 def _say(sentence: str, exit_code: int) -> int:
-    _messages.print(f"interlude: {escape(one_line(sentence))}", soft_wrap=True)
+    _inform(sentence)
     return exit_code
 
 

@@ -30,6 +30,11 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} TB"
 
 
+def energy(joules: float) -> str:
+    """Return an amount of energy."""
+    return f"{joules:.0f} J" if joules < 1000 else f"{joules / 1e3:,.2f} kJ"
+
+
 @dataclass(frozen=True)
 class Rows:
     """A table of text."""
@@ -57,7 +62,7 @@ def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
     yield "options", _options(method.Options)
     for title, choices in (("server.rule", ServerRule), ("server.staleness.function", StalenessSpec)):
         for choice in get_args(get_args(choices)[0]):
-            tag = next(iter(choice.model_fields))
+            tag = next(name for name in ("rule", "function") if name in choice.model_fields)
             yield f"{title}: {get_args(choice.model_fields[tag].annotation)[0]}", _options(choice)
 
 
@@ -102,6 +107,12 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
         "bytes_down": ("down", size),
         "busy_s": ("busy device-s", "{:,.0f}".format),
         "unused_s": ("idle device-s", "{:,.0f}".format),
+        "off_s": ("off device-s", "{:,.0f}".format),
+        "lost_s": ("lost device-s", "{:,.0f}".format),
+        "bytes_lost": ("lost", size),
+        "energy_j": ("energy", energy),
+        "energy_to_target_j": (f"to {scenario.evaluate.target_accuracy}", energy),
+        "rejected_updates": ("rejected", "{:,.0f}".format),
     }
     table = summary.assign(
         busy_s=summary["train_s"] + summary["transfer_s"], unused_s=summary["wait_s"] + summary["idle_s"]
@@ -167,8 +178,10 @@ def _is_modality(column: str) -> bool:
 
 def _cell(row: "pd.Series[Any]", column: str, look: Callable[[float], str], scenario: Scenario) -> str:
     value, spread = float(row[column]), float(row.get(f"{column}_ci95", math.nan))
-    if column == "time_to_target_s":
+    if column in ("time_to_target_s", "energy_to_target_j"):
         reached, _, seeds = str(row["reached"]).partition("/")
+        if reached == "0" and column == "energy_to_target_j":
+            return "never"
         if reached == "0":
             return "never" if scenario.until.simulated_s is None else f"> {scenario.until.simulated_s:,.0f}"
         if reached != seeds:

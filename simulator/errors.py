@@ -16,6 +16,10 @@ class CannotRunError(BadInputError):
     """A scenario that is refused before anything of it runs: it needs more than its limits allow, or cannot begin."""
 
 
+class RecordError(InterludeError):
+    """A record cannot be written any further (a full disk); what is there of it is whole."""
+
+
 class TrainingError(InterludeError):
     """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
 

@@ -6,34 +6,42 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
 from models.network import Network, Parameters
+from simulator.checkpoint import Checkpoint, Checkpoints
 from simulator.data import load_dataset
 from simulator.data.dataset import Dataset, to_device
 from simulator.data.partition import hold_modalities, partition, partition_files
-from simulator.errors import BadInputError, CannotRunError, InterludeError, TooManyEventsError
+from simulator.errors import BadInputError, CannotRunError, InterludeError, RecordError, TooManyEventsError
 from simulator.federation import invariants
 from simulator.federation.clock import Clock
+from simulator.federation.energy import energy_j
 from simulator.federation.rules import Barrier
 from simulator.federation.server import Population, Server
 from simulator.federation.timeline import Timeline
 from simulator.limits import Needs, extrapolated, population_bytes, training_bytes
 from simulator.methods.base import MethodOptions
 from simulator.randomness import Stream, torch_seed
-from simulator.record import RunRecord, RunWriter, claim, code_digest, file_digest
+from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, code_digest, file_digest
 from simulator.scenario import Scenario, method_class
+from simulator.survival import Interrupted, Keeper, Survival
 from simulator.training.batched import BatchedExecutor
 from simulator.training.cost import joint_flops_per_sample
 from simulator.training.crew import Crew
-from simulator.training.evaluation import FUSED, PendingEvaluation, evaluation_subset
+from simulator.training.evaluation import FUSED, Evaluated, Evaluation, PendingEvaluation, evaluation_subset
 from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
 from simulator.training.host import keep_freed_memory, num_cores, one_thread
 from simulator.training.objective import Values
+from simulator.training.promise import TrainingExecutor
+from simulator.training.replay import ReplayingExecutor
 from simulator.training.strategy import ExecutorSpec, choose_strategy
 from simulator.world.compute import ComputePerSampleSpec
 from simulator.world.world import World
@@ -74,6 +82,7 @@ def run_scenario(
     workers: int | Crew | None = None,
     timing_only: bool = False,
     overwrite: bool = False,
+    survival: Survival | None = None,
     watch: Watcher | None = None,
 ) -> list[RunRecord]:
     """Run every method of a scenario, one after the other, on the same world.
@@ -86,6 +95,8 @@ def run_scenario(
             processes beside this one that is kept for several calls. Changes no result.
         timing_only: run the clock without any training.
         overwrite: replace runs that are there; without it a finished identical run is reused.
+        survival: whether unfinished runs are gone on with, and how often runs are saved; unset: begun ones are refused,
+            checkpoints every minute.
         watch: told of every evaluation.
 
     Returns:
@@ -94,15 +105,21 @@ def run_scenario(
     Raises:
         BadInputError: if the scenario, the device or a run directory cannot be used.
         TrainingError: if training breaks down; the record up to there is kept.
+        RecordError: if a record cannot be written; what is there of it is whole.
+        Interrupted: if somebody asked for it.
     """
+    survival = survival or Survival()
     chosen = choose_device(device)
     parts = [
         Part(scenario.for_run(method, scenario.seed), Path(runs), chosen, timing_only) for method in scenario.methods
     ]
     check_limits(scenario, chosen, timing_only=timing_only)
-    finished = [None if overwrite else claim(part.path, part.identity) for part in parts]
+    there = [None if overwrite else claim(part.path, part.identity, survival.resume, survival.force) for part in parts]
     with nullcontext(workers) if isinstance(workers, Crew) else crew_of(workers) as crew:
-        return [record or _run(part, watch, crew) for part, record in zip(parts, finished, strict=True)]
+        return [
+            record if record is not None and record.is_complete else _run(part, watch, crew, survival, record)
+            for part, record in zip(parts, there, strict=True)
+        ]
 
 
 def crew_of(workers: int | None) -> Crew:
@@ -153,29 +170,49 @@ class Part:
         return {str(given): path for given, path in (*scenario.files().items(), *((file, file) for file in read))}
 
 
-def _run(part: Part, watch: Watcher | None, crew: Crew) -> RunRecord:
+def _run(part: Part, watch: Watcher | None, crew: Crew, survival: Survival, unfinished: RunRecord | None) -> RunRecord:
+    """Carry out a run, from the beginning or from where it is saved."""
+    survival.interruption.obey()
     dataset = load_dataset(part.scenario.data)
     population = populate(part.scenario, dataset)
-    writer = RunWriter(part.path, part.identity)
+    checkpoints = Checkpoints(part.path / CHECKPOINTS)
+    checkpoint = None
+    if unfinished is not None:
+        checkpoint = checkpoints.newest(part.device, survival.say)
+        where = "from the beginning: no checkpoint of it is whole" if checkpoint is None else "where it was saved"
+        survival.say(f"{part.path}: goes on {where}")
+    writer = RunWriter(part.path, part.identity, goes_on=checkpoint is not None)
+    keeper = Keeper(checkpoints, survival)
     labels = dataset.train[1].numpy()
-    writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
-    started_host_s = time.perf_counter()
+    run: Run | None = None
     with one_thread():
         keep_freed_memory()
-        run = Run(part, dataset, population, writer, crew)
         try:
-            run.play(watch)
-            host_s = time.perf_counter() - started_host_s
-            invariants.check(RunRecord(part.path).timeline, population.num_clients, run.end_s)
+            writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
+            run = Run(part, dataset, population, writer, crew, checkpoint)
+            run.play(watch, keeper)
+            run.write_model()
+            totals = run.totals()
+            timeline = RunRecord(part.path).timeline
+            invariants.check(timeline, population.num_clients, run.end_s, run.server.world.availability)
+            totals |= run.accounts(timeline)
         except BaseException as error:
-            status = "failed" if isinstance(error, Exception) else "interrupted"
-            message = str(error) if isinstance(error, InterludeError) else repr(error)
-            run.salvage(may_compute=isinstance(error, InterludeError))
-            writer.close(status, run.totals(time.perf_counter() - started_host_s), message)
+            totals = {}
+            if run is not None:
+                run.salvage(may_compute=isinstance(error, InterludeError))
+                with suppress(RecordError):
+                    totals = run.totals()
+            is_failure = isinstance(error, Exception)
+            message = str(error) if isinstance(error, InterludeError | Interrupted) else repr(error)
+            with suppress(RecordError):  # the error that broke the run off is the one to report
+                writer.close("failed" if is_failure else "interrupted", totals, message)
             raise
         finally:
-            run.server.executor.close()
-    return writer.close("complete", run.totals(host_s))
+            if run is not None:
+                run.close()
+    record = writer.close("complete", totals)
+    checkpoints.clear()
+    return record
 
 
 class Run:
@@ -187,7 +224,7 @@ class Run:
         population: who holds what.
         writer: receives the record.
         crew: worker processes that help to train.
-        max_events: events of the clock that are played at most; unset: what the scenario's limits say.
+        checkpoint: where to go on from; None for the beginning.
     """
 
     def __init__(
@@ -195,23 +232,31 @@ class Run:
         part: Part,
         dataset: Dataset,
         population: Population,
-        writer: "RunWriter | Rehearsal",
+        writer: RunWriter,
         crew: Crew | None,
-        max_events: int | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         scenario, options = part.scenario, part.options
         self._scenario = scenario
         self._writer = writer
         self._label = options.run_label
+        self._checkpoint = checkpoint
+        self._keeper: Keeper | None = None
+        self._host_s_before = 0.0
+        self._started_host_s = time.perf_counter()
+        self._next_moment = 0
         self._evaluated: tuple[int, PendingEvaluation | None] | None = None
         self._observations: deque[_Observation] = deque()
         self._accuracy: float | None = None
         self.end_s = 0.0
-        self.clock = Clock(max_events or scenario.limits.events)
+        self.clock = Clock()
         self.timeline = Timeline(writer.add_timeline)
         method = method_class(options.name)(options)
         network = method.network(scenario.model, dataset.inputs, dataset.num_classes)
-        executor, model = executor_and_model(part, network, dataset, crew)
+        self._executor, model = executor_and_model(part, network, dataset, crew)
+        executor: Executor = self._executor
+        if checkpoint is not None and isinstance(self._executor, TrainingExecutor):
+            executor = ReplayingExecutor(checkpoint.state["executor"]["decisions"])
         label, reason = (
             ("none", "timing only")
             if part.timing_only
@@ -234,36 +279,171 @@ class Run:
             max_versions=scenario.until.versions,
         )
 
-    def play(self, watch: Watcher | None) -> None:
-        """Let simulated time pass until the scenario's end, evaluating on the way."""
+    def play(self, watch: Watcher | None, keeper: Keeper | None = None) -> None:
+        """Let simulated time pass until the scenario's end, evaluating on the way.
+
+        Args:
+            watch: told of every evaluation.
+            keeper: saves the run now and then.
+
+        Raises:
+            Interrupted: if somebody asked for the end.
+        """
+        self._keeper = keeper
+        with nullcontext() if keeper is None else keeper.watching(self.clock):
+            if self._checkpoint is not None:
+                self._replay(self._checkpoint)
+            if keeper is not None:
+                keeper.begin()
+            self._go_on(watch)
+
+    def _go_on(self, watch: Watcher | None) -> None:
         until = self._scenario.until
         limit_s = float("inf") if until.simulated_s is None else until.simulated_s
-        for moment_s in _moments(self._scenario.evaluate.every_s, limit_s):
-            self.clock.advance(moment_s)
-            if self.clock.is_stopped:
+        most_events = self._scenario.limits.events
+        for moment_s in islice(_moments(self._scenario.evaluate.every_s, limit_s), self._next_moment, None):
+            while not self.clock.advance(moment_s, most_events):
+                if self.clock.num_events >= most_events:
+                    raise TooManyEventsError(
+                        f"{most_events:,} events, the most that limits.events allows, are over after "
+                        f"{self.clock.now:g} simulated seconds"
+                    )
+                self.clock.go_on()
+                if self._keeper is not None:
+                    self._keeper.act(self.clock.num_events, self._state)
+            if self._is_over():
                 break
             self._observe(moment_s, watch)
-        self.end_s = self.clock.now if self.clock.is_stopped else limit_s
+            self._next_moment += 1
+        self.end_s = self.clock.now if self._is_over() else limit_s
         self.server.finish(self.end_s)
         self.timeline.flush()
-        if self.clock.is_stopped:
+        if self._is_over():
             self._observe(self.end_s, watch)
         self._write_observations(0)
 
+    def accounts(self, timeline: pd.DataFrame) -> dict[str, Any]:
+        """Return what the run lost and, where the world says what devices draw, the energy it took.
+
+        Joules by the moments of evaluation are added to the metrics, for all clients together.
+
+        Args:
+            timeline: all rows of the run.
+        """
+        accounts: dict[str, Any] = {"lost": self.server.losses.totals(timeline)}
+        spec = self._scenario.world.energy
+        if spec is not None:
+            moments_s = [*_moments(self._scenario.evaluate.every_s, self.end_s)]
+            watts = spec.watts(self._scenario.seed, self.server.num_clients)
+            joules = energy_j(timeline, watts, moments_s)
+            accounts["energy_j"] = {purpose: float(values[-1]) for purpose, values in joules.items()}
+            made_s = timeline.loc[timeline["kind"] == "merge"].groupby("version")["end_s"].min()
+            versions = np.searchsorted(made_s.to_numpy(), moments_s, side="right")
+            totals = np.sum(list(joules.values()), axis=0).tolist()
+            for moment_s, version, total in zip(moments_s, versions.tolist(), totals, strict=True):
+                self._writer.add_metrics(moment_s, version, [("energy_j", FUSED, total)])
+        return accounts
+
+    def _is_over(self) -> bool:
+        """Return whether the run is over early: by its versions, or as nobody will be there again."""
+        nobody_comes = self.clock.is_at_rest and self._scenario.until.simulated_s is None
+        return self.clock.is_stopped or nobody_comes
+
+    def _replay(self, checkpoint: Checkpoint) -> None:
+        """Play up to a checkpoint without training, and take up what it holds.
+
+        Raises:
+            InterludeError: if that leads elsewhere.
+        """
+        state = checkpoint.state
+        self.clock.advance(math.inf, checkpoint.num_events)
+        if self.clock.num_events < checkpoint.num_events:
+            return  # somebody asked for the end
+        if self._whereabouts() != state["whereabouts"]:
+            raise InterludeError("the run played again does not lead to its checkpoint; begin it with --overwrite")
+        self._next_moment = state["moment"]
+        self._host_s_before = state["host_s"]
+        self._accuracy = state["accuracy"]
+        self._writer.cut_metrics(state["metrics_bytes"])
+        if not isinstance(self._executor, TrainingExecutor):
+            return
+        replaying = self.server.executor
+        assert isinstance(replaying, ReplayingExecutor)
+        self._executor.restore(state["executor"], replaying.promises)
+        self.server.restore(state["server"], self._executor)
+        pending = [
+            Evaluated(kept) if isinstance(kept, Evaluation) else self._executor.evaluate(kept)
+            for kept in state["evaluations"]
+        ]
+        self._observations.extend(
+            _Observation(time_s, version, pending[index], memory)
+            for time_s, version, index, memory in state["observations"]
+        )
+        if state["evaluated"] is not None:
+            version, index = state["evaluated"]
+            self._evaluated = (version, pending[index])
+
+    def _state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to know, at a moment between two events."""
+        state: dict[str, Any] = {"whereabouts": self._whereabouts(), "moment": self._next_moment}
+        if isinstance(self._executor, TrainingExecutor):
+            self._executor.settle()
+            self._write_observations(_MOST_OBSERVATIONS)
+            state |= {"server": self.server.state(), "executor": self._executor.state(), **self._evaluations()}
+        state["metrics_bytes"] = self._writer.sync_metrics()
+        state["host_s"] = self._host_s()
+        state["accuracy"] = self._accuracy
+        return state
+
+    def _evaluations(self) -> dict[str, Any]:
+        """Return the observations that are not written yet, and the models that wait to be evaluated for them."""
+        pending: dict[int, PendingEvaluation] = {id(o.pending): o.pending for o in self._observations}
+        evaluated = None
+        if self._evaluated is not None and (latest := self._evaluated[1]) is not None:
+            pending[id(latest)] = latest
+            evaluated = (self._evaluated[0], list(pending).index(id(latest)))
+        numbers = {key: number for number, key in enumerate(pending)}
+        return {
+            "evaluations": [p.result() if p.is_ready else p.model for p in pending.values()],
+            "observations": [(o.time_s, o.version, numbers[id(o.pending)], o.memory) for o in self._observations],
+            "evaluated": evaluated,
+        }
+
+    def _whereabouts(self) -> tuple[float, int, int]:
+        """Return what tells whether a replay has led to the same place."""
+        return float(self.clock.now), self.server.version, self.server.num_returned
+
+    def _host_s(self) -> float:
+        return self._host_s_before + time.perf_counter() - self._started_host_s
+
+    def write_model(self) -> None:
+        """Write the last version of the global model, if anything was trained."""
+        if isinstance(self._executor, TrainingExecutor):
+            self._writer.add_model(self.server.model)
+
+    def close(self) -> None:
+        """Give back what the run holds."""
+        self._executor.close()
+
     def salvage(self, may_compute: bool) -> None:
         """Write down what is known of a run that broke off, and what can still be computed where there is time."""
-        self.timeline.flush()
         with suppress(Exception):  # the error that broke the run off is the one to report
+            self.timeline.flush()
             self._write_observations(0 if may_compute else _MOST_OBSERVATIONS)
 
-    def totals(self, host_s: float) -> dict[str, Any]:
+    def totals(self) -> dict[str, Any]:
         """Return what the run came to."""
+        notes = list(self._executor.notes) if isinstance(self._executor, TrainingExecutor) else []
+        if self._keeper is not None and self._keeper.why_not is not None:
+            notes.append(self._keeper.why_not)
         return {
+            **({"notes": notes} if notes else {}),
             "simulated_s": self.end_s or self.clock.now,
-            "host_s": host_s,
+            "host_s": self._host_s(),
             "events": self.clock.num_events,
             "versions": self.server.version,
             "local_rounds": self.server.num_returned,
+            "rejected_updates": self.server.num_rejected,
             "order_sha256": self.timeline.order_digest(),
         }
 
@@ -313,8 +493,11 @@ class _Observation:
     memory: Values
 
 
-class Rehearsal:
-    """Takes what a run says of itself, and keeps nothing."""
+class Rehearsal(RunWriter):
+    """Takes what a run says of itself in its first moments, and writes nothing."""
+
+    def __init__(self) -> None:
+        self.path = Path()
 
     def add_facts(self, facts: Mapping[str, Any]) -> None:
         """Forget what is worth knowing of the run."""
@@ -362,18 +545,16 @@ def check_limits(scenario: Scenario, device: torch.device, *, timing_only: bool 
 def _rehearsed(part: Part, dataset: Dataset, population: Population, num_events: int, num_bytes: float) -> Needs:
     until = part.scenario.until
     limit_s = math.inf if until.simulated_s is None else until.simulated_s
-    run = Run(replace(part, timing_only=True), dataset, population, Rehearsal(), None, num_events)
-    is_over = True
+    run = Run(replace(part, timing_only=True), dataset, population, Rehearsal(), None)
     try:
-        run.clock.advance(limit_s)
-    except TooManyEventsError:
-        is_over = False
+        is_over = run.clock.advance(limit_s, num_events)
     except InterludeError as error:
         raise CannotRunError(f"'{part.options.run_label}' cannot run: {error}") from error
+    ends_by_time = is_over and not run.clock.is_stopped and math.isfinite(limit_s)
     return extrapolated(
         part.options.run_label,
         run.clock.num_events,
-        run.clock.now if run.clock.is_stopped or not is_over else limit_s,
+        limit_s if ends_by_time else run.clock.now,
         run.server.version,
         simulated_s=until.simulated_s,
         versions=until.versions,

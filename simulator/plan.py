@@ -101,18 +101,31 @@ def plan(scenario: Scenario, device: torch.device, needs: Sequence[Needs]) -> It
         ),
     )
     yield _contents(scenario, world, len(shards))
+    failing = _what_fails(scenario, world, population)
+    if failing:
+        yield "what fails", Rows(failing)
     horizon_s = _ROUNDS_PLAYED * float(common.total_s.max())
     busiest = max(needed.events / needed.simulated_s for needed in needs)
     horizon_s = min(horizon_s, scenario.until.simulated_s or horizon_s, _MOST_EVENTS_PLAYED / max(busiest, 1e-9))
+    played = [_played(scenario, options, horizon_s) for options in scenario.methods]
     yield (
         f"methods, by playing their first {horizon_s:.0f} simulated seconds without training",
         Rows(
-            [_played(scenario, options, horizon_s) for options in scenario.methods],
+            [row for row, _ in played],
             ("method", "waiting", "server", "down", "up", "local rounds", "bytes in all"),
             frozenset({3, 4, 5, 6}),
         ),
     )
     yield _limits(scenario, needs)
+    if failing:
+        yield (
+            "what of it comes to nothing",
+            Rows(
+                [lost for _, lost in played],
+                ("method", "local rounds", "why", "device-s", "bytes", "too old", "held up, device-s", "time off"),
+                frozenset({1, 3, 4, 5, 6, 7}),
+            ),
+        )
     trained = []
     for options in scenario.methods:
         own = method_class(options.name)(options).network(scenario.model, dataset.inputs, dataset.num_classes)
@@ -197,8 +210,51 @@ def _first_rounds(scenario: Scenario, network: Network, world: World, population
     return FirstRounds(*np.array(rows).T)
 
 
-def _played(scenario: Scenario, options: MethodOptions, horizon_s: float) -> tuple[str, ...]:
-    """Return a row on one method: bytes per transfer, and what the whole run comes to at the same pace."""
+def _what_fails(scenario: Scenario, world: World, population: Population) -> list[tuple[str, str]]:
+    """Return what the world's faults come to in the long run, a row each; none where nothing fails."""
+    spec, rows = scenario.world, []
+    clients = range(population.num_clients)
+    if world.availability is not None:
+        joining = sum(world.availability.join_s(client) > 0.0 for client in clients)
+        leaving = sum(math.isfinite(world.availability.leave_s(client)) for client in clients)
+        rows.append(
+            (
+                "clients",
+                f"{joining} join later, {leaving} leave for good; work of one that goes off: "
+                f"{world.availability.policy}",
+            )
+        )
+    for name, arrival in spec.arrival.items():
+        if arrival.miss_probability > 0.0:
+            rows.append((f"{name} misses", f"{arrival.miss_probability:.0%} of local rounds; then {arrival.on_miss}"))
+    if spec.compute.stragglers is not None:
+        slow = spec.compute.stragglers
+        rows.append(("stragglers", f"{slow.share:.0%} of local rounds compute {slow.slowdown:g} times as long"))
+    if spec.faults.crash_probability > 0.0:
+        rows.append(("devices die", f"in {spec.faults.crash_probability:.0%} of local rounds"))
+    if spec.faults.dropout_probability > 0.0:
+        rows.append(("uploads break off", f"in {spec.faults.dropout_probability:.0%} of local rounds"))
+    loss = spec.faults.upload_loss
+    if loss is not None:
+        given_up = loss.probability**loss.max_attempts
+        rows.append(("attempts to upload", f"{loss.probability:.0%} get lost; {given_up:.2%} of updates after all"))
+    outages = world.faults.outages
+    if outages is not None:
+        share = "at known moments" if outages.share is None else f"{outages.share:.1%} of the time"
+        rows.append(("server away", share))
+    for direction, shared in world.links.shared_bytes_per_s.items():
+        own = sum(world.links.bytes_per_s(client, direction, 0) for client in clients)
+        rows.append(
+            (f"shared link, {direction}", f"{size(shared)}/s for clients that could take {size(own)}/s together")
+        )
+    if spec.energy is not None:
+        watts = spec.energy.watts(scenario.seed, population.num_clients)
+        rows.append(("power", ", ".join(f"{purpose} {power.mean():.3g} W" for purpose, power in watts.items())))
+    return rows
+
+
+def _played(scenario: Scenario, options: MethodOptions, horizon_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return two rows on one method: what the whole run comes to at its first pace, and what of that to nothing."""
     part = scenario.for_run(options, scenario.seed)
     part = part.model_copy(
         update={
@@ -209,16 +265,30 @@ def _played(scenario: Scenario, options: MethodOptions, horizon_s: float) -> tup
     with tempfile.TemporaryDirectory() as runs:
         (record,) = run_scenario(part, runs=runs, device="cpu", timing_only=True)
         timeline, totals = record.timeline, record.info["totals"]
-    moved = timeline[timeline["bytes"] > 0].groupby("kind")["bytes"]
+    sent = timeline[timeline["bytes"] > 0]
+    moved = sent.groupby("kind")["bytes"]
     pace = (scenario.until.simulated_s or math.inf) / totals["simulated_s"]
     if scenario.until.versions is not None:
         pace = min(pace, scenario.until.versions / max(totals["versions"], 1))
     mean_bytes = moved.median().reindex(["download", "upload"])
-    return (
+    row = (
         options.run_label,
         options.waiting,
         options.server.rule,
         *("" if math.isnan(value) else size(value) for value in mean_bytes),
         f"~ {totals['local_rounds'] * pace:,.0f}",
-        f"~ {size(float(moved.sum().sum()) * pace)}",
+        f"~ {size(float(sent['bytes'].sum()) * pace)}",
     )
+    lost = totals["lost"]
+    rounds = lost["rounds"]
+    nothing = (
+        options.run_label,
+        f"~ {sum(rounds.values()) * pace:,.0f}",
+        ", ".join(f"{why} {count / sum(rounds.values()):.0%}" for why, count in rounds.items()),
+        f"~ {lost['device_s'] * pace:,.0f}",
+        f"~ {size((lost['bytes_up'] + lost['bytes_down']) * pace)}",
+        f"~ {lost['updates_dropped'] * pace:,.0f}",
+        f"~ {lost['stalled_s'] * pace:,.0f}",
+        f"{lost['off_s'] / (scenario.clients.count * totals['simulated_s']):.0%}",
+    )
+    return row, nothing

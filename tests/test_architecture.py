@@ -17,7 +17,18 @@ ALLOWED = {
     "data": {"data", "models"} | CORRIDOR,
     "training": {"training", "models"} | CORRIDOR,
     "federation": {"federation", "training", "world", "models"} | CORRIDOR,
-    "sweep": {"sweep", "experiment", "scenario", "record", "strict_yaml", "methods", "training"} | CORRIDOR,
+    "sweep": {
+        "sweep",
+        "experiment",
+        "scenario",
+        "record",
+        "checkpoint",
+        "survival",
+        "strict_yaml",
+        "methods",
+        "training",
+    }
+    | CORRIDOR,
     "methods": {"methods", "federation", "training", "models"} | CORRIDOR,
 }
 

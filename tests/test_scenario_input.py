@@ -134,7 +134,7 @@ def test_a_bad_value_is_named_with_its_field_and_what_is_allowed(scenario_file, 
             ["unknown distribution 'lognorm'", "pareto, empirical", "mean 'lognormal'"],
         ),
         ("world.arrival.gray.kind", "streem", ["unknown kind 'streem'", "per_round, stream", "mean 'stream'"]),
-        ("world.arrival.gray.on_miss", "absnt", ["wait, absent", "mean 'absent'"]),
+        ("world.arrival.gray.on_miss", "skpi", ["wait, skip, uni_modal", "mean 'skip'"]),
         ("training.optimizer.name", "adam", ["must be one of sgd", "'adam'"]),
     ],
 )

@@ -276,7 +276,7 @@ def test_results_are_those_of_single_runs_with_one_job_and_with_two(scenario_fil
     for seed in (0, 1):
         run_scenario(load_scenario(path, [f"seed={seed}"]), runs=tmp_path / "single", device="cpu")
     single = records_in(tmp_path / "single")
-    assert len(single) == 12
+    assert len(single) == 16
     assert records_in(tmp_path / "jobs-1") == records_in(tmp_path / "jobs-2") == single
     assert (outcomes[0].name, outcomes[0].path) == ("tiny/fedavg-s0", tmp_path / "jobs-2/tiny/fedavg-s0")
 
@@ -532,7 +532,7 @@ def test_on_ray_the_same_comes_out_and_a_killed_worker_costs_nothing(cli, scenar
     assert "4/4" in done.stdout
     (tmp_path / "marks").unlink()
     assert run("--runs", "local", "--jobs", "1").returncode == 0
-    assert len(records_in(tmp_path / "ray")) == 12
+    assert len(records_in(tmp_path / "ray")) == 16
     assert records_in(tmp_path / "ray") == records_in(tmp_path / "local")
     assert "4 of 4 runs were finished before" in run("--runs", "ray", "--executor", "ray").stdout
 

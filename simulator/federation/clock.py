@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 import simpy
 from simpy.events import NORMAL
 
-from simulator.errors import InterludeError, TooManyEventsError
+from simulator.errors import InterludeError
 
 
 class Sleeper:
@@ -24,49 +24,63 @@ class Sleeper:
 
 
 class Clock(simpy.Environment):
-    """A SimPy environment that counts its events; ties are processed first in, first out.
+    """A SimPy environment that counts its events; ties are processed first in, first out."""
 
-    Args:
-        max_events: how many it processes at most; None for no limit.
-    """
-
-    def __init__(self, max_events: int | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.num_events = 0
-        self._max_events = max_events
         self.is_stopped = False
         """Whether somebody asked for the end."""
+        self.may_rest = False
+        """Whether it is all right that nothing is left to happen: nobody will ever be there again."""
+        self._is_halted = False
 
     def stop(self) -> None:
         """Process no more events after this one."""
-        self.is_stopped = True
+        self.is_stopped = self._is_halted = True
+
+    def pause(self) -> None:
+        """Return from `advance` after this event; signal handlers and other threads may ask for it."""
+        self._is_halted = True
+
+    def go_on(self) -> None:
+        """Take back a `pause`."""
+        self._is_halted = self.is_stopped
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing will ever happen again."""
+        return self.may_rest and not self._queue
 
     def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
         """Wake a sleeper at a moment, in its turn among the events of that moment."""
         heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc]
 
-    def advance(self, until_s: float) -> None:
-        """Process every event up to and including `until_s`, or until stopped.
+    def advance(self, until_s: float, last_event: float = math.inf) -> bool:
+        """Process every event up to and including `until_s`, or until stopped or at rest.
+
+        Args:
+            until_s: a moment.
+            last_event: process no more than this event, counted from the beginning.
+
+        Returns:
+            Whether it got so far; not where it was paused or met its last event.
 
         Raises:
             InterludeError: if nothing is left to happen, which means that a process waits for ever.
-            TooManyEventsError: if there are more events than allowed.
         """
         queue, step = self._queue, self.step  # what peek() looks at; this loop runs for every event
         num_events = 0
-        allowed = math.inf if self._max_events is None else self._max_events - self.num_events
+        most_events = last_event - self.num_events
         try:
-            while not self.is_stopped:
+            while num_events < most_events and not self._is_halted:
                 if not queue:
+                    if self.may_rest:
+                        return True
                     raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
                 at_s, _, _, due = queue[0]
                 if at_s > until_s:
-                    return
-                if num_events >= allowed:
-                    raise TooManyEventsError(
-                        f"{self._max_events:,} events, the most that limits.events allows, are over after "
-                        f"{self.now:g} simulated seconds"
-                    )
+                    return True
                 if isinstance(due, Sleeper):
                     heappop(queue)
                     self._now = at_s
@@ -76,3 +90,4 @@ class Clock(simpy.Environment):
                 num_events += 1
         finally:
             self.num_events += num_events
+        return self.is_stopped

@@ -17,6 +17,9 @@ class Inbox(Generic[T]):
         self._items: deque[T] = deque()
         self._arrival: Event | None = None
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Add an item and wake the reader."""
         self._items.append(item)

@@ -4,22 +4,26 @@ import numpy as np
 import pandas as pd
 
 from simulator.errors import InterludeError
+from simulator.world.availability import Availability
 
-_TRANSFERS = ("download", "upload", "upload_lost")
+_TRANSFERS = ("download", "upload")
 _TRAINING = ("train", "train_unimodal")
+_INTERRUPTIONS = ("off", "stalled")
+_MOST_SPANS = 20_000  # whose availability is looked up: one by one
 
 
 class BrokenInvariantError(InterludeError):
     """The simulator contradicted itself: a defect of Interlude or of a method, not of the scenario."""
 
 
-def check(timeline: pd.DataFrame, num_clients: int, end_s: float) -> None:
-    """Check conservation of time, causality and the presence of costs.
+def check(timeline: pd.DataFrame, num_clients: int, end_s: float, availability: Availability | None = None) -> None:
+    """Check conservation of time, causality, the presence of costs, and that who is off does nothing.
 
     Args:
         timeline: all rows of a run.
         num_clients: clients in the world.
         end_s: when the run ended.
+        availability: when clients are on; None: always.
 
     Raises:
         BrokenInvariantError: naming the first row that breaks an invariant.
@@ -29,10 +33,15 @@ def check(timeline: pd.DataFrame, num_clients: int, end_s: float) -> None:
     if end_s > 0.0:
         _check_time_is_conserved(spans, num_clients, end_s)
     _check_causality(spans, merges)
-    transfers = spans[spans["kind"].isin(_TRANSFERS) & (spans["end_s"] < end_s)]
-    _none(transfers[(transfers["bytes"] <= 0) & (transfers["kind"] != "upload_lost")], "a transfer of no bytes")
-    training = spans[spans["kind"].isin(_TRAINING) & (spans["end_s"] < end_s)]
+    # A span that was interrupted has its costs in all its pieces; the last of them can be tiny.
+    went_on = spans.sort_values(["client", "start_s"], kind="stable").groupby("client")["kind"].shift()
+    whole = spans[(spans["end_s"] < end_s) & ~went_on.reindex(spans.index).isin(_INTERRUPTIONS)]
+    transfers = whole[whole["kind"].isin(_TRANSFERS)]
+    _none(transfers[transfers["bytes"] <= 0], "a transfer of no bytes")
+    training = whole[whole["kind"].isin(_TRAINING)]
     _none(training[training["flops"] <= 0], "training that costs nothing")
+    _none(spans[(spans["bytes"] < 0) | (spans["flops"] < 0)], "a cost below nothing")
+    _check_availability(spans, availability)
 
 
 def _check_time_is_conserved(spans: pd.DataFrame, num_clients: int, end_s: float) -> None:
@@ -62,6 +71,20 @@ def _check_causality(spans: pd.DataFrame, merges: pd.DataFrame) -> None:
     arrived_s = received_s.reindex(order).to_numpy(dtype=float)
     _none(merges[np.isnan(arrived_s)], "more updates merged than uploaded")
     _none(merges[arrived_s > merges["start_s"].to_numpy()], "an update merged before its upload ended")
+
+
+def _check_availability(spans: pd.DataFrame, availability: Availability | None) -> None:
+    """Check in some rows, evenly spread, that a client is off where it says so and at work only where it is on."""
+    if availability is None:
+        _none(spans[spans["kind"] == "off"], "a client that is off where all are always on")
+        return
+    asleep = spans["kind"].isin(("off", "wait", "wait_part", "wait_lost", "backoff", "backoff_part", "backoff_lost"))
+    for is_off, rows in ((True, spans[spans["kind"] == "off"]), (False, spans[~asleep])):
+        some = rows.iloc[:: 1 + len(rows) // _MOST_SPANS]
+        middle_s = 0.5 * (some["start_s"] + some["end_s"])
+        on = [availability.next_on(c, t) <= t for c, t in zip(some["client"].tolist(), middle_s.tolist(), strict=True)]
+        wrong = some[np.array(on, dtype=bool) == is_off]
+        _none(wrong, "a client that is on where it says off" if is_off else "a client at work while it is off")
 
 
 def _none(broken: pd.DataFrame, what: str) -> None:

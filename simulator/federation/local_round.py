@@ -8,7 +8,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.network import Network, Parameters
+from models.network import Network
 from simulator.federation.clock import Sleeper
 from simulator.federation.timeline import END_S, Row
 from simulator.randomness import Stream
@@ -37,7 +37,8 @@ class Update(NamedTuple):
     """The parameter groups sent: those that were trained."""
     num_samples: int
     trained: Deferred
-    received: Parameters
+    num_bytes: int
+    """The payload that arrived."""
 
 
 class LocalRound(Sleeper):
@@ -61,10 +62,12 @@ class LocalRound(Sleeper):
         "arrivals_s",
         "broadcast",
         "client",
+        "fate",
         "now_s",
         "num_samples",
         "received",
         "role",
+        "start_s",
         "update",
         "version",
         "window",
@@ -75,6 +78,7 @@ class LocalRound(Sleeper):
         self._clock = server.clock
         self.now_s: float = self._clock.now
         """The client's own time, which is ahead of the clock while its day is planned."""
+        self.start_s = self.now_s
         self.client = client
         self.window = window
         self.version = server.version
@@ -88,6 +92,8 @@ class LocalRound(Sleeper):
         )
         """When each modality of the window is there; one that misses this round is not in it."""
         self.update: Update | None = None
+        self.fate: str | None = None
+        """Why the local round came to nothing; None where it did not, or had nothing to send."""
         self._s_per_flop = world.devices.s_per_flop(client, window)
         self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
@@ -117,6 +123,24 @@ class LocalRound(Sleeper):
             self._server.welcome(self)
         else:
             self._clock.wake_at(self._row[END_S], self)
+
+    @property
+    def spent_s(self) -> float:
+        """Device-seconds since the dispatch."""
+        return self._clock.now - self.start_s
+
+    @property
+    def has_received(self) -> bool:
+        """Whether the download came to its end."""
+        return True
+
+    @property
+    def trains_apart(self) -> bool:
+        """Whether a modality misses, for which the others are trained each alone."""
+        server = self._server
+        if not server.world.may_train_apart:
+            return False
+        return server.world.trains_apart(server.population.modalities[self.client], self.arrivals_s)
 
     def uniform(self, purpose: str) -> float:
         """Return this round's random number in (0, 1) for a purpose of the method's own."""
@@ -192,7 +216,7 @@ class LocalRound(Sleeper):
         server = self._server
         cost = server.costs.of_task(stints, self.num_samples)
         shard = server.population.shards[self.client]
-        trained = server.executor.submit(
+        trained = self._submit(
             Task(
                 client=self.client,
                 window=self.window,
@@ -223,15 +247,25 @@ class LocalRound(Sleeper):
         """
         server = self._server
         groups = self._groups if groups is None else groups
-        num_bytes = server.network.num_bytes(groups) if group_bytes is None else group_bytes
-        num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
-        duration_s = server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
+        num_bytes, duration_s = self._upload_cost(groups, group_bytes)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
+            self.fate = "broke off"
             yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
             return
         yield "upload", duration_s, None, num_bytes, 0
-        self.update = Update(self.client, self.version, groups, self.num_samples, trained, self.received)
+        self.update = Update(self.client, self.version, groups, self.num_samples, trained, num_bytes)
+
+    def _upload_cost(self, groups: tuple[str, ...], group_bytes: int | None) -> tuple[int, float]:
+        """Return the bytes of an upload, with the last task's report, and the seconds it takes alone."""
+        server = self._server
+        num_bytes = server.network.num_bytes(groups) if group_bytes is None else group_bytes
+        num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
+        return num_bytes, server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
+
+    def _submit(self, task: Task) -> Deferred:
+        """Return the promise of a task's result."""
+        return self._server.executor.submit(task)
 
     def cut(self, end_s: float) -> None:
         """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""

@@ -6,14 +6,15 @@
 """
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from simpy import Event
 
 from simulator.federation.local_round import Update
-from simulator.federation.server import Server
+from simulator.federation.server import Returned, Server
 from simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 
 Serving = Generator[Event, Any, None]
@@ -38,8 +39,8 @@ class Barrier(BaseModel):
         """Run rounds for ever."""
         needed = min(self.clients_per_round or server.num_clients, server.num_clients)
         while True:
-            while not len(server.idle):
-                yield from server.receive()  # everybody is late from earlier rounds
+            while not server.idle:
+                yield from server.receive(server.comes_on())  # everybody is late from earlier rounds, or off
             roles = yield from server.choose(math.ceil(needed * self.over_selection))
             server.dispatch(roles)
             updates = yield from gather(server, roles, needed, self.deadline_s)
@@ -72,49 +73,135 @@ def gather(
     return updates
 
 
-class OnArrival(BaseModel):
-    """Asynchronous: every update is merged when it arrives (Xie et al., FedAsync, 2019)."""
+class _StalenessBound(BaseModel):
+    """How old an update may be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    max_staleness: NonNegativeInt | None = Field(None, description="most versions an update may be behind; unset: any")
+    when_stale: Literal["drop", "wait"] = Field(
+        "drop", description="drop an update that is older, or let the others wait so that none gets older"
+    )
+
+    @model_validator(mode="after")
+    def _waiting_needs_a_bound(self) -> "_StalenessBound":
+        if self.when_stale == "wait" and not self.max_staleness:
+            raise ValueError("when_stale 'wait' needs max_staleness of at least 1")
+        return self
+
+    def drops(self, server: Server, update: Update) -> bool:
+        """Return whether an update is too old to be merged now."""
+        return (
+            self.max_staleness is not None
+            and self.when_stale == "drop"
+            and server.version - update.version > self.max_staleness
+        )
+
+
+class OnArrival(_StalenessBound):
+    """Asynchronous: every update is merged when it arrives (Xie et al., FedAsync, 2019).
+
+    With ``when_stale: wait`` an update is held where merging it now would leave another one too old, in flight or held,
+    and its client waits with it. At most `max_staleness` + 1 clients work at a time: as many can always be merged in
+    time, oldest first.
+    """
 
     rule: Literal["on_arrival"] = "on_arrival"
     concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     mixing: float = Field(0.6, gt=0, le=1, description="alpha, the weight of a fresh update")
     staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
+    @model_validator(mode="after")
+    def _few_enough_to_wait_for(self) -> "OnArrival":
+        if self.when_stale == "wait" and self.max_staleness and (self.concurrency or 0) > self.max_staleness + 1:
+            raise ValueError(
+                f"when_stale 'wait' with max_staleness {self.max_staleness} keeps at most {self.max_staleness + 1} "
+                f"clients in flight; concurrency says {self.concurrency}"
+            )
+        return self
+
     def serve(self, server: Server) -> Serving:
         """Merge for ever."""
-        yield from _keep_in_flight(server, self.concurrency, merge_size=1)
+        waits = self.when_stale == "wait" and self.max_staleness is not None
+        limit = min(self.concurrency or server.num_clients, server.num_clients)
+        if waits and self.max_staleness is not None:
+            limit = min(limit, self.max_staleness + 1)
+        held: list[Update] = []
+        while True:
+            returned = yield from _send_and_receive(server, limit - len(held))
+            if returned is None or returned.update is None:
+                pass
+            elif self.drops(server, returned.update):
+                server.drop_stale(returned.update)
+            else:
+                held.append(returned.update)
+            if waits:
+                held.sort(key=attrgetter("version"))
+            while held and not server.clock.is_stopped and not (waits and self._must_wait(server, held)):
+                server.merge([held.pop(0)])
+
+    def _must_wait(self, server: Server, held: Sequence[Update]) -> bool:
+        """Return whether merging the oldest held update now would leave too little time to merge the others."""
+        assert self.max_staleness is not None
+        others = sorted([*server.versions_in_flight(), *(update.version for update in held[1:])])
+        following = server.version + 1
+        return any(following + turn - version > self.max_staleness for turn, version in enumerate(others))
 
 
-class Buffered(BaseModel):
-    """Semi-asynchronous: updates are merged when `size` of them are there (Nguyen et al., FedBuff, 2022)."""
+class Buffered(_StalenessBound):
+    """Semi-asynchronous: updates are merged when `size` of them are there (Nguyen et al., FedBuff, 2022).
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    With `timeout_s` those that are there are merged so long after the first of them came. With ``when_stale: wait`` a
+    full buffer fills on while a client is at work whose update the merge would make too old.
+    """
 
     rule: Literal["buffered"] = "buffered"
     concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     size: PositiveInt = Field(10, description="updates in a full buffer")
+    timeout_s: PositiveFloat | None = Field(
+        None, description="a buffer is merged so long after its first update came; unset: only when full"
+    )
     learning_rate: PositiveFloat = Field(1.0, description="eta_g, the server's step size")
     staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
     def serve(self, server: Server) -> Serving:
         """Merge for ever."""
-        yield from _keep_in_flight(server, self.concurrency, self.size)
+        limit = min(self.concurrency or server.num_clients, server.num_clients)
+        buffer: list[Update] = []
+        timeout: Event | None = None
+        while True:
+            pending = None if timeout is None or timeout.processed else timeout
+            returned = yield from _send_and_receive(server, limit, pending)
+            if returned is None or returned.update is None:
+                pass
+            elif self.drops(server, returned.update):
+                server.drop_stale(returned.update)
+            else:
+                buffer.append(returned.update)
+                if len(buffer) == 1 and self.timeout_s is not None:
+                    timeout = server.clock.timeout(self.timeout_s)
+            is_due = len(buffer) >= self.size or (timeout is not None and timeout.processed)
+            if buffer and is_due and not self._must_wait(server):
+                server.merge(buffer)
+                buffer, timeout = [], None
+
+    def _must_wait(self, server: Server) -> bool:
+        """Return whether a merge now would make an update in flight too old."""
+        if self.when_stale != "wait" or self.max_staleness is None:
+            return False
+        return server.version + 1 - server.oldest_in_flight() > self.max_staleness
 
 
-def _keep_in_flight(server: Server, concurrency: int | None, merge_size: int) -> Serving:
-    limit = min(concurrency or server.num_clients, server.num_clients)
-    updates: list[Update] = []
-    while True:
-        roles = yield from server.choose(limit - server.num_in_flight)
-        server.dispatch(roles)
-        returned = yield from server.receive()
-        if returned is not None and returned.update is not None:
-            updates.append(returned.update)
-        if len(updates) >= merge_size:
-            server.merge(updates)
-            updates = []
+def _send_and_receive(
+    server: Server, limit: int, timeout: Event | None = None
+) -> Generator[Event, Any, Returned | None]:
+    """Keep `limit` clients in flight until one comes back; None if a timeout is over first, or others could be sent."""
+    wanted = limit - server.num_in_flight
+    roles = yield from server.choose(wanted)
+    server.dispatch(roles)
+    comes_on = server.comes_on() if len(roles) < wanted else None
+    first = timeout | comes_on if timeout is not None and comes_on is not None else timeout or comes_on
+    return (yield from server.receive(first))
 
 
 ServerRule = Annotated[Barrier | OnArrival | Buffered, Field(discriminator="rule")]

@@ -1,11 +1,17 @@
 """Which idle client is dispatched next."""
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
+from math import inf, nextafter
+
+from simpy import Environment, Event
 
 from simulator.randomness import Stream
+from simulator.world.availability import Availability
 
 _BLOCK_DRAWS = 256
 _BUSY = -1
+_OFF = -2
 
 
 class IdleClients:
@@ -53,3 +59,91 @@ class IdleClients:
 
     def __contains__(self, client: int) -> bool:
         return self._position[client] != _BUSY
+
+
+class IdleAndOn(IdleClients):
+    """Idle clients where devices go off: only those that are on count.
+
+    Nothing happens when an idle device goes on or off. Who is drawn while off is put aside until its device is on again
+    and somebody else is drawn, so a client costs something only when its turn comes: of those that are on, each is
+    still drawn with equal probability.
+
+    Args:
+        num_clients: clients 0, 1, ..., all idle at first.
+        seed: the run's seed.
+        availability: when they are on.
+        clock: says what now is.
+    """
+
+    def __init__(self, num_clients: int, seed: int, availability: Availability, clock: Environment) -> None:
+        super().__init__(num_clients, seed)
+        self._availability = availability
+        self._clock = clock
+        self._aside: list[tuple[float, int]] = []  # (when it is on again, client); stale where it was taken meanwhile
+        self._next: tuple[float, Event] | None = None
+
+    def __bool__(self) -> bool:
+        self._bring_back()
+        while self._clients:
+            if self._on_s(self._clients[-1]) <= self._clock.now:
+                return True
+            self._put_aside(self._clients[-1])
+        return False
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[int]:
+        self._bring_back()
+        return (client for client in tuple(self._clients) if self._on_s(client) <= self._clock.now)
+
+    def __contains__(self, client: int) -> bool:
+        return self._position[client] != _BUSY and self._on_s(client) <= self._clock.now
+
+    def draw(self) -> int:
+        """Take one idle client that is on, each with equal probability; somebody is (see `bool`)."""
+        while True:
+            client = super().draw()
+            if self._on_s(client) <= self._clock.now:
+                return client
+            self._put_aside(client)
+
+    def take(self, client: int) -> None:
+        """Take a client that is idle, on or off."""
+        if self._position[client] == _OFF:
+            self._position[client] = _BUSY
+        else:
+            super().take(client)
+
+    def comes_on(self) -> Event | None:
+        """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
+        self._bring_back()
+        for client in tuple(self._clients):
+            if self._on_s(client) > self._clock.now:
+                self._put_aside(client)
+        while self._aside and self._position[self._aside[0][1]] != _OFF:
+            heappop(self._aside)
+        if not self._aside or self._aside[0][0] == inf:
+            return None
+        on_s = self._aside[0][0]
+        if self._next is None or self._next[0] != on_s or self._next[1].processed:
+            delay_s = on_s - self._clock.now
+            while self._clock.now + delay_s < on_s:  # rounding must not end the wait before the moment
+                delay_s = nextafter(delay_s, inf)
+            self._next = on_s, self._clock.timeout(delay_s)
+        return self._next[1]
+
+    def _on_s(self, client: int) -> float:
+        return self._availability.next_on(client, self._clock.now)
+
+    def _put_aside(self, client: int) -> None:
+        if self._position[client] != _BUSY:
+            super().take(client)
+        self._position[client] = _OFF
+        heappush(self._aside, (self._on_s(client), client))
+
+    def _bring_back(self) -> None:
+        while self._aside and self._aside[0][0] <= self._clock.now:
+            _, client = heappop(self._aside)
+            if self._position[client] == _OFF:
+                self.put_back(client)

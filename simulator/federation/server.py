@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 from simpy import Event
@@ -12,13 +13,18 @@ from simulator.arrays import Indices
 from simulator.federation.clock import Clock
 from simulator.federation.inbox import Inbox
 from simulator.federation.local_round import LocalRound, Steps, Update
-from simulator.federation.selection import IdleClients
+from simulator.federation.losses import Losses
+from simulator.federation.selection import IdleAndOn, IdleClients
+from simulator.federation.shared_link import SharedLink
 from simulator.federation.timeline import Timeline
+from simulator.federation.unsteady_round import UnsteadyRound
 from simulator.training.cost import shared_costs
 from simulator.training.executor import Executor
 from simulator.training.merge import Arrived
 from simulator.training.objective import Values
+from simulator.training.promise import is_finite
 from simulator.training.task import TrainingSpec, num_reported_bytes
+from simulator.world.outages import Outages
 from simulator.world.world import World
 
 State = tuple[Parameters, Any]
@@ -136,11 +142,27 @@ class Server:
         self.memory = method.initial_memory(network, population.num_clients)
         self.version = 0
         self.num_returned = 0
+        self.num_rejected = 0
+        """Updates with NaN or infinity that were left out."""
         self.inbox: Inbox[Returned] = Inbox(clock)
         self._method = method
         self._max_versions = max_versions
-        self.idle = IdleClients(population.num_clients, seed)
+        self._availability, self._outages = world.availability, world.faults.outages
+        self.idle = (
+            IdleClients(population.num_clients, seed)
+            if world.availability is None
+            else IdleAndOn(population.num_clients, seed, world.availability, clock)
+        )
         """The clients that could be dispatched."""
+        self.losses = Losses()
+        """What came to nothing."""
+        self.missed_download: set[int] = set()
+        """Clients whose last download was cut off; for methods that keep account of what a client has."""
+        self.shared_links = {
+            direction: SharedLink(clock, capacity) for direction, capacity in world.links.shared_bytes_per_s.items()
+        }
+        """The server's own links, where they are a limit."""
+        self._local_round = LocalRound if world.is_steady else UnsteadyRound
         self.seed = seed
         self._idle_since_s = [0.0] * population.num_clients
         held = [len(shard) for shard in population.shards]
@@ -150,7 +172,7 @@ class Server:
         self._download_bytes: dict[tuple[str, ...], int] = {}
         self.broadcast = method.broadcast(self.memory)
         self.costs = shared_costs(network, training.batch_size, self.broadcast)
-        clock.process(method.serve(self))
+        clock.process(method.serve(self) if self._outages is None else self._serve(method, self._outages))
 
     @property
     def num_clients(self) -> int:
@@ -178,7 +200,10 @@ class Server:
 
     def draw(self, num_clients: int) -> dict[int, Role]:
         """Take up to `num_clients` idle clients, uniformly drawn, to be dispatched without a role."""
-        return dict.fromkeys(self.idle.draw() for _ in range(min(num_clients, len(self.idle))))
+        drawn: dict[int, Role] = {}
+        while len(drawn) < num_clients and self.idle:
+            drawn[self.idle.draw()] = None
+        return drawn
 
     def take(self, roles: Mapping[int, Role]) -> Mapping[int, Role]:
         """Take the idle clients that somebody chose, to be dispatched in their roles; returns the roles."""
@@ -194,28 +219,60 @@ class Server:
         """Send clients that were taken out of the idle ones into a local round, each in its role."""
         now_s = self.clock.now
         for client, role in roles.items():
-            self.timeline.add(client, "idle", self._idle_since_s[client], now_s)
-            local_round = self._in_flight[client] = LocalRound(self, client, self._take_window(client), role)
-            local_round.start(self._day(local_round))
+            self._note_idle(client, now_s)
+            local_round = self._in_flight[client] = self._local_round(self, client, self._take_window(client), role)
+            local_round.start(self.day_of(local_round))
 
     def receive(self, deadline: Event | None = None) -> Generator[Event, Any, Returned | None]:
         """Wait for the next client to come back; None if a deadline is over first.
 
         Only then can it be dispatched again, so nobody starts over before its update was taken in, even where several
-        come back at the same instant.
+        come back at the same instant. A server that is away takes nobody in and sees no deadline until it is back.
         """
+        if deadline is None and self._availability is not None and not self._in_flight and not len(self.inbox):
+            self.clock.may_rest = True  # nobody is left who could ever come
         returned = yield from self.inbox.get(deadline)
+        if self._outages is not None:
+            yield from self._until_back(self._outages)
         if returned is not None:
             self.idle.put_back(returned.client)
         return returned
 
     def welcome(self, local_round: LocalRound) -> None:
         """Take note of a client that is back."""
-        client = local_round.client
+        client, update = local_round.client, local_round.update
+        if update is not None:
+            self.losses.bytes_received += update.num_bytes
+        elif local_round.fate is not None:
+            self.losses.add_round(local_round.fate, local_round.spent_s)
+            if not local_round.has_received:
+                self.missed_download.add(client)
         del self._in_flight[client]
         self._idle_since_s[client] = self.clock.now
         self.num_returned += 1
-        self.inbox.put(Returned(client, local_round.update))
+        self.inbox.put(Returned(client, update))
+
+    def comes_on(self) -> Event | None:
+        """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
+        return self.idle.comes_on() if isinstance(self.idle, IdleAndOn) else None
+
+    def has_left(self, client: int) -> bool:
+        """Return whether a client will never be on again."""
+        availability = self._availability
+        return availability is not None and availability.next_on(client, self.clock.now) == inf
+
+    def oldest_in_flight(self) -> int:
+        """Return the oldest version that a client at work started from; the current one if there is none."""
+        return min((local_round.version for local_round in self._in_flight.values()), default=self.version)
+
+    def versions_in_flight(self) -> list[int]:
+        """Return the versions that clients at work started from, oldest first."""
+        return sorted(local_round.version for local_round in self._in_flight.values())
+
+    def drop_stale(self, update: Update) -> None:
+        """Take note of an update that is too old to be merged."""
+        del update
+        self.losses.updates_dropped += 1
 
     def model_for(self, client: int) -> Parameters:
         """Return the model that a client downloads now."""
@@ -224,6 +281,10 @@ class Server:
     def learn(self, updates: Sequence[Update]) -> None:
         """Let the method remember what updates report, without making a new version."""
         memory = self.memory
+        sound = self._sound(updates)
+        if updates and not sound:
+            return
+        updates = sound
 
         def rule() -> Any:
             return self._method.learn(memory, [self._arrived(update) for update in updates])
@@ -231,8 +292,15 @@ class Server:
         self.memory = self.executor.merge(rule, memory, [update.trained for update in updates])
         self.broadcast = self._method.broadcast(self.memory)
 
-    def merge(self, updates: Sequence[Update]) -> None:
-        """Merge updates into the next version of the global model; staleness is counted now."""
+    def merge(self, updates: Sequence[Update]) -> bool:
+        """Merge updates into the next version of the global model; staleness is counted now.
+
+        Returns:
+            Whether there is a new version: not where every update was rejected.
+        """
+        updates = self._sound(updates)
+        if not updates:
+            return False
         model, memory = self.model, self.memory
 
         def rule() -> State:
@@ -248,18 +316,43 @@ class Server:
             self.timeline.add(update.client, "merge", now_s, now_s, self.version, staleness=age)
         if self.version == self._max_versions:
             self.clock.stop()
+        return True
 
     def finish(self, end_s: float) -> None:
         """Close every client's time at the end of the run."""
-        for client, idle_since_s in enumerate(self._idle_since_s):
+        for client in range(self.num_clients):
             if client not in self._in_flight:
-                self.timeline.add(client, "idle", idle_since_s, end_s)
+                self._note_idle(client, end_s)
         for local_round in self._in_flight.values():
             local_round.cut(end_s)
 
     def observe(self) -> Mapping[str, Mapping[str, Tensor]]:
         """Return what the method wants recorded of its memory."""
         return self._method.observe(self.memory)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to know of the model; the rest of the federation is made by a replay."""
+        return {"model": self.model, "memory": self.memory, "broadcast": self.broadcast}
+
+    def restore(self, state: Mapping[str, Any], executor: Executor) -> None:
+        """Go on from a checkpoint after a replay."""
+        self.model, self.memory, self.broadcast = state["model"], state["memory"], state["broadcast"]
+        self.executor = executor
+
+    def _sound(self, updates: Sequence[Update]) -> Sequence[Update]:
+        """Return the updates without NaN and infinity, where the scenario rejects those that have some."""
+        if self.training.on_divergence == "stop":
+            return updates
+
+        def by_values() -> list[int]:
+            return [i for i, update in enumerate(updates) if not is_finite(update.trained.result())]
+
+        def none() -> list[int]:
+            return []
+
+        rejected = self.executor.decide(by_values, none, [update.trained for update in updates])
+        self.num_rejected += len(rejected)
+        return [update for i, update in enumerate(updates) if i not in rejected]
 
     def _take_window(self, client: int) -> int:
         window = self._next_window[client]
@@ -269,7 +362,35 @@ class Server:
         self._next_window[client] = window + 1
         return window
 
-    def _day(self, local_round: LocalRound) -> Steps:
+    def _note_idle(self, client: int, until_s: float) -> None:
+        """Note the time since a client came back, on and off."""
+        since_s = self._idle_since_s[client]
+        availability = self._availability
+        if availability is None:
+            self.timeline.add(client, "idle", since_s, until_s)
+            return
+        while since_s < until_s:
+            on_s = min(availability.next_on(client, since_s), until_s)
+            if on_s > since_s:
+                self.timeline.add(client, "off", since_s, on_s)
+            if on_s < until_s:
+                since_s = min(on_s + availability.remaining_on(client, on_s), until_s)
+                self.timeline.add(client, "idle", on_s, since_s)
+            else:
+                since_s = on_s
+
+    def _serve(self, method: Decisions, outages: Outages) -> Generator[Event, Any, None]:
+        """Serve as the method says, once the server is there."""
+        yield from self._until_back(outages)
+        yield from method.serve(self)
+
+    def _until_back(self, outages: Outages) -> Generator[Event, Any, None]:
+        """Wait until the server is back."""
+        while (back_s := outages.back_s(self.clock.now)) > self.clock.now:
+            yield self.clock.timeout(back_s - self.clock.now)
+
+    def day_of(self, local_round: LocalRound) -> Steps:
+        """Return what a client does in a local round, as the method says."""
         if local_round.arrivals_s:
             return self._method.client_round(local_round)
         return local_round.download()  # no data will come: it is sent out in vain
@@ -282,6 +403,6 @@ class Server:
             num_samples=update.num_samples,
             staleness=self.version - update.version,
             parameters=trained.parameters,
-            start=update.received,
+            start=update.trained.received,
             report=trained.report,
         )

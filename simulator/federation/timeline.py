@@ -2,7 +2,10 @@
 
 A row is a span of one client, or a merge (a moment: start = end). Spans: ``download``, ``wait`` (for a modality),
 ``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke
-off, or was under way at the end) and ``idle``. Rows are in the order in which things ended, ties first in, first out.
+off, or was under way at the end) and ``idle``. In a world that fails also ``off``, ``stalled`` (the server is away),
+``backoff`` (between two attempts to upload), pieces of a span that was interrupted and went on (``train_part``) and
+what was cut off for good (``train_lost``). Rows are in the order in which things ended, ties first in, first out; only
+the rows of idle clients that were off meanwhile come together, when they are dispatched.
 """
 
 import hashlib
@@ -34,6 +37,16 @@ END_S: Final = 3
 NUM_BYTES: Final = 6
 FLOPS: Final = 7
 """Where a row says what, from when and until when, and what it cost."""
+
+_ENDINGS = ("_part", "_lost")
+
+
+def what(kind: str) -> str:
+    """Return what a span is, however it ended: ``train`` for ``train``, ``train_part`` and ``train_lost``."""
+    for ending in _ENDINGS:
+        kind = kind.removesuffix(ending)
+    return kind
+
 
 _FLUSH_ROWS = 100_000
 _BATCH_ROWS = 4_000  # what is turned into arrays at once: little enough to still be in the processor's cache
@@ -97,12 +110,12 @@ class Timeline:
         if not self._batches:
             return
         table = pa.concat_tables(self._batches).combine_chunks()
+        self._sink(table)  # first of all: what could not be written stays here
         self._batches = []
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():
                     digest.update(buffer or b"")
-        self._sink(table)
 
     def order_digest(self) -> str:
         """Return the SHA-256 of the order of events: who did what on which version, without times."""

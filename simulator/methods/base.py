@@ -71,9 +71,20 @@ class Method:
         """Spend a client's local round."""
         model = yield from client.download()
         ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
-        joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
-        trained = yield from client.train(joint, start=ready.start)
+        if client.trains_apart:
+            trained = yield from self.train_apart(client, ready)
+        else:
+            joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
+            trained = yield from client.train(joint, start=ready.start)
         yield from client.upload(trained)
+
+    def train_apart(self, client: LocalRound, ready: Ready) -> Steps:
+        """Train each modality alone, as a modality misses and the scenario says ``on_miss: uni_modal``."""
+        steps = client.num_steps()
+        stints = [
+            Stint(self.objective_at(client, Ready(ready.start, (m,))), steps, f"alone-{m}") for m in ready.modalities
+        ]
+        return (yield from client.train(*stints, start=ready.start, kind="train_unimodal"))
 
     def objective_at(self, client: LocalRound, ready: Ready) -> Objective:
         """Return what joint training minimises in a local round, where its version or role matters."""

@@ -97,6 +97,9 @@ class FedPMR(Method):
 
     def client_round(self, client: LocalRound) -> Steps:
         """Spend a local round as the base does, in one stint per epoch, so that each starts with fresh prototypes."""
+        if client.trains_apart:
+            yield from super().client_round(client)
+            return
         model = yield from client.download()
         ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
         objective, steps = self.objective_at(client, ready), client.num_steps(1)

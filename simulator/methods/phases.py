@@ -72,10 +72,12 @@ class Chain:
         roles = {client: self._role(step, client) for client in clients}
         self._server.dispatch(self._server.take(roles))
 
-    def merge(self, step: int, updates: Sequence[Update]) -> None:
-        """Merge the updates of a phase."""
-        self._server.merge(updates)
+    def merge(self, step: int, updates: Sequence[Update]) -> bool:
+        """Merge the updates of a phase; returns whether there was anything to merge."""
+        if not updates or not self._server.merge(updates):
+            return False
         self._changed[self.modality(step)] = self._server.version
+        return True
 
     def _role(self, step: int, client: int) -> Phase:
         """Return what a client is told; in the first cycle only modalities before its own are earlier ones."""
@@ -83,6 +85,9 @@ class Chain:
         known = self.order[:step] if self._compensates else ()
         earlier = tuple(m for m in known if m != modality and m in held)
         needed = {m: self._changed[m] for m in (modality, *earlier)}  # versions at which they were last merged
+        if client in self._server.missed_download:
+            self._server.missed_download.remove(client)
+            self._received.pop(client)
         received = self._received.setdefault(client, {})
         download = tuple(m for m, version in needed.items() if received.get(m) != version)
         received.update(needed)
@@ -95,13 +100,12 @@ def phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     while True:
         holders = [client for client in chain.holders(step) if client in server.idle]
         if not holders:
-            yield from server.receive()  # everybody is late from earlier phases
+            yield from server.receive(server.comes_on())  # everybody is late from earlier phases, or off
             continue
         clients = chain.draw(holders, rule)
         chain.dispatch(step, clients)
         updates = yield from gather(server, clients, rule.clients_per_round, rule.deadline_s)
-        if updates:
-            chain.merge(step, updates)
+        if chain.merge(step, updates):
             step += 1
 
 
@@ -123,7 +127,8 @@ def pipelined_phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     free = set(range(server.num_clients))
 
     def started(step: int) -> _Underway:
-        return _Underway(step, set(chain.draw(chain.holders(step), rule)))
+        holders = [client for client in chain.holders(step) if not server.has_left(client)]
+        return _Underway(step, set(chain.draw(holders, rule)))
 
     def send(candidates: Iterable[int]) -> None:
         for phase in underway:
@@ -136,7 +141,7 @@ def pipelined_phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     underway = [started(0), started(1)]
     send(range(server.num_clients))
     while True:
-        returned = yield from server.receive()
+        returned = yield from server.receive()  # for ever where everybody has left
         assert returned is not None
         free.add(returned.client)
         for phase in underway:
@@ -144,10 +149,9 @@ def pipelined_phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
                 phase.away.remove(returned.client)
                 phase.updates += [] if returned.update is None else [returned.update]
         candidates: Iterable[int] = (returned.client,)
-        while not (underway[0].to_send or underway[0].away):
+        while not (underway[0].to_send or underway[0].away) and not all(map(server.has_left, free)):
             done = underway.pop(0)
-            if done.updates:
-                chain.merge(done.step, done.updates)
+            if chain.merge(done.step, done.updates):
                 underway.append(started(done.step + 2))
             else:
                 underway.insert(0, started(done.step))

@@ -9,7 +9,12 @@ from simulator.sweep.runs import Executor
 
 
 def executor_for(
-    name: Literal["local", "ray"], jobs: int | None, ray_address: str | None, cpus_per_run: float, gpus_per_run: float
+    name: Literal["local", "ray"],
+    jobs: int | None,
+    ray_address: str | None,
+    cpus_per_run: float,
+    gpus_per_run: float,
+    checkpoint_every_s: float,
 ) -> Executor:
     """Return who carries runs out.
 
@@ -20,4 +25,4 @@ def executor_for(
         return RayCluster(ray_address, cpus_per_run, gpus_per_run, jobs)
     if ray_address is not None:
         raise BadInputError(f"--ray-address: needs --executor ray; given '{ray_address}' with --executor local")
-    return LocalProcesses(jobs)
+    return LocalProcesses(jobs, checkpoint_every_s)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -16,6 +17,7 @@ import torch
 
 from simulator.errors import BadInputError, InterludeError, one_line
 from simulator.experiment import choose_device
+from simulator.survival import CHECKPOINT_EVERY_S
 from simulator.sweep.runs import Ended, Event, Moved, Queue, Started, Task
 from simulator.training.host import num_cores
 
@@ -24,6 +26,8 @@ _BYTES_PER_RUN = 1e9
 """What a process is taken to need: runs of 16 to 100 small clients were measured at 0.5 to 0.7 GB."""
 _MOST_FALSE_STARTS = 3
 _PATIENCE_S = 5.0
+_SAVING_S = 60.0
+"""How long a run that is to end may take to finish its wave and save itself."""
 
 
 class LocalProcesses:
@@ -31,10 +35,12 @@ class LocalProcesses:
 
     Args:
         jobs: runs at a time; None: as many as cores and memory allow, and one at a time on a CUDA device.
+        checkpoint_every_s: host seconds between checkpoints of a run; 0 for none.
     """
 
-    def __init__(self, jobs: int | None = None) -> None:
+    def __init__(self, jobs: int | None = None, checkpoint_every_s: float = CHECKPOINT_EVERY_S) -> None:
         self.jobs = jobs
+        self._checkpoint_every_s = checkpoint_every_s
         self._workers: list[_Worker] = []
         self._false_starts = 0
 
@@ -104,8 +110,9 @@ class LocalProcesses:
         task = waiting.take()
         yield Started(task)
         try:
-            task.make_room()
-            message = pickle.dumps(task.part)
+            if not task.is_saved():
+                task.make_room()
+            message = pickle.dumps((task.part, self._checkpoint_every_s))
         except (OSError, BadInputError, pickle.PicklingError) as error:
             yield Ended(task, one_line(error))
             return
@@ -124,11 +131,19 @@ class LocalProcesses:
                 raise InterludeError(f"worker processes cannot be started: the last one was {how}")
 
     def _stop(self) -> None:
-        for worker in self._workers:
-            worker.connection.close()  # upon which it ends itself
-        for worker in self._workers:
-            worker.last_words()
-        self._workers = []
+        workers, self._workers = self._workers, []
+        try:
+            busy = [worker for worker in workers if worker.task is not None]
+            for worker in busy:
+                worker.ask_to_end()
+            until_s = time.monotonic() + _SAVING_S
+            for worker in busy:
+                worker.wait(until_s - time.monotonic())
+        finally:
+            for worker in workers:
+                worker.connection.close()  # upon which it ends itself
+            for worker in workers:
+                worker.last_words()
 
 
 class _Worker:
@@ -156,6 +171,15 @@ class _Worker:
         self.task: Task | None = None
         self.is_ready = False
         """Whether it has come up and takes runs."""
+
+    def ask_to_end(self) -> None:
+        """Let the run under way be saved, and the process end."""
+        self._process.terminate()
+
+    def wait(self, most_s: float) -> None:
+        """Wait for the process to end."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, most_s))
 
     def last_words(self) -> str:
         """Wait for the process to end and return how it did."""

@@ -1,8 +1,9 @@
 """The runs of a sweep: which are finished, which are to be carried out, and what became of them.
 
 A run is the one that is asked for if its resolved scenario, its code, its packages and its device are the same
-(`Part.identity`). Finished ones are left alone, so a sweep that was killed goes on where it was; a run that was
-killed, or failed, is carried out afresh. Who carries runs out, local processes or a cluster, is an `Executor`.
+(`Part.identity`). Finished ones are left alone, so a sweep that was killed goes on where it was. A run that was killed,
+or failed, is gone on with where it was saved, or else carried out afresh. Who carries runs out, local processes or a
+cluster, is an `Executor`.
 """
 
 import json
@@ -10,7 +11,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import IO, Any, Literal, Protocol
 
 import torch
 
+from simulator.checkpoint import Checkpoints
 from simulator.errors import BadInputError
 from simulator.experiment import Moment, Part
-from simulator.record import RunRecord, RunWriter, claim
+from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, is_only_begun
 from simulator.sweep.grid import Sweep
 
 _LOCK = ".lock"
@@ -48,13 +50,22 @@ class Task:
             BadInputError: if something else is there.
         """
         path = self.part.path
-        if not path.exists() or _only_begun(path):
+        if not path.exists() or is_only_begun(path):
             return False
         if (path / "run.json").exists():
             record = RunRecord(path)
             if overwrite or (not record.is_complete and record.info.get("digest") == self.identity["digest"]):
                 return False
         return claim(path, self.identity) is not None
+
+    def is_saved(self) -> bool:
+        """Whether the very run is there, unfinished, and can be gone on with."""
+        path = self.part.path
+        if not (path / "run.json").exists() or not Checkpoints(path / CHECKPOINTS).files():
+            return False
+        with suppress(BadInputError):
+            return claim(path, self.identity, resume=True) is not None
+        return False
 
     def make_room(self) -> None:
         """Remove an earlier run, its run.json last, so that no moment leaves behind what cannot be told."""
@@ -64,7 +75,7 @@ class Task:
         info = path / "run.json"
         if info.exists():
             self._end("interrupted", None)
-        elif not _only_begun(path):
+        elif not is_only_begun(path):
             raise BadInputError(f"{path}: holds files that are not a run's, so it is not overwritten")
         for entry in path.iterdir():
             if entry != info:
@@ -73,7 +84,7 @@ class Task:
 
     def record_failure(self, error: str, traceback: str | None) -> None:
         """Write down why the run failed, beside what is there of it."""
-        if _only_begun(self.part.path) or not (self.part.path / "run.json").exists():
+        if is_only_begun(self.part.path) or not (self.part.path / "run.json").exists():
             self.make_room()
             RunWriter(self.part.path, self.identity).close("failed", {}, error)
         else:
@@ -92,12 +103,6 @@ class Task:
         temporary = path / ".run.json"
         temporary.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
         temporary.rename(path / "run.json")
-
-
-def _only_begun(path: Path) -> bool:
-    """Whether a directory holds no more than what a run writes before it can say what it is."""
-    entries = {entry.name for entry in path.iterdir()} if path.is_dir() else {"a file"}
-    return entries <= {"timeline", ".run.json"} and not any((path / "timeline").glob("*"))
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,8 @@ def run_sweep(
     with _only_one(sweep.directory(Path(runs))) as lock:
         finished = {task.name: task.is_finished(overwrite) for task in tasks}
         to_do = [task for task in tasks if not finished[task.name]]
+        for task in to_do if overwrite else ():
+            Checkpoints(task.part.path / CHECKPOINTS).clear()
         if watch is not None:
             watch.begin(len(tasks), len(tasks) - len(to_do))
         ended: dict[str, Ended] = {}

@@ -12,12 +12,15 @@ from pathlib import Path
 
 from simulator.errors import InterludeError, one_line
 from simulator.experiment import Moment, Part, run_scenario
+from simulator.survival import Interrupted, Interruption, Survival
 
 _MOMENT_EVERY_S = 0.3
 
 
-def carry_out(part: Part, runs: Path, device: str, tell: "Telling | None") -> tuple[str, str | None] | None:
-    """Carry out a run in this process.
+def carry_out(
+    part: Part, runs: Path, device: str, tell: "Telling | None", survival: Survival | None = None
+) -> tuple[str, str | None] | None:
+    """Carry out a run in this process; nothing else is there but, to be gone on with, an unfinished part of it.
 
     Returns:
         None if it is complete, otherwise why it failed, and the traceback where that says more.
@@ -29,7 +32,7 @@ def carry_out(part: Part, runs: Path, device: str, tell: "Telling | None") -> tu
             device=device,
             workers=1,
             timing_only=part.timing_only,
-            overwrite=True,
+            survival=survival or Survival(resume=True, checkpoint_every_s=0.0),
             watch=tell,
         )
     except InterludeError as error:
@@ -63,16 +66,24 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, messages), daemon=True).start()
-    connection.send(("ready", None))
-    while True:
-        message = messages.get()
+    with Interruption().by_signals() as interruption:
+        connection.send(("ready", None))
         try:
-            part: Part = pickle.loads(message)
-        except Exception as error:
-            failure: tuple[str, str | None] | None = (one_line(repr(error)), traceback.format_exc())
-        else:
-            failure = carry_out(part, part.runs, str(part.device), Telling(connection))
-        connection.send(("ended", failure))
+            while True:
+                message = messages.get()
+                connection.send(("ended", _answer(message, connection, interruption)))
+        except Interrupted as interrupted:
+            os._exit(interrupted.exit_code)
+
+
+def _answer(message: bytes, connection: Connection, interruption: Interruption) -> tuple[str, str | None] | None:
+    """Carry out the run that a message asks for; returns what `carry_out` returns."""
+    try:
+        part, checkpoint_every_s = pickle.loads(message)
+    except Exception as error:
+        return one_line(repr(error)), traceback.format_exc()
+    survival = Survival(resume=True, checkpoint_every_s=checkpoint_every_s, interruption=interruption)
+    return carry_out(part, part.runs, str(part.device), Telling(connection), survival)
 
 
 def _listen(connection: Connection, messages: "queue.SimpleQueue[bytes]") -> None:

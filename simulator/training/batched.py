@@ -12,6 +12,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -27,14 +28,14 @@ from simulator.errors import TrainingError
 from simulator.training.crew import Crew, Shift
 from simulator.training.evaluation import Evaluation, PendingEvaluation, evaluate_together
 from simulator.training.objective import Objective
+from simulator.training.promise import Promise, TrainingExecutor
 from simulator.training.shared import Arena, SharedSamples, open_block
-from simulator.training.stacked import StackedTrainer
+from simulator.training.stacked import Chain, StackedTrainer
 from simulator.training.strategy import Strategy
 from simulator.training.task import Deferred, Task, Trained, TrainingSpec, diverged, resolve
 from simulator.training.worker import Arrays, Done, SentChain, SentTask, Setup, as_tensors
 
 State = TypeVar("State")
-Decision = TypeVar("Decision")
 
 _GROUPS_IN_A_WAVE = 4
 """Groups that a wave is filled up to with tasks that nobody needs yet, so that several workers have something to do."""
@@ -47,7 +48,7 @@ _LONG_STEPS_BEFORE_HELP = 30
 _MOST_ROWS = 1 << 16
 
 
-class BatchedExecutor:
+class BatchedExecutor(TrainingExecutor):
     """Trains tasks in stacks, and on several processes.
 
     Args:
@@ -70,6 +71,7 @@ class BatchedExecutor:
         strategy: Strategy,
         crew: Crew | None = None,
     ) -> None:
+        super().__init__()
         self.network = network
         self.strategy = strategy
         self.trainer = StackedTrainer(network, spec, seed, train, strategy)
@@ -80,9 +82,11 @@ class BatchedExecutor:
         self._samples = (train, test)
         self._crew = crew if crew is not None and crew.is_wanted else None
         self._shift = Shift(self._crew, most_at_once=2 if strategy.stacks else 1)
-        self._waiting: dict[int, weakref.ref[_Pending]] = {}
-        self._num_submitted = 0
+        self._waiting: dict[int, Callable[[], Promise | None]] = {}
+        """Those that are in no job yet, and those of them that somebody held when the last wave was made."""
         self._num_steps = 0
+        self._most_rows = _MOST_ROWS
+        """Clients that were not too many for the memory at once."""
         self._copies = WeakTensorKeyDictionary()
         self._descriptors: tuple[int, ...] = ()
         self._unchecked: list[tuple[str, Tensor]] = []
@@ -93,9 +97,8 @@ class BatchedExecutor:
         task.received = self.network.layout.pack(task.received)
         if isinstance(task.start, Mapping):
             task.start = self.network.layout.pack(task.start)
-        pending = _Pending(self, task, self._num_submitted)
-        self._waiting[self._num_submitted] = weakref.ref(pending)
-        self._num_submitted += 1
+        pending = self._promise(task)
+        self._waiting[pending.number] = weakref.ref(pending)
         if len(self._waiting) >= self._wave_size:
             self._launch([])
             self._shift.poll()
@@ -110,15 +113,14 @@ class BatchedExecutor:
             needed: the results that the rule will ask for, so that they are computed together.
         """
         del unchanged
-        untouched = [p for p in needed if isinstance(p, _Pending) and p.job is None and not p.is_done]
-        if untouched:
-            self._launch(untouched)
+        self.gather(needed)
         return rule()
 
-    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
-        """Return the decision by values."""
-        del otherwise
-        return by_values()
+    def gather(self, needed: Sequence[Deferred]) -> None:
+        """Begin to train together what somebody will ask for."""
+        untouched = [p for p in needed if isinstance(p, Promise) and p.job is None and not p.is_done]
+        if untouched:
+            self._launch(untouched)
 
     def evaluate(self, parameters: Parameters) -> PendingEvaluation:
         """Return the promise of a model's test metrics; several models are evaluated together."""
@@ -140,22 +142,57 @@ class BatchedExecutor:
             if not self._shift.has_help:
                 self._shift.finish(job)
 
+    def train(self, chains: Sequence[Chain]) -> list[list[Trained]]:
+        """Carry out chains of tasks; where memory runs out, half of them at a time from then on.
+
+        Raises:
+            TrainingError: if there is not enough for one client.
+        """
+        if len(chains) <= self._most_rows:
+            with suppress(torch.cuda.OutOfMemoryError):
+                return self.trainer.train(chains)
+            if len(chains) == 1:
+                raise TrainingError(f"memory ran out in the training of {chains[0][0].label}, alone in its group")
+            if self._most_rows == _MOST_ROWS:
+                self.notes.append(f"memory ran out for {len(chains)} clients at a time, so groups were split")
+            self._most_rows = len(chains) // 2
+        middle = -(-len(chains) // 2)
+        return [*self.train(chains[:middle]), *self.train(chains[middle:])]
+
     def finish(self, job: "_TrainingJob | _EvaluationJob") -> None:
         """See to it that a job is done."""
         self._shift.finish(job)
 
-    def need(self, pending: "_Pending") -> None:
+    def need(self, promise: Promise) -> None:
         """See to it that a task is trained."""
-        if pending.job is None and not pending.is_done:
-            self._launch([pending])
-        if pending.job is not None:
-            self._shift.finish(pending.job)
+        if promise.job is None and not promise.is_done:
+            self._launch([promise])
+        if promise.job is not None:
+            self._shift.finish(promise.job)
+
+    def settle(self) -> None:
+        """Wait for the jobs under way; what waits for a wave or for other models to be evaluated goes on waiting."""
+        self._shift.finish_all()
+        self._check_losses()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to know; which tasks share a wave must not depend on it."""
+        return {**super().state(), "waiting": list(self._waiting), "steps": self._num_steps, "rows": self._most_rows}
+
+    def restore(self, state: Mapping[str, Any], replayed: Mapping[int, Promise]) -> None:
+        """Go on from a checkpoint."""
+        super().restore(state, replayed)
+        self._num_steps = state["steps"]
+        self._most_rows = state["rows"]
+        alive = self.promises
+        # Those that nobody holds any more still count until the next wave is made.
+        self._waiting = {n: weakref.ref(alive[n]) if n in alive else _nobody for n in state["waiting"]}
 
     @property
     def _wave_size(self) -> int:
         return _GROUPS_IN_A_WAVE * self.strategy.group_size
 
-    def _launch(self, needed: Sequence["_Pending"]) -> None:
+    def _launch(self, needed: Sequence[Promise]) -> None:
         """Make a wave of the tasks that are needed and of others that are ready, and cut it into jobs."""
         chains = self._wave(needed)
         groups = _near_equal(chains, self.strategy.group_size)
@@ -171,13 +208,13 @@ class BatchedExecutor:
         if is_wanted and self._crew is not None and not self._shift.has_help:
             self._get_help()
 
-    def _wave(self, needed: Sequence["_Pending"]) -> list[list["_Pending"]]:
+    def _wave(self, needed: Sequence[Promise]) -> list[list[Promise]]:
         """Return chains of tasks, each ready to start: those needed, and others up to a full wave."""
         alive = [pending for pending in (ref() for ref in self._waiting.values()) if pending is not None]
         self._waiting = {pending.number: weakref.ref(pending) for pending in alive}
         starts = {id(pending.task.start) for pending in alive}
         ends = [pending for pending in alive if id(pending) not in starts]
-        chains: list[list[_Pending]] = []
+        chains: list[list[Promise]] = []
         taken: set[int] = set()
         for position, end in enumerate([*needed, *ends]):
             if position >= len(needed) and len(chains) >= self._wave_size:
@@ -188,10 +225,10 @@ class BatchedExecutor:
                 taken.update(pending.number for pending in chain)
         return chains
 
-    def _chain(self, end: "_Pending", taken: set[int]) -> list["_Pending"]:
+    def _chain(self, end: Promise, taken: set[int]) -> list[Promise]:
         """Return a task behind those that it starts from and that wait; nothing where another chain has one of them."""
         chain = [end]
-        while isinstance(start := chain[0].task.start, _Pending) and not start.is_done:
+        while isinstance(start := chain[0].task.start, Promise) and not start.is_done:
             if start.job is not None:
                 self._shift.finish(start.job)
                 break
@@ -239,6 +276,8 @@ class BatchedExecutor:
 
     def check(self, task: Task, loss: float | Tensor) -> str | None:
         """Return what is wrong with a task's loss; on a GPU it is looked at later, when values are read anyway."""
+        if self._spec.on_divergence == "reject":
+            return None  # whether it is finite is a decision of the server's
         if isinstance(loss, Tensor):
             self._unchecked.append((task.label, loss))
         elif not math.isfinite(loss):
@@ -258,42 +297,10 @@ class BatchedExecutor:
                     raise TrainingError(diverged(label, loss))
 
 
-class _Pending:
-    """A task until it is trained; its result after."""
-
-    __slots__ = ("__weakref__", "_executor", "_failure", "_outcome", "job", "number", "task")
-
-    def __init__(self, executor: BatchedExecutor, task: Task, number: int) -> None:
-        self._executor = executor
-        self._outcome: Trained | None = None
-        self._failure: str | None = None
-        self.task = task
-        self.number = number
-        self.job: _TrainingJob | None = None
-
-    @property
-    def is_done(self) -> bool:
-        return self._outcome is not None
-
-    def settle(self, trained: Trained) -> None:
-        self._outcome = trained
-        self._failure = self._executor.check(self.task, trained.loss)
-        self.job = None
-        del self.task  # and with it the parameters that it started from
-
-    def result(self) -> Trained:
-        if self._outcome is None:
-            self._executor.need(self)
-        if self._failure is not None:
-            raise TrainingError(self._failure)
-        assert self._outcome is not None
-        return self._outcome
-
-
 class _TrainingJob:
     """A group of chains that are trained together; it keeps the tasks, but their promises only as long as others do."""
 
-    def __init__(self, executor: BatchedExecutor, chains: Sequence[Sequence[_Pending]]) -> None:
+    def __init__(self, executor: BatchedExecutor, chains: Sequence[Sequence[Promise]]) -> None:
         self._executor = executor
         self._chains = [[pending.task for pending in chain] for chain in chains]
         self._promises = [[weakref.ref(pending) for pending in chain] for chain in chains]
@@ -309,7 +316,7 @@ class _TrainingJob:
         return any(promise() is not None for chain in self._promises for promise in chain)
 
     def carry_out(self) -> None:
-        self._settle(self._executor.trainer.train(self._chains))
+        self._settle(self._executor.train(self._chains))
 
     def message(self) -> tuple[str, object] | None:
         executor, layout = self._executor, self._executor.network.layout
@@ -348,11 +355,11 @@ class _TrainingJob:
         self._settle(results)
 
     def _settle(self, results: Sequence[Sequence[Trained]]) -> None:
-        for promises, trained in zip(self._promises, results, strict=True):
-            for promise, result in zip(promises, trained, strict=True):
+        for promises, tasks, trained in zip(self._promises, self._chains, results, strict=True):
+            for promise, task, result in zip(promises, tasks, trained, strict=True):
                 pending = promise()
                 if pending is not None:
-                    pending.settle(result)
+                    pending.settle(result, self._executor.check(task, result.loss))
         self.is_done = True
         self._chains, self._results = [], []
 
@@ -406,6 +413,10 @@ class _EvaluationJob:
         for evaluation, outcome in zip(self._evaluations, answer, strict=True):
             evaluation.outcome, evaluation.model, evaluation.job = outcome, None, None
         self.is_done = True
+
+
+def _nobody() -> None:
+    """Stand for a promise that nobody holds any more."""
 
 
 @lru_cache(maxsize=1 << 10)

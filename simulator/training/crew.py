@@ -184,6 +184,21 @@ class Shift:
                 self._queue.appendleft(ours)
                 raise
 
+    def finish_all(self) -> None:
+        """See to it that every job is done that somebody wants."""
+        while True:
+            self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
+            if self._queue:
+                self.finish(self._queue[0])
+            elif self.has_help and self._crew is not None and any(map(self._has_jobs, self._crew.workers)):
+                self._collect(timeout_s=None)
+            else:
+                return
+
+    def _has_jobs(self, worker: _Worker) -> bool:
+        """Return whether a worker is at work for this run."""
+        return worker.setup is self._setup and bool(worker.jobs)
+
     def poll(self) -> None:
         """Take in what workers have answered, and give them more to do."""
         self._collect(timeout_s=0.0)

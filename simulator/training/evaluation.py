@@ -34,6 +34,11 @@ class PendingEvaluation(Protocol):
     """The metrics of a model, computed together with those of others."""
 
     @property
+    def model(self) -> Parameters | None:
+        """The model, until it is evaluated."""
+        ...
+
+    @property
     def is_ready(self) -> bool:
         """Whether the metrics are there."""
         ...
@@ -48,6 +53,7 @@ class Evaluated:
     """Metrics that are there."""
 
     evaluation: Evaluation
+    model: ClassVar[None] = None
     is_ready: ClassVar[bool] = True
 
     def result(self) -> Evaluation:

@@ -19,6 +19,7 @@ from simulator.errors import TrainingError
 from simulator.training.evaluation import Evaluated, PendingEvaluation, evaluate
 from simulator.training.objective import Batch, Context, Noise, Objective
 from simulator.training.optimizer import Sgd
+from simulator.training.promise import Promise, TrainingExecutor
 from simulator.training.task import (
     Deferred,
     Stint,
@@ -46,8 +47,14 @@ class Executor(Protocol):
         """Return the server's state after a merge: what `rule` computes, which will ask for the results `needed`."""
         ...
 
-    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
-        """Return a decision of the clock that depends on values, or what stands in where there are none."""
+    def decide(
+        self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision], needed: Sequence[Deferred] = ()
+    ) -> Decision:
+        """Return a decision of the clock that depends on values, or what stands in where there are none.
+
+        It is made of tuples, lists, dicts, dataclasses, strings and plain numbers, so that a checkpoint can hold it:
+        every value that reaches the clock goes through here.
+        """
         ...
 
     def evaluate(self, parameters: Parameters) -> PendingEvaluation | None:
@@ -72,9 +79,11 @@ class TimingOnlyExecutor:
         del rule, needed
         return unchanged
 
-    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
+    def decide(
+        self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision], needed: Sequence[Deferred] = ()
+    ) -> Decision:
         """Return what stands in for values."""
-        del by_values
+        del by_values, needed
         return otherwise()
 
     def evaluate(self, parameters: Parameters) -> None:
@@ -86,11 +95,13 @@ class TimingOnlyExecutor:
 
 
 class _Untrained:
+    received: Parameters = {}  # noqa: RUF012 - nobody changes it
+
     def result(self) -> Trained:
         raise TrainingError("a timing-only run has no training results")
 
 
-class SequentialExecutor:
+class SequentialExecutor(TrainingExecutor):
     """Trains tasks one after the other, each when its result is first asked for.
 
     Args:
@@ -102,6 +113,7 @@ class SequentialExecutor:
     """
 
     def __init__(self, network: Network, spec: TrainingSpec, seed: int, train: Samples, test: Samples) -> None:
+        super().__init__()
         self._network = network
         self._spec = spec
         self._seed = seed
@@ -110,17 +122,16 @@ class SequentialExecutor:
 
     def submit(self, task: Task) -> Deferred:
         """Return the promise of a task's result."""
-        return _Pending(self, task)
+        return self._promise(task)
+
+    def need(self, promise: Promise) -> None:
+        """Train a task."""
+        promise.settle(self.train(promise.task))
 
     def merge(self, rule: Callable[[], State], unchanged: State, needed: Sequence[Deferred] = ()) -> State:
         """Return what `rule` computes."""
         del unchanged, needed
         return rule()
-
-    def decide(self, by_values: Callable[[], Decision], otherwise: Callable[[], Decision]) -> Decision:
-        """Return the decision by values."""
-        del otherwise
-        return by_values()
 
     def evaluate(self, parameters: Parameters) -> Evaluated:
         """Return the test metrics of a model."""
@@ -133,7 +144,7 @@ class SequentialExecutor:
         """Carry out a task.
 
         Raises:
-            TrainingError: if a loss is not finite.
+            TrainingError: if a loss is not finite and that ends a run.
         """
         parameters = dict(resolve(task.start))
         window = self._batch(task, torch.arange(len(task.samples)))
@@ -161,7 +172,7 @@ class SequentialExecutor:
                 parameters |= optimizer.step(leaves, modulated)
                 losses.append(loss.detach())
         mean_loss = float(torch.stack(losses).mean()) if losses else 0.0  # a probe takes no step
-        if not math.isfinite(mean_loss):
+        if self._spec.on_divergence == "stop" and not math.isfinite(mean_loss):
             raise TrainingError(diverged(task.label, mean_loss))
         report: dict[str, Mapping[str, Tensor]] = {}
         with torch.no_grad():
@@ -193,18 +204,3 @@ class SequentialExecutor:
         modalities = {m for stint in task.stints for m in stint.objective.modalities}
         inputs = {m: self._inputs[m][index] for m in self._network.modalities if m in modalities}
         return Batch(inputs, self._labels[index], positions.to(device))
-
-
-class _Pending:
-    """A task until its result is asked for; the result after."""
-
-    __slots__ = ("_executor", "_outcome")
-
-    def __init__(self, executor: SequentialExecutor, task: Task) -> None:
-        self._executor = executor
-        self._outcome: Task | Trained = task
-
-    def result(self) -> Trained:
-        if isinstance(self._outcome, Task):
-            self._outcome = self._executor.train(self._outcome)
-        return self._outcome

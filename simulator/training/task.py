@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ class TrainingSpec(BaseModel):
         description="samples of one local round, taken in turn from the client's shard; unset: the whole shard",
     )
     optimizer: OptimizerSpec
+    on_divergence: Literal["stop", "reject"] = Field(
+        "stop", description="an update with NaN or infinity ends the run, or is left out of the merge and counted"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class Trained:
 
 class Deferred(Protocol):
     """The result of a task, computed when somebody first asks for it."""
+
+    received: Parameters
+    """The model that the task's client had downloaded."""
 
     def result(self) -> Trained:
         """Return the result, computing it if nobody has yet."""

@@ -8,19 +8,28 @@ A *window* is the samples of one local round; its modalities arrive separately. 
   delay, whether the client is busy or not; finished windows queue until a local round takes the oldest.
 
 A modality can miss (`miss_probability`). With ``on_miss: wait`` the collection is repeated until it succeeds; with
-``on_miss: absent`` the round goes on without that modality.
+``skip`` the round goes on without that modality; with ``uni_modal`` it does so too, but those that are there are
+trained each alone, without joint training, and only their groups are sent.
 """
 
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveInt, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveInt, Tag
 
 from simulator.arrays import Floats
 from simulator.randomness import ClientDraws, Stream
 from simulator.world.distributions import MeanOneJitter, NonNegativeDistribution, Rate, Seconds
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _former_name(given: Any) -> Any:
+    return "skip" if given == "absent" else given
+
+
+OnMiss = Annotated[Literal["wait", "skip", "uni_modal"], BeforeValidator(_former_name)]
+"""What becomes of a round in which a modality misses; ``absent`` is an old name for ``skip``."""
 
 
 class _Arrival(BaseModel):
@@ -30,7 +39,9 @@ class _Arrival(BaseModel):
         0.0, le=10, description="spread of the mean-one log-normal factor of each round"
     )
     miss_probability: Probability = Field(0.0, description="chance that a window's modality does not arrive")
-    on_miss: Literal["wait", "absent"] = Field("wait", description="repeat the collection, or go on without it")
+    on_miss: OnMiss = Field(
+        "wait", description="repeat the collection, go on without it, or go on with each of the others alone"
+    )
 
 
 class PerRound(_Arrival):
@@ -61,13 +72,18 @@ AnyArrival = Annotated[
 ]
 
 
-class _Misses:
-    """How often a window misses before it arrives: geometric."""
+class Misses:
+    """How often something misses before it succeeds: geometric.
+
+    Args:
+        probability: of a miss, above 0.
+    """
 
     def __init__(self, probability: float) -> None:
         self._probability = probability
 
     def ppf(self, uniform: Floats) -> Floats:
+        """Return the number of misses at each probability."""
         misses: Floats = np.floor(np.log(uniform) / np.log(self._probability))
         return misses
 
@@ -87,9 +103,14 @@ class ModalityArrivals:
         base = spec.per_client if isinstance(spec, PerRound) else spec.sample_period_s
         self._base_s: list[float] = base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)).tolist()
         self._jitter = ClientDraws(seed, "arrival", MeanOneJitter(spec.jitter_sigma), modality)
-        self._misses = ClientDraws(seed, "miss", _Misses(spec.miss_probability), modality)
+        self._misses = ClientDraws(seed, "miss", Misses(spec.miss_probability), modality)
         if isinstance(spec, StreamOfWindows):
             self._transfer = ClientDraws(seed, "arrival-transfer", spec.transfer_s, modality)
+
+    @property
+    def leaves_others_alone(self) -> bool:
+        """Whether a miss means that the others are trained each alone."""
+        return self.spec.on_miss == "uni_modal" and self.spec.miss_probability > 0.0
 
     @property
     def drops_windows(self) -> bool:
@@ -113,7 +134,7 @@ class ModalityArrivals:
         attempts = 1.0
         if spec.miss_probability > 0.0:
             misses = self._misses.at(client, window)
-            if misses > 0 and spec.on_miss == "absent":
+            if misses > 0 and spec.on_miss != "wait":
                 return None
             attempts += misses
         jitter = self._jitter.at(client, window) if spec.jitter_sigma > 0.0 else 1.0

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from simulator.randomness import ClientDraws, Stream
 from simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution
@@ -12,6 +12,15 @@ Direction = Literal["up", "down"]
 
 _BITS_PER_BYTE = 8.0
 _BITS_PER_MEGABIT = 1e6
+
+
+class SharedLinkSpec(BaseModel):
+    """The server's own link, which all transfers of a direction share, max-min fair. Unset: it is never the limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    uplink_mbps: PositiveFloat | None = Field(None, description="bandwidth of all clients together to the server")
+    downlink_mbps: PositiveFloat | None = Field(None, description="bandwidth of the server to all clients together")
 
 
 class NetworkSpec(BaseModel):
@@ -25,6 +34,7 @@ class NetworkSpec(BaseModel):
     jitter_sigma: NonNegativeFloat = Field(
         0.0, le=10, description="spread of the mean-one factor on each transfer's time"
     )
+    shared_link: SharedLinkSpec = Field(SharedLinkSpec(), description="what all clients' transfers share")
 
 
 class Links:
@@ -51,6 +61,14 @@ class Links:
                 deviation = bandwidth.relative_deviation(seed, num_clients)
                 if deviation is not None:
                     self._varying[direction] = SpeedDraws(deviation, seed, direction)
+        shared: dict[Direction, float | None] = {
+            "up": spec.shared_link.uplink_mbps,
+            "down": spec.shared_link.downlink_mbps,
+        }
+        self.shared_bytes_per_s: dict[Direction, float] = {
+            direction: mbps * _BITS_PER_MEGABIT / _BITS_PER_BYTE for direction, mbps in shared.items() if mbps
+        }
+        """What all clients' transfers of a direction share; a direction that is not in it has no limit."""
 
     def mbps(self, client: int, direction: Direction) -> float:
         """Return the mean speed of a client's link in one direction."""
@@ -64,3 +82,9 @@ class Links:
             sending_s /= self._varying[direction].share(client, window)
         seconds: float = (self._latency_s[client] + sending_s) * jitter
         return seconds
+
+    def bytes_per_s(self, client: int, direction: Direction, window: int) -> float:
+        """Return how fast a client's own link moves bytes, once the first one is there, in a local round."""
+        jitter = self._jitter[direction].at(client, window) if self._jitter_sigma > 0.0 else 1.0
+        share = self._varying[direction].share(client, window) if direction in self._varying else 1.0
+        return share / (self._s_per_byte[direction][client] * jitter)

@@ -1,12 +1,13 @@
 """The world of a run: every duration in it, drawn from named streams, the same for every method."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulator.world.arrivals import AnyArrival, ModalityArrivals
 from simulator.world.availability import Availability, AvailabilitySpec
 from simulator.world.compute import AnyCompute, Devices
+from simulator.world.energy import EnergySpec
 from simulator.world.faults import Faults, FaultSpec
 from simulator.world.network import Links, NetworkSpec
 
@@ -21,6 +22,7 @@ class WorldSpec(BaseModel):
     network: NetworkSpec
     faults: FaultSpec = FaultSpec()
     availability: AvailabilitySpec | None = Field(None, description="when clients are there; unset: always")
+    energy: EnergySpec | None = Field(None, description="what devices draw; unset: energy is not counted")
 
 
 class World:
@@ -51,6 +53,17 @@ class World:
         self.faults = Faults(spec.faults, seed)
         self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None
         """When clients are there; None: always."""
+        self._leaves_alone = [m for m in modalities if self._arrivals[m].leaves_others_alone]
+
+    @property
+    def may_train_apart(self) -> bool:
+        """Whether a modality can miss for which the others are then trained each alone."""
+        return bool(self._leaves_alone)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether a span, once begun, takes the time that it takes alone: nothing holds it up or breaks it off."""
+        return self.availability is None and self.faults.are_rare and not self.links.shared_bytes_per_s
 
     def arrivals_s(
         self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]
@@ -62,6 +75,10 @@ class World:
             if arrival_s is not None:
                 arrivals_s[modality] = arrival_s
         return arrivals_s
+
+    def trains_apart(self, held: Sequence[str], arrived: Collection[str]) -> bool:
+        """Return whether a modality misses the round for which the others are then trained each alone."""
+        return any(m in held and m not in arrived for m in self._leaves_alone)
 
     def oldest_window(self, client: int, at_s: float, num_samples: int, modalities: Sequence[str]) -> int:
         """Return the oldest window that no modality has dropped from its queue at `at_s`."""

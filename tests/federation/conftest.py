@@ -6,6 +6,7 @@ dispatched first come, first served, starting with 0, 1, 2; times are fractions 
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from simulator.training.executor import Executor, SequentialExecutor, TimingOnly
 from simulator.training.objective import CrossEntropy
 from simulator.training.optimizer import OptimizerSpec
 from simulator.training.task import Task, TrainingSpec
+from simulator.world.faults import UploadLossSpec
+from simulator.world.outages import Outages, OutageWindows
 
 _INPUTS, _WIDTH, _NUM_CLASSES = 8, 4, 3
 
@@ -47,10 +50,46 @@ class PaperWorld:
     lost: Mapping[tuple[int, int], float] = field(default_factory=dict)
     """(client, window) -> the fraction of its upload that gets through."""
 
-    drops_windows = False
+    crashes: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    """(client, window) -> the fraction of its undisturbed local round after which the device dies."""
+    lost_attempts: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """(client, window) -> attempts to upload that get lost."""
+    upload_loss: UploadLossSpec | None = None
+    away: Sequence[tuple[float, float]] = ()
+    """[start, end) of the server's outages."""
+    on: Mapping[int, Sequence[tuple[float, float]]] | None = None
+    """Per client, [on, off) in order; who is not in it is always on. None: availability is no matter."""
+    policy: str = "pause"
+    shared_bytes_per_s: Mapping[str, float] = field(default_factory=dict)
+    own_bytes_per_s: Sequence[float] = ()
+
+    drops_windows = may_train_apart = False
 
     def __post_init__(self) -> None:
         self.devices = self.links = self.faults = self
+        self.availability = None if self.on is None else self
+        self.outages = Outages(OutageWindows(kind="windows", windows_s=self.away), 0) if self.away else None
+
+    @property
+    def is_steady(self) -> bool:
+        return not (self.crashes or self.lost_attempts or self.away or self.on is not None or self.shared_bytes_per_s)
+
+    def next_on(self, client: int, at_s: float) -> float:
+        stretches = self.on.get(client, [(0.0, math.inf)])
+        return next((max(on_s, at_s) for on_s, off_s in stretches if off_s > at_s), math.inf)
+
+    def remaining_on(self, client: int, at_s: float) -> float:
+        stretches = self.on.get(client, [(0.0, math.inf)])
+        return next((off_s - at_s for on_s, off_s in stretches if on_s <= at_s < off_s), 0.0)
+
+    def crash_fraction(self, client: int, window: int) -> float:
+        return self.crashes.get((client, window), 1.0)
+
+    def num_lost_attempts(self, client: int, window: int) -> int:
+        return self.lost_attempts.get((client, window), 0)
+
+    def bytes_per_s(self, client: int, direction: str, window: int) -> float:
+        return self.own_bytes_per_s[client]
 
     def arrivals_s(
         self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]

@@ -71,6 +71,11 @@ PINNED: dict[str, dict[str, str]] = {
         "fedasync-first": "9c6550a234af39af069b3f12ebfdbee18dcd4778643ec543170b87cbfa8e0e9e",
         "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
     },
+    "failing_world": {
+        "fedavg": "ee3ccf204d2f57c7f108936e49e612f34d22ebbaeba4f265018ce321d43c24e2",
+        "fedasync": "e11c61b3b49ab2bb10fbd06c1247c9c83605f75d1a0c9b47209d15b7efbf5a8b",
+        "mba": "da060d230516c212b95da4b4ff0fd9117632135788f645155cf68f0e5abd5740",
+    },
     "asynchrony_dial-0-none": {
         "mba": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
         "fedavg": "d0c22fe3db832c757b72e5f95b9c3e145d36a289081c5645649625a424ec76df",
@@ -147,10 +152,10 @@ PINNED: dict[str, dict[str, str]] = {
         "mba": "3cac8fcb4dd889ccd99d106914e5fe47881ee0ec164a33ab131d7674fbb5794a",
     },
     "phones_synthetic-when-ready": {
-        "fedavg": "b2332d1512e1451da641de0ab76cdbd5147261145b585f1e15bad7394c3130b0",
-        "fedasync-all": "15f3369d641696db5bd3011b6a9919bf98f89bc67dc1ab7ccc739be7aa064042",
-        "fedasync-first": "467297f7fcf11f978d8a61f6edb04a5d9170f2b14a90cae43a999a6e0266257c",
-        "mba": "3cac8fcb4dd889ccd99d106914e5fe47881ee0ec164a33ab131d7674fbb5794a",
+        "fedavg": "53c80892e5cd287d47ecfd4dbabd7f974b8a6cb5953bea97bff4f448fd7aa206",
+        "fedasync-all": "53c80892e5cd287d47ecfd4dbabd7f974b8a6cb5953bea97bff4f448fd7aa206",
+        "fedasync-first": "917d049d9638a6bc28e4081ccd990019e27722a1a83389bc3a21c0ba882dea15",
+        "mba": "53c80892e5cd287d47ecfd4dbabd7f974b8a6cb5953bea97bff4f448fd7aa206",
     },
     "phones": {
         "fedavg": "b40a8ce338ab73b0502366e7ed7a5e34b3bb358098116c7feed02e10fdc67a3e",

@@ -141,10 +141,12 @@ class PaperWorld:
     delays_s: dict[str, list[float | None]]
     train_s: list[float]
 
-    drops_windows = False
+    is_steady, drops_windows, may_train_apart = True, False, False
+    availability = outages = None
 
     def __post_init__(self):
         self.devices = self.links = self.faults = self
+        self.shared_bytes_per_s: dict[str, float] = {}
         self.lost: set[tuple[int, int]] = set()
         """Uploads (client, window) that break off half-way."""
 
