@@ -29,7 +29,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: EncoderName | dict[str, EncoderName] = Field(description="one for all modalities, or one for each")
-    width: PositiveInt = Field(512, description="feature dimension of every encoder")
+    width: PositiveInt = Field(512, le=2**20, description="feature dimension of every encoder")
     fusion: Literal["concat", "late_sum"] = Field("concat", description="how the head joins the modalities")
     norm: Norm = Field("group", description="group normalisation, or the statistics of each batch")
 

@@ -3,7 +3,8 @@
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,8 +22,8 @@ from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
 from simulator.data.directory import cache_directory, set_data_directory
 from simulator.data.prepare import prepare
-from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.experiment import choose_device, crew_of, run_scenario
+from simulator.errors import BadInputError, CannotRunError, InterludeError, one_line
+from simulator.experiment import check_limits, choose_device, crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, package_versions, with_other_seeds
@@ -118,8 +119,12 @@ def run(
     if (resume and overwrite) or (force and not resume):
         raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
     loaded = _load(scenario, overrides, seed)
-    choose_device(device)
-    with Interruption().by_signals() as interruption, crew_of(workers) as crew:
+    chosen = choose_device(device)
+    if len(loaded) > 1:  # none is begun where another one is refused
+        for variant in loaded:
+            with _naming(scenario):
+                check_limits(variant, chosen, timing_only=timing_only)
+    with _naming(scenario), Interruption().by_signals() as interruption, crew_of(workers) as crew:
         survival = Survival(resume, force, checkpoint_every, interruption, _inform)
         for variant in loaded:
             with ProgressDisplay(_console) as display:
@@ -198,8 +203,10 @@ def check(
     else:
         checked = tuple(_load(scenario, overrides, seed))
     chosen = choose_device(device)
-    for variant in checked:
-        for title, rows in plan(variant, chosen):
+    with _naming(scenario):
+        needs = [check_limits(variant, chosen) for variant in checked]
+    for variant, needed in zip(checked, needs, strict=True):
+        for title, rows in plan(variant, chosen, needed):
             _console.print(_table(title, rows))
 
 
@@ -369,7 +376,7 @@ def _how_to_go_on() -> str:
 
 
 def _inform(sentence: str) -> None:
-    _messages.print(f"interlude: {escape(sentence)}", soft_wrap=True)
+    _messages.print(f"interlude: {escape(one_line(sentence))}", soft_wrap=True)
 
 
 def _say_written(files: Sequence[Path]) -> None:
@@ -381,6 +388,15 @@ def _say_written(files: Sequence[Path]) -> None:
 def _say(sentence: str, exit_code: int) -> int:
     _inform(sentence)
     return exit_code
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put a scenario's file before why it cannot run."""
+    try:
+        yield
+    except CannotRunError as error:
+        raise BadInputError(f"{path}: {error}") from error
 
 
 def _load(path: Path, overrides: list[str] | None, seed: int | None) -> list[Scenario]:

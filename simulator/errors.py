@@ -12,12 +12,20 @@ class BadInputError(InterludeError):
     """A scenario, file or flag that cannot be used; the command line exits with code 2."""
 
 
+class CannotRunError(BadInputError):
+    """A scenario that is refused before anything of it runs: it needs more than its limits allow, or cannot begin."""
+
+
 class RecordError(InterludeError):
     """A record cannot be written any further (a full disk); what is there of it is whole."""
 
 
 class TrainingError(InterludeError):
     """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
+
+
+class TooManyEventsError(InterludeError):
+    """A run came to more events than it may; the run stops and keeps its record."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -27,5 +35,5 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split())
+    """Return an error's message on one line, without what cannot be printed."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))

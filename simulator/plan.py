@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,16 @@ from simulator.data import load_dataset
 from simulator.describe import Rows, size
 from simulator.experiment import how_trained, populate, run_scenario, world_of
 from simulator.federation.server import Population
+from simulator.limits import Needs
 from simulator.methods.base import MethodOptions
 from simulator.scenario import Scenario, method_class
-from simulator.training.cost import CostModel
+from simulator.training.cost import shared_costs
 from simulator.training.objective import CrossEntropy
 from simulator.training.task import Stint
 from simulator.world.world import World
 
 _ROUNDS_PLAYED = 5
+_MOST_EVENTS_PLAYED = 50_000
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ class FirstRounds:
         return np.maximum(self.download_s, self.last_arrival_s) + self.train_s + self.upload_s
 
 
-def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]:
+def plan(scenario: Scenario, device: torch.device, needs: Sequence[Needs]) -> Iterator[tuple[str, Rows]]:
     """Yield tables about what a scenario would run.
 
     Args:
         scenario: the scenario.
         device: where it would train.
+        needs: what each of its methods needs.
 
     Raises:
         BadInputError: if its population cannot be made.
@@ -102,7 +105,8 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
     if failing:
         yield "what fails", Rows(failing)
     horizon_s = _ROUNDS_PLAYED * float(common.total_s.max())
-    horizon_s = min(horizon_s, scenario.until.simulated_s or horizon_s)
+    busiest = max(needed.events / needed.simulated_s for needed in needs)
+    horizon_s = min(horizon_s, scenario.until.simulated_s or horizon_s, _MOST_EVENTS_PLAYED / max(busiest, 1e-9))
     played = [_played(scenario, options, horizon_s) for options in scenario.methods]
     yield (
         f"methods, by playing their first {horizon_s:.0f} simulated seconds without training",
@@ -112,6 +116,7 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
             frozenset({3, 4, 5, 6}),
         ),
     )
+    yield _limits(scenario, needs)
     if failing:
         yield (
             "what of it comes to nothing",
@@ -127,6 +132,27 @@ def plan(scenario: Scenario, device: torch.device) -> Iterator[tuple[str, Rows]]
         how = how_trained(scenario.executor, own, device, scenario.training.batch_size)
         trained.append((options.run_label, *how))
     yield f"training on {device}", Rows(trained, ("method", "how", "why"))
+
+
+def _limits(scenario: Scenario, needs: Sequence[Needs]) -> tuple[str, Rows]:
+    """Return a table of what each method needs, against what the scenario allows."""
+    allowed = f"{scenario.limits.events:,} events, {size(scenario.limits.memory_gb * 1e9)}"
+    return (
+        f"needed, by count before anything runs; limits: {allowed}",
+        Rows(
+            [
+                (
+                    needed.label,
+                    f"~ {needed.events:,.0f}",
+                    f"~ {needed.evaluations:,.0f}",
+                    f"~ {size(needed.memory_bytes)}",
+                )
+                for needed in needs
+            ],
+            ("method", "events", "evaluations", "memory beside the data"),
+            frozenset({1, 2, 3}),
+        ),
+    )
 
 
 def _contents(scenario: Scenario, world: World, num_clients: int) -> tuple[str, Rows]:
@@ -163,7 +189,7 @@ def _contents(scenario: Scenario, world: World, num_clients: int) -> tuple[str, 
 
 
 def _first_rounds(scenario: Scenario, network: Network, world: World, population: Population) -> FirstRounds:
-    costs = CostModel(network, scenario.training.batch_size, {})
+    costs = shared_costs(network, scenario.training.batch_size, {})
     rows = []
     for client, shard in enumerate(population.shards):
         held = population.modalities[client]

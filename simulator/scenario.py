@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import json
+import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,6 +30,7 @@ from simulator.data.partition import check_partition
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError, nearest, one_line
+from simulator.limits import LimitsSpec
 from simulator.methods import METHODS
 from simulator.methods.base import Method, MethodOptions
 from simulator.sentences import sentence
@@ -36,6 +39,10 @@ from simulator.training.strategy import ExecutorSpec
 from simulator.training.task import TrainingSpec
 from simulator.world.trace_files import located
 from simulator.world.world import WorldSpec
+
+_LARGEST = 1e100
+_LARGEST_INT = 2**63 - 1
+_LONGEST_NAME = 200  # file systems take 255 bytes, and a name gets a seed, or what a sweep varies, behind it
 
 
 class _Section(BaseModel):
@@ -99,7 +106,7 @@ class PaperSpec(_Section):
 class Scenario(_Section):
     """A whole scenario."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: NonNegativeInt = 0
     data: SerializeAsAny[DataSpec]
     model: ModelSpec
@@ -110,6 +117,7 @@ class Scenario(_Section):
     until: UntilSpec
     evaluate: EvaluateSpec
     executor: ExecutorSpec = ExecutorSpec()
+    limits: LimitsSpec = LimitsSpec()
     paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
@@ -218,6 +226,7 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
     Raises:
         BadInputError: one sentence about the first thing that is wrong.
     """
+    _check_numbers(given, (), source)
     filled: dict[str, Any] = dict(given)
     if isinstance(given.get("data"), dict):
         filled["data"] = _parse_data(given["data"], source)
@@ -267,11 +276,28 @@ def method_class(name: str) -> type[Method]:
         )
     try:
         found = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises when it is imported
         raise BadInputError(f"method '{name}' cannot be imported: {one_line(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BadInputError(f"'{name}' is not a method: it must be a subclass of simulator.methods.base.Method")
     return found
+
+
+def _check_numbers(node: Any, where: tuple[str, ...], source: str) -> None:
+    """Refuse numbers that arithmetic would not survive; NaN and infinity are left to the fields, which refuse them."""
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            _check_numbers(child, (*where, one_line(key)[:60]), source)
+        return
+    is_too_large = isinstance(node, int) and abs(node) > _LARGEST_INT
+    if isinstance(node, float) and math.isfinite(node) and node != 0.0:
+        is_too_large = not 1.0 / _LARGEST <= abs(node) <= _LARGEST
+    if is_too_large:
+        shown = f"{node:g}" if isinstance(node, float) else reprlib.repr(node)
+        raise BadInputError(
+            f"{source}: {'.'.join(where) or 'scenario'}: is no number that can be computed with; given {shown}, "
+            f"allowed are integers up to {_LARGEST_INT:.2g} and other numbers from {1 / _LARGEST:g} to {_LARGEST:g}"
+        )
 
 
 def _files_in(node: Any) -> list[str]:

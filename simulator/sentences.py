@@ -25,7 +25,7 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
     details = _most_telling(error.errors(), given)
     location, context = details["loc"], details.get("ctx", {})
     own = location[:-1] if details["type"] == "value_error" and location[-1:] == (_tag(details["input"]),) else location
-    field = ".".join([*where, *_path(own, given)]) or "scenario"
+    field = ".".join(map(_cut, [*where, *_path(own, given)])) or "scenario"
     shown = _shown(details["input"])
     match details["type"]:
         case "missing":
@@ -35,13 +35,13 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
             listed = f"; known here are {', '.join(known)}" if known else ""
             return f"{field}: unknown key '{_cut(key)}'{listed}{nearest(key, known)}"
         case "union_tag_invalid":
-            tag, known = str(context["tag"]), _names(context["expected_tags"])
+            tag, known = _cut(str(context["tag"])), _names(context["expected_tags"])
             return f"{field}: unknown {_key(context)} '{tag}'; known are {', '.join(known)}{nearest(tag, known)}"
         case "union_tag_not_found":
             return f"{field}: must be a mapping with the key '{_key(context)}'; given {shown}"
         case "literal_error":
             known = _names(str(context["expected"]).replace(" or ", ","))
-            return f"{field}: must be one of {', '.join(known)}; given {shown}{nearest(str(details['input']), known)}"
+            return f"{field}: must be one of {', '.join(known)}; given {shown}{nearest(_bare(shown), known)}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"{field}: must be a mapping of keys to values; given {shown}"
         case "value_error":
@@ -135,4 +135,5 @@ def _shown(given: Any) -> str:
 
 
 def _cut(text: str) -> str:
+    text = one_line(text[:80])
     return text if len(text) <= 60 else f"{text[:57]}..."

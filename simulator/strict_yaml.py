@@ -8,6 +8,11 @@ import yaml
 
 from simulator.errors import BadInputError, one_line
 
+_LARGEST_BYTES = 1_000_000
+_MOST_VALUES = 100_000
+_DEEPEST = 100
+"""What a scenario may hold, aliases written out; sweeps of thousands of runs hold a tenth."""
+
 # What the loader raises besides its own errors: odd scalars under explicit tags, and nesting without end.
 _MALFORMED = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -19,7 +24,11 @@ def read_yaml(path: Path) -> Any:
         BadInputError: if it cannot be read or parsed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as handle:
+            given = handle.read(_LARGEST_BYTES + 1)
+        if len(given) > _LARGEST_BYTES:
+            raise BadInputError(f"{path}: is larger than {_LARGEST_BYTES:,} bytes; a scenario is a page of text")
+        text = given.decode("utf-8")
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -87,7 +96,45 @@ def _child(node: Any, step: str, where: str, source: str) -> Any:
 
 
 def _load(text: str) -> Any:
-    return yaml.load(text, Loader=_StrictLoader)
+    loader = _StrictLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node, 0, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_size(node: yaml.Node, depth: int, counted: dict[int, int]) -> int:
+    """Return how many values stand below a node with its aliases written out.
+
+    Few aliases can stand for more values than any memory holds; whoever walks through them one by one never ends.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in counted:
+        if counted[id(node)] == 0:
+            raise yaml.constructor.ConstructorError(None, None, "an alias stands inside what it names", node.start_mark)
+        return counted[id(node)]
+    if depth == _DEEPEST:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"it is nested deeper than {_DEEPEST} levels", node.start_mark
+        )
+    counted[id(node)] = 0  # until its children are counted
+    pairs = isinstance(node, yaml.MappingNode)
+    children = [child for pair in node.value for child in pair] if pairs else node.value
+    num_values = 1 + sum(_check_size(child, depth + 1, counted) for child in children)
+    if num_values > _MOST_VALUES:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"it holds more than {_MOST_VALUES:,} values with its aliases written out", node.start_mark
+        )
+    counted[id(node)] = num_values
+    return num_values
+
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -97,7 +144,8 @@ class _StrictLoader(yaml.SafeLoader):
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        is_merge = key_node.tag == _MERGE_TAG
+        key = key_node.value if is_merge else loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
         if key in seen:

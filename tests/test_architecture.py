@@ -96,6 +96,26 @@ def test_the_corridor_leads_to_no_room(module):
     assert {room_of(target) for target in house_imports(f"simulator.{module}")} <= CORRIDOR
 
 
+UNPICKLERS = {"load", "loads", "Unpickler", "read_pickle"}
+WORKERS_MESSAGES = {"simulator.training.worker", "simulator.sweep.worker"}  # written by this program, read from pipes
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_pickle_is_read_that_this_program_did_not_write(module):
+    """Opening a pickle runs whatever its author wrote into it."""
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner, name = ast.unparse(node.func.value), node.func.attr
+        options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+        if owner in {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "pd", "pandas"}:
+            assert name not in UNPICKLERS or module in WORKERS_MESSAGES, f"{module}, line {node.lineno}"
+        if owner in {"np", "numpy"}:
+            assert options.get("allow_pickle", "False") == "False", f"{module}, line {node.lineno}"
+        if (owner, name) == ("torch", "load"):
+            assert options.get("weights_only") == "True", f"{module}, line {node.lineno}"
+
+
 def test_there_are_no_circles():
     TopologicalSorter({module: house_imports(module) - {module} for module in FILES}).prepare()
 

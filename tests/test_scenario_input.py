@@ -2,7 +2,9 @@
 
 import datetime
 import math
+import os
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from simulator.errors import BadInputError
 from simulator.methods import METHODS
 from simulator.scenario import load_scenario, parse_scenario
+from simulator.strict_yaml import read_yaml
 
 
 def sentence_about(path, overrides=()):
@@ -73,6 +76,19 @@ def test_the_small_scenario_is_valid(scenario_file):
         ("world.compute.throughput_gflops", math.inf, ["inf", "finite"]),
         ("training.optimizer.learning_rate", math.nan, ["nan", "finite"]),
         ("data.partition.alpha", math.inf, ["inf", "finite"]),
+        # numbers that arithmetic would not survive
+        ("seed", 10**30, ["1000000000", "no number that can be computed with"]),
+        ("until.versions", 2**63, ["no number that can be computed with", "9.2e+18"]),
+        ("until.simulated_s", 1e300, ["1e+300", "to 1e+100"]),
+        ("evaluate.every_s", 1e-300, ["1e-300", "from 1e-100"]),
+        ("methods.0.proximal", 1e308, ["1e+308"]),
+        ("model.width", 2**30, ["less than or equal to 1048576"]),
+        ("world.network.jitter_sigma", 1e99, ["less than or equal to 10"]),
+        (
+            "world.network.uplink_mbps",
+            {"distribution": "lognormal", "median": 1.0, "sigma": 1e3},
+            ["values cannot be computed", "to inf"],
+        ),
         # a time names its unit
         ("world.arrival.gray.per_client", 4, ["4", "value_s"]),
     ],
@@ -238,6 +254,7 @@ def test_a_method_entry_must_have_a_name(scenario_file, entry):
         ("simulator.methods.fedavg:NoSuchClass", "cannot be imported"),
         ("pathlib:Path", "not a method"),
         (":", "cannot be imported"),
+        (".relative:Mine", "cannot be imported"),
     ],
 )
 def test_an_own_method_that_cannot_be_used_is_named(scenario_file, name, said):
@@ -257,6 +274,25 @@ def test_more_clients_than_samples_is_named_when_the_scenario_is_read(scenario_f
     assert_says(scenario_file({"clients.count": 2000, "data.partition": partition}), "clients.count", "2000", "1347")
 
 
+def test_a_file_that_could_be_read_for_ever_is_not_read(scenario_file, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    given = {"distribution": "empirical", "file": str(tmp_path / "pipe.csv"), "column": "a"}
+    assert_says(scenario_file({"world.network.uplink_mbps": given}), "pipe.csv': it is no file")
+
+
+def test_what_a_sentence_quotes_is_short_and_printable(scenario_file):
+    for changes in ({"y" * 5_000: 1}, {"limits": {"z" * 5_000: 1}}, {"world.arrival.gray.kind": "a\nb\u202e"}):
+        message = sentence_about(scenario_file(changes))
+        assert message.isprintable()
+        assert len(message) < 600
+
+
+def test_merge_keys_are_read_and_keys_of_ones_own_go_first(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("a: &a {b: 1, c: 2}\nd: {<<: *a, c: 3}\n")
+    assert read_yaml(path) == {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}}
+
+
 @pytest.mark.parametrize("dataset", [["cg-digits"], {"name": "cg-digits"}, 3, True])
 def test_a_data_set_that_is_not_a_name_is_refused(scenario_file, dataset):
     assert_says(scenario_file({"data.dataset": dataset}), "data.dataset", "cg-digits")
@@ -273,6 +309,10 @@ def test_an_empirical_distribution_whose_file_is_missing_is_named(scenario_file)
     assert_says(
         scenario_file({"world.network.uplink_mbps": given}), "world.network.uplink_mbps", "cannot read 'no/such.csv'"
     )
+
+
+LAUGHS = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghij"))
+"""A billion values in ten lines."""
 
 
 @pytest.mark.parametrize(
@@ -302,6 +342,15 @@ def test_an_empirical_distribution_whose_file_is_missing_is_named(scenario_file)
         ("a: " + 600 * "[" + "\n", "not valid YAML"),
         ("name: a\x00b\n", "not valid YAML"),
         ("1: 2\n", "missing"),
+        ("a: &a [*a]\n", "line 1: not valid YAML: an alias stands inside what it names"),
+        (LAUGHS, "holds more than 100,000 values with its aliases written out"),
+        ("a: " + 101 * "[" + 101 * "]" + "\n", "nested deeper than 100 levels"),
+        ("a: b\n" * 300_000, "larger than 1,000,000 bytes"),
+        ("a: {<<: 3}\n", "not valid YAML"),
+        ("name: !!binary 3\n", "not valid YAML"),
+        ("name: !!python/name:os.system\n", "not valid YAML"),
+        ("name: !!omap [a: 1]\n", "name: should be a valid string"),
+        ('name: "\\ud800"\n', "name: should be a valid string"),
         ("data: &loop {dataset: cg-digits, partition: *loop}\n", "not valid YAML"),
     ],
     ids=lambda value: repr(value)[:30],

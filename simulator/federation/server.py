@@ -18,7 +18,7 @@ from simulator.federation.selection import IdleAndOn, IdleClients
 from simulator.federation.shared_link import SharedLink
 from simulator.federation.timeline import Timeline
 from simulator.federation.unsteady_round import UnsteadyRound
-from simulator.training.cost import CostModel
+from simulator.training.cost import shared_costs
 from simulator.training.executor import Executor
 from simulator.training.merge import Arrived
 from simulator.training.objective import Values
@@ -171,7 +171,7 @@ class Server:
         self._in_flight: dict[int, LocalRound] = {}
         self._download_bytes: dict[tuple[str, ...], int] = {}
         self.broadcast = method.broadcast(self.memory)
-        self.costs = CostModel(network, training.batch_size, self.broadcast)
+        self.costs = shared_costs(network, training.batch_size, self.broadcast)
         clock.process(method.serve(self) if self._outages is None else self._serve(method, self._outages))
 
     @property

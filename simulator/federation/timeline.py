@@ -34,7 +34,9 @@ Row = tuple[int, str, float, float, int | None, str | None, int, int, int | None
 KIND: Final = 1
 START_S: Final = 2
 END_S: Final = 3
-"""Where a row says what, from when and until when."""
+NUM_BYTES: Final = 6
+FLOPS: Final = 7
+"""Where a row says what, from when and until when, and what it cost."""
 
 _ENDINGS = ("_part", "_lost")
 
@@ -93,8 +95,8 @@ class Timeline:
         self.append((client, kind, start_s, end_s, version, modality, num_bytes, flops, staleness))
 
     def append(self, row: Row) -> None:
-        """Add a row that is there already; spans of no length are left out."""
-        if row[START_S] == row[END_S] and row[KIND] != "merge":
+        """Add a row that is there already; spans of no length are left out, unless something was moved or done."""
+        if row[START_S] == row[END_S] and row[KIND] != "merge" and not row[NUM_BYTES] and not row[FLOPS]:
             return
         self._values.extend(row)
         if len(self._values) == _BATCH_VALUES:

@@ -29,6 +29,7 @@ class MethodOptions(BaseModel):
     name: str
     label: str | None = Field(
         None,
+        max_length=200,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="name in tables and run directories; unset: the method's name",
     )

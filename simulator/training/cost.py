@@ -6,15 +6,20 @@ element-wise work does not.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.network import Network, Parameters
+from simulator.errors import BadInputError
 from simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values
 from simulator.training.task import Stint, num_reported_bytes, steps_per_epoch
+
+MOST_STEPS = 100_000
+"""Optimiser steps of one phase of a local round: far more than anybody trains, few enough to be counted one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,18 @@ class CostModel:
         self.prepare_flops = cache(self._prepare_flops)
 
     def num_steps(self, num_samples: int, epochs: int) -> int:
-        """Return the steps of some passes over a window."""
-        return epochs * steps_per_epoch(num_samples, self._batch_size)
+        """Return the steps of some passes over a window.
+
+        Raises:
+            BadInputError: if they are more than `MOST_STEPS`.
+        """
+        num_steps = epochs * steps_per_epoch(num_samples, self._batch_size)
+        if num_steps > MOST_STEPS:
+            raise BadInputError(
+                f"a local round of {num_samples} samples would take {num_steps:.3g} optimiser steps "
+                f"({epochs:.3g} passes, batches of {self._batch_size}), but at most {MOST_STEPS:,} are allowed"
+            )
+        return num_steps
 
     def batch_samples(self, step: int, num_samples: int) -> int:
         """Return the samples in the `step`-th mini-batch over a window: full ones, then the rest of each pass."""
@@ -66,9 +81,9 @@ class CostModel:
         """Return the cost of a task on a window of `num_samples`."""
         objectives = list(dict.fromkeys(stint.objective for stint in stints))
         flops = sum(
-            self.step_flops(stint.objective, self.batch_samples(step, num_samples))
+            num_steps * self.step_flops(stint.objective, size)
             for stint in stints
-            for step in range(stint.first_step, stint.first_step + stint.num_steps)
+            for size, num_steps in self._steps_by_size(stint, num_samples)
         )
         flops += sum(self.prepare_flops(stint.objective, num_samples) for stint in stints)
         report_bytes = 0
@@ -79,6 +94,14 @@ class CostModel:
         groups = tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network)))
         trained = [modality for modality in self._network.modalities if f"encoder.{modality}" in groups]
         return TaskCost(flops, report_bytes, groups, "+".join(trained))
+
+    def _steps_by_size(self, stint: Stint, num_samples: int) -> list[tuple[int, int]]:
+        """Return the sizes of a stint's mini-batches and how many there are of each."""
+        per_epoch = steps_per_epoch(num_samples, self._batch_size)
+        num_last = (stint.first_step + stint.num_steps) // per_epoch - stint.first_step // per_epoch
+        rest = num_samples - (per_epoch - 1) * self._batch_size
+        sizes = [(self._batch_size, stint.num_steps - num_last), (rest, num_last)]
+        return [(size, num_steps) for size, num_steps in sizes if num_steps > 0]
 
     def _step_flops(self, objective: Objective, num_samples: int) -> int:
         """Return the FLOPs of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""
@@ -119,9 +142,41 @@ class CostModel:
         return {name: shape.clone().requires_grad_(name in trained) for name, shape in shapes.items()}
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """A network and batch size whose costs are counted; equal to any other that costs the same."""
+
+    key: tuple[Any, ...]
+    network: Network = field(compare=False)
+    batch_size: int = field(compare=False)
+    broadcast: Values = field(compare=False)
+
+
+def shared_costs(network: Network, batch_size: int, broadcast: Values) -> CostModel:
+    """Return the cost model, the one that an equal network got before: counting takes longer than a short clock.
+
+    Args:
+        network: the network trained.
+        batch_size: samples of a full mini-batch.
+        broadcast: an example of what the server sends along.
+    """
+    shapes = [
+        (name, modality, tuple(value.shape), value.dtype)
+        for name, values in broadcast.items()
+        for modality, value in values.items()
+    ]
+    kind, made_of = network.__reduce__()
+    return _shared(_Counted((kind, repr(made_of), batch_size, tuple(shapes)), network, batch_size, broadcast))
+
+
+@lru_cache(maxsize=16)
+def _shared(counted: _Counted) -> CostModel:
+    return CostModel(counted.network, counted.batch_size, counted.broadcast)
+
+
 def joint_flops_per_sample(network: Network, batch_size: int) -> float:
     """Return the FLOPs of training on one sample with cross-entropy on all modalities, in a full mini-batch."""
-    costs = CostModel(network, batch_size, {})
+    costs = shared_costs(network, batch_size, {})
     return costs.step_flops(CrossEntropy(network.modalities), batch_size) / batch_size
 
 

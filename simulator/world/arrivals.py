@@ -35,7 +35,9 @@ OnMiss = Annotated[Literal["wait", "skip", "uni_modal"], BeforeValidator(_former
 class _Arrival(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one log-normal factor of each round")
+    jitter_sigma: NonNegativeFloat = Field(
+        0.0, le=10, description="spread of the mean-one log-normal factor of each round"
+    )
     miss_probability: Probability = Field(0.0, description="chance that a window's modality does not arrive")
     on_miss: OnMiss = Field(
         "wait", description="repeat the collection, go on without it, or go on with each of the others alone"

@@ -57,7 +57,9 @@ class _Compute(BaseModel):
         Constant(value=0.0),
         description="fixed time each training task costs a client, e.g. loading the model",
     )
-    jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each round's speed")
+    jitter_sigma: NonNegativeFloat = Field(
+        0.0, le=10, description="spread of the mean-one factor on each round's speed"
+    )
     stragglers: StragglerSpec | None = Field(None, description="a slow mode that devices enter at random")
 
 

@@ -23,17 +23,33 @@ from pydantic import (
     PrivateAttr,
     SerializerFunctionWrapHandler,
     WrapSerializer,
+    model_validator,
 )
 from scipy import special, stats
 
 from simulator.arrays import Floats
 from simulator.world.trace_files import column_of
 
+_LEAST = 2.0**-53
+"""The least probability that is ever drawn."""
+
+_LARGEST, _SMALLEST = 1e100, 1e-100
+"""What values may be: sums and products of some of them are finite."""
+
 
 class Distribution(BaseModel):
     """A non-negative random quantity; `ppf` maps probabilities in (0, 1) to values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_finite(self) -> "Distribution":
+        """Refuse parameters so far apart that some values cannot be computed."""
+        with np.errstate(all="ignore"):
+            reached = self.ppf(np.array([_LEAST, 0.5, 1.0 - _LEAST]))
+        if not np.all((reached >= 0.0) & (reached <= _LARGEST)):
+            raise ValueError(f"its values cannot be computed: they reach from {reached[0]:g} to {reached[2]:g}")
+        return self
 
     def ppf(self, probability: Floats) -> Floats:
         """Return the quantile of each probability, same shape."""
@@ -42,7 +58,8 @@ class Distribution(BaseModel):
     @property
     def mean_value(self) -> float:
         """The expected value."""
-        return float(self._frozen.mean())
+        with np.errstate(all="ignore"):  # scipy computes the variance, too, which may be infinite
+            return float(self._frozen.mean())
 
     @property
     def _frozen(self) -> Any:
@@ -290,7 +307,7 @@ def is_positive(distribution: Distribution) -> Distribution:
     Raises:
         ValueError: if it is not one.
     """
-    if not math.isfinite(distribution.mean_value) or distribution.ppf(np.array([1e-9]))[0] <= 0.0:
+    if not math.isfinite(distribution.mean_value) or distribution.ppf(np.array([_LEAST]))[0] < _SMALLEST:
         raise ValueError("must be positive")
     return distribution
 

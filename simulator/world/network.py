@@ -31,7 +31,9 @@ class NetworkSpec(BaseModel):
     uplink_mbps: Bandwidth = Field(description="bandwidth from each client to the server")
     downlink_mbps: Bandwidth = Field(description="bandwidth from the server to each client")
     latency_ms: NonNegativeDistribution = Field(description="one-way delay of each client's link")
-    jitter_sigma: NonNegativeFloat = Field(0.0, description="spread of the mean-one factor on each transfer's time")
+    jitter_sigma: NonNegativeFloat = Field(
+        0.0, le=10, description="spread of the mean-one factor on each transfer's time"
+    )
     shared_link: SharedLinkSpec = Field(SharedLinkSpec(), description="what all clients' transfers share")
 
 

@@ -30,6 +30,8 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[st
     """
     path = located(file)
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe could be read for ever
+            raise ValueError(f"cannot read '{path}': it is no file")
         with path.open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
             for column in columns:
