@@ -4,6 +4,7 @@ O off, s held up as the server is away, b a pause between two attempts to upload
 """
 
 import math
+import weakref
 
 import pandas as pd
 import pytest
@@ -313,6 +314,19 @@ def test_rates_are_allocated_anew_whenever_a_transfer_starts_or_ends():
     clock.may_rest = True
     clock.advance(99.0)
     assert ended_s == {"A": [4.0], "B": [2.0], "C": [pytest.approx(4 + 5 / 6)]}
+
+
+def test_a_transfer_that_is_through_keeps_nobody_alive():
+    """Its interruption is due long after, and until then the clock knows it."""
+    clock, ended_s = Clock(), []
+    noting = Noting(clock, ended_s)
+    Transfer(SharedLink(clock, 1.0), 0.0, 1.0, 1.0, 100.0, noting)
+    clock.may_rest = True
+    clock.advance(50.0)
+    alive = weakref.ref(noting)
+    del noting
+    assert ended_s == [1.0]
+    assert alive() is None
 
 
 def test_three_clients_download_through_one_link(paper):
