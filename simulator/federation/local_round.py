@@ -250,8 +250,8 @@ class LocalRound(Sleeper):
         num_bytes, duration_s = self._upload_cost(groups, group_bytes)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
-            self.fate = "broke off"
             yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
+            self.fate = "broke off"
             return
         yield "upload", duration_s, None, num_bytes, 0
         self.update = Update(self.client, self.version, groups, self.num_samples, trained, num_bytes)

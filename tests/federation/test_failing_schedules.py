@@ -77,6 +77,18 @@ def test_data_arrive_while_the_device_is_off(paper):
     ]
 
 
+def test_an_upload_that_will_break_off_is_paused_like_any_other(paper):
+    """Off in [4, 5); of an upload of 4 s a half gets through, 1 s before and 1 s after."""
+    played = paper(on_arrival(), 7.0, **ALONE, up_s=4.0, lost={(0, 0): 0.5}, on={0: [(0, 4), (5, 99)]})
+    assert shown(played)[2:] == [
+        (0, "upload_part", 3, 4),
+        (0, "off", 4, 5),
+        (0, "upload_lost", 5, 6),
+        (0, "download", 6, 7),
+    ]
+    assert played.server.losses.rounds == {"broke off": 1}
+
+
 def test_work_that_is_lost_ends_the_local_round(paper):
     """
     Client 0 goes off at 2 s and is on again at 4 s, when it starts anew.
