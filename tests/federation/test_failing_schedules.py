@@ -89,6 +89,14 @@ def test_an_upload_that_will_break_off_is_paused_like_any_other(paper):
     assert played.server.losses.rounds == {"broke off": 1}
 
 
+def test_of_a_download_that_is_cut_off_every_piece_is_lost(paper):
+    """The device is off in [2, 10) and dies meanwhile, with half of its download."""
+    played = paper(on_arrival(), 20.0, **ALONE, down_s=4.0, on={0: [(0, 2), (10, 99)]}, crashes={(0, 0): 0.5})
+    assert [row["kind"] for row in played.rows[:4]] == ["download_part", "off", "off", "download"]
+    lost, whole = played.rows[0]["bytes"], played.rows[3]["bytes"]
+    assert played.server.losses.totals(pd.DataFrame(played.rows))["bytes_down"] == lost == whole // 2
+
+
 def test_work_that_is_lost_ends_the_local_round(paper):
     """
     Client 0 goes off at 2 s and is on again at 4 s, when it starts anew.
