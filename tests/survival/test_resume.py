@@ -171,3 +171,21 @@ def test_a_method_whose_memory_cannot_be_held_runs_without_checkpoints(wild, tmp
     (record,) = run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", workers=1, survival=survival)
     assert record.is_complete
     assert ["cannot hold a builtins.set" in note for note in record.info["totals"]["notes"]] == [True]
+
+
+def test_a_run_that_is_half_overwritten_is_no_complete_run(wild, tmp_path, monkeypatch):
+    scenario = parse_scenario(wild({"name": "fedavg"}, until={"simulated_s": 3}))
+    (whole,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, overwrite=True)
+    with pytest.raises(BadInputError, match=r"an unfinished run \(interrupted\)"):
+        run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
+    survival = Survival(resume=True)
+    (again,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, survival=survival)
+    assert again.info["totals"]["order_sha256"] == whole.info["totals"]["order_sha256"]
