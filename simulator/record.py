@@ -221,7 +221,13 @@ class RunWriter:
             temporary.write_bytes(save({name: value.cpu().contiguous().clone() for name, value in model.items()}))
 
     def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:
-        """Write how the run ended and what it came to; returns the record."""
+        """Write how the run ended and what it came to; returns the record.
+
+        Parts of the timeline that an earlier attempt wrote and this one did not come to are removed.
+        """
+        for part in (self.path / "timeline").glob("part-*.parquet"):
+            if int(part.stem.removeprefix("part-")) >= self._num_parts:
+                part.unlink()
         self._info |= {"status": status, "totals": dict(totals)}
         if error is not None:
             self._info["error"] = error

@@ -189,3 +189,12 @@ def test_a_run_that_is_half_overwritten_is_no_complete_run(wild, tmp_path, monke
     survival = Survival(resume=True)
     (again,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, survival=survival)
     assert again.info["totals"]["order_sha256"] == whole.info["totals"]["order_sha256"]
+
+
+def test_a_timeline_has_no_parts_of_an_attempt_that_came_further(wild, tmp_path, stop):
+    """The first was killed after its checkpoint, with more parts than it had then; the second stops before them."""
+    given = wild({"name": "fedavg"}, until={"simulated_s": 9})
+    timeline = stop(given, tmp_path, 20, timing_only=True).parents[1] / "timeline"
+    (timeline / "part-00001.parquet").write_bytes((timeline / "part-00000.parquet").read_bytes())
+    stop(given, tmp_path, 30, timing_only=True)
+    assert [part.name for part in timeline.iterdir()] == ["part-00000.parquet"]
