@@ -156,10 +156,19 @@ def test_an_unfinished_run_is_gone_on_with_only_as_what_it_is(wild, tmp_path, st
     assert record.is_complete
 
 
-def test_a_replay_that_leads_elsewhere_is_an_error_and_not_another_run(wild, tmp_path, stop, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "changed"),
+    [
+        ("local_round._SAMPLE_COUNT_BYTES", 800),
+        ("server.Server.merge", lambda server, _: server.clock.stop()),  # it ends before the checkpoint
+    ],
+)
+def test_a_replay_that_leads_elsewhere_is_an_error_and_not_another_run(
+    wild, tmp_path, stop, monkeypatch, place, changed
+):
     given = wild({"name": "fedavg"}, until={"simulated_s": 9})
-    stop(given, tmp_path, 20)
-    monkeypatch.setattr("simulator.federation.local_round._SAMPLE_COUNT_BYTES", 800)  # code that has changed
+    stop(given, tmp_path, 30)
+    monkeypatch.setattr(f"simulator.federation.{place}", changed)  # code that has changed
     with pytest.raises(InterludeError, match="does not lead to its checkpoint"):
         run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", survival=Survival(resume=True))
 
