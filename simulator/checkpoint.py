@@ -80,8 +80,11 @@ class Checkpoints:
             temporary.unlink(missing_ok=True)
             raise
         _sync_directory(self.directory)
-        for old in self.files()[_NUM_KEPT:]:
-            old.unlink()
+        before = [file for file in self.files() if file.name < path.name]
+        kept = [path, *before[: _NUM_KEPT - 1]]  # one of a later moment was passed over, as it is damaged
+        for file in self.files():
+            if file not in kept:
+                file.unlink()
         return len(content)
 
     def newest(self, device: torch.device, complain: Callable[[str], None]) -> Checkpoint | None:

@@ -356,10 +356,11 @@ class Run:
             InterludeError: if that leads elsewhere.
         """
         state = checkpoint.state
-        self.clock.advance(math.inf, checkpoint.num_events)
-        if self.clock.num_events < checkpoint.num_events:
+        has_ended = self.clock.advance(math.inf, checkpoint.num_events)
+        is_there = self.clock.num_events == checkpoint.num_events
+        if not is_there and not has_ended:
             return  # somebody asked for the end
-        if self._whereabouts() != state["whereabouts"]:
+        if not is_there or self._whereabouts() != state["whereabouts"]:
             raise InterludeError("the run played again does not lead to its checkpoint; begin it with --overwrite")
         self._next_moment = state["moment"]
         self._host_s_before = state["host_s"]

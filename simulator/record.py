@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class RunWriter:
         self._num_parts = 0
         try:
             if not goes_on:
-                _make_room(path)
+                make_room(path)
             (path / "timeline").mkdir(parents=True, exist_ok=True)
             self._write_info()
             if not goes_on:
@@ -221,7 +221,13 @@ class RunWriter:
             temporary.write_bytes(save({name: value.cpu().contiguous().clone() for name, value in model.items()}))
 
     def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:
-        """Write how the run ended and what it came to; returns the record."""
+        """Write how the run ended and what it came to; returns the record.
+
+        Parts of the timeline that an earlier attempt wrote and this one did not come to are removed.
+        """
+        for part in (self.path / "timeline").glob("part-*.parquet"):
+            if int(part.stem.removeprefix("part-")) >= self._num_parts:
+                part.unlink()
         self._info |= {"status": status, "totals": dict(totals)}
         if error is not None:
             self._info["error"] = error
@@ -233,9 +239,13 @@ class RunWriter:
         return self.path / "metrics.csv"
 
     def _write_info(self) -> None:
-        temporary, path = self.path / ".run.json", self.path / "run.json"
-        with writing(path), _aside(temporary, path):
-            temporary.write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
+        _write_json(self.path / "run.json", self._info)
+
+
+def _write_json(path: Path, info: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    with writing(path), _aside(temporary, path):
+        temporary.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -259,7 +269,7 @@ def _aside(temporary: Path, path: Path) -> Iterator[None]:
         raise
 
 
-def _make_room(path: Path) -> None:
+def make_room(path: Path) -> None:
     """Remove a run that is there, its run.json last, so that no moment leaves behind what cannot be told.
 
     Raises:
@@ -268,12 +278,27 @@ def _make_room(path: Path) -> None:
     if not path.exists() or not any(path.iterdir()):
         return
     info = path / "run.json"
-    if not info.exists() and not is_only_begun(path):
+    if info.exists():
+        with suppress(BadInputError, RecordError):  # it is removed in any case
+            end(path, "interrupted")  # what is there from now on is no complete run
+    elif not is_only_begun(path):
         raise BadInputError(f"{path}: holds files that are not a run's, so it is not overwritten")
-    for entry in path.iterdir():
+    # Without its checkpoints a run is begun again; with them, but without the rest, it could not go on.
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name != CHECKPOINTS):
         if entry != info:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     info.unlink(missing_ok=True)
+
+
+def end(path: Path, status: str, error: str | None = None) -> None:
+    """Write down how a run ended that is no longer written.
+
+    Raises:
+        BadInputError: if it is not a run directory.
+        RecordError: if that cannot be written.
+    """
+    info = {**RunRecord(path).info, "status": status, **({"error": error} if error else {})}
+    _write_json(path / "run.json", info)
 
 
 def is_only_begun(path: Path) -> bool:

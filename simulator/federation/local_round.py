@@ -135,6 +135,11 @@ class LocalRound(Sleeper):
         return True
 
     @property
+    def bytes_not_received(self) -> int:
+        """What was moved of a download that was cut off."""
+        return 0
+
+    @property
     def trains_apart(self) -> bool:
         """Whether a modality misses, for which the others are trained each alone."""
         server = self._server
@@ -250,8 +255,8 @@ class LocalRound(Sleeper):
         num_bytes, duration_s = self._upload_cost(groups, group_bytes)
         fraction = server.world.faults.upload_fraction(self.client, self.window)
         if fraction < 1.0:
-            self.fate = "broke off"
             yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
+            self.fate = "broke off"
             return
         yield "upload", duration_s, None, num_bytes, 0
         self.update = Update(self.client, self.version, groups, self.num_samples, trained, num_bytes)

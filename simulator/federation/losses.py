@@ -18,19 +18,22 @@ class Losses:
     """Device-seconds spent on them, off-time left out."""
     bytes_received: int = 0
     """Payload of the updates that arrived."""
+    bytes_not_received: int = 0
+    """Payload moved of the downloads that were cut off."""
     updates_dropped: int = 0
     """Updates that arrived and were too stale to be merged."""
 
-    def add_round(self, fate: str, spent_s: float) -> None:
-        """Count a local round that came to nothing."""
+    def add_round(self, fate: str, spent_s: float, bytes_not_received: int = 0) -> None:
+        """Count a local round that came to nothing, and what was moved of its download if that was cut off."""
         self.rounds[fate] += 1
         self.device_s += spent_s
+        self.bytes_not_received += bytes_not_received
 
     def totals(self, timeline: pd.DataFrame) -> Mapping[str, Any]:
         """Return what run.json says.
 
         Args:
-            timeline: all rows of the run; what is still on its way at the end is lost.
+            timeline: all rows of the run; an update that is still on its way at the end is lost.
         """
         kinds = timeline["kind"].astype(str)
         num_bytes, spans_s = timeline["bytes"], timeline["end_s"] - timeline["start_s"]
@@ -39,7 +42,7 @@ class Losses:
             "rounds": dict(sorted(self.rounds.items())),
             "device_s": float(self.device_s),
             "bytes_up": bytes_up - self.bytes_received,
-            "bytes_down": int(num_bytes[kinds == "download_lost"].sum()),
+            "bytes_down": self.bytes_not_received,
             "updates_dropped": self.updates_dropped,
             "off_s": float(spans_s[kinds == "off"].sum()),
             "stalled_s": float(spans_s[kinds == "stalled"].sum()),

@@ -244,7 +244,7 @@ class Server:
         if update is not None:
             self.losses.bytes_received += update.num_bytes
         elif local_round.fate is not None:
-            self.losses.add_round(local_round.fate, local_round.spent_s)
+            self.losses.add_round(local_round.fate, local_round.spent_s, local_round.bytes_not_received)
             if not local_round.has_received:
                 self.missed_download.add(client)
         del self._in_flight[client]

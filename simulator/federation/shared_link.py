@@ -58,8 +58,10 @@ class Transfer(Sleeper):
 
     def end(self, *, is_through: bool) -> None:
         """Tell the owner."""
+        owner = self.owner
+        del self.owner  # the clock may keep this transfer until its interruption would have been due
         self.is_over, self.is_through = True, is_through
-        self.owner.wake()
+        owner.wake()
 
 
 class SharedLink(Sleeper):

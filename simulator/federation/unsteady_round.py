@@ -93,10 +93,20 @@ class _Rehearsed:
 class UnsteadyRound(LocalRound):
     """One local round of one client where anything can go wrong; see `LocalRound`."""
 
-    __slots__ = ("_crash_s", "_has_received", "_off_s", "_pieces", "_rehearses", "_shared", "_transfer")
+    __slots__ = (
+        "_bytes_not_received",
+        "_crash_s",
+        "_has_received",
+        "_off_s",
+        "_pieces",
+        "_rehearses",
+        "_shared",
+        "_transfer",
+    )
 
     def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
         super().__init__(server, client, window, role)
+        self._bytes_not_received = 0
         self._crash_s = math.inf
         self._has_received = False
         self._off_s = 0.0
@@ -171,6 +181,11 @@ class UnsteadyRound(LocalRound):
         return self._has_received
 
     @property
+    def bytes_not_received(self) -> int:
+        """What was moved of a download that was cut off."""
+        return self._bytes_not_received
+
+    @property
     def spent_s(self) -> float:
         """Device-seconds since the dispatch."""
         return self._clock.now - self.start_s - self._off_s
@@ -202,7 +217,8 @@ class UnsteadyRound(LocalRound):
                 day.close()
                 self.update = None
                 return False
-            self._has_received |= span[0] == "download"
+            if span[0] == "download":
+                self._has_received, self._bytes_not_received = True, 0
         return True
 
     def _spend(self, span: Span) -> Lived:
@@ -288,7 +304,10 @@ class UnsteadyRound(LocalRound):
 
     def _piece(self, span: Span, kind: str, start_s: float, before: float, after: float) -> Row:
         """Return the row of a piece that ends now, between two shares of its span's bytes and FLOPs."""
-        _, _, modality, num_bytes, flops = span
+        work, _, modality, num_bytes, flops = span
+        moved = int(num_bytes * after) - int(num_bytes * before)
+        if work == "download":
+            self._bytes_not_received += moved
         return (
             self.client,
             kind,
@@ -296,7 +315,7 @@ class UnsteadyRound(LocalRound):
             self.now_s,
             self.version,
             modality,
-            int(num_bytes * after) - int(num_bytes * before),
+            moved,
             int(flops * after) - int(flops * before),
             None,
         )

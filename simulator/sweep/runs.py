@@ -6,8 +6,6 @@ or failed, is gone on with where it was saved, or else carried out afresh. Who c
 cluster, is an `Executor`.
 """
 
-import json
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,7 +20,7 @@ import torch
 from simulator.checkpoint import Checkpoints
 from simulator.errors import BadInputError
 from simulator.experiment import Moment, Part
-from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, is_only_begun
+from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, end, is_only_begun, make_room
 from simulator.sweep.grid import Sweep
 
 _LOCK = ".lock"
@@ -68,19 +66,8 @@ class Task:
         return False
 
     def make_room(self) -> None:
-        """Remove an earlier run, its run.json last, so that no moment leaves behind what cannot be told."""
-        path = self.part.path
-        if not path.exists():
-            return
-        info = path / "run.json"
-        if info.exists():
-            self._end("interrupted", None)
-        elif not is_only_begun(path):
-            raise BadInputError(f"{path}: holds files that are not a run's, so it is not overwritten")
-        for entry in path.iterdir():
-            if entry != info:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        info.unlink(missing_ok=True)
+        """Remove an earlier run."""
+        make_room(self.part.path)
 
     def record_failure(self, error: str, traceback: str | None) -> None:
         """Write down why the run failed, beside what is there of it."""
@@ -88,21 +75,14 @@ class Task:
             self.make_room()
             RunWriter(self.part.path, self.identity).close("failed", {}, error)
         else:
-            self._end("failed", error)
+            end(self.part.path, "failed", error)
         if traceback:
             (self.part.path / "traceback.txt").write_text(traceback, encoding="utf-8")
 
     def record_interruption(self) -> None:
         """Write down that a run that is under way was given up."""
         if (self.part.path / "run.json").exists() and RunRecord(self.part.path).info["status"] == "running":
-            self._end("interrupted", None)
-
-    def _end(self, status: str, error: str | None) -> None:
-        path = self.part.path
-        info = {**RunRecord(path).info, "status": status, **({"error": error} if error else {})}
-        temporary = path / ".run.json"
-        temporary.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-        temporary.rename(path / "run.json")
+            end(self.part.path, "interrupted")
 
 
 @dataclass(frozen=True)

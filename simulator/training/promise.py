@@ -133,6 +133,7 @@ class TrainingExecutor(ABC):
         return {
             "submitted": self._num_submitted,
             "decisions": self.decisions,
+            "notes": self.notes,
             "promises": {number: promise.state() for number, promise in sorted(self.promises.items())},
         }
 
@@ -148,6 +149,7 @@ class TrainingExecutor(ABC):
         """
         self._num_submitted = state["submitted"]
         self.decisions = list(state["decisions"])
+        self.notes = list(state["notes"])
         if not state["promises"].keys() <= replayed.keys():
             raise InterludeError("the run played again does not hold the results that its checkpoint holds")
         for number, of_promise in state["promises"].items():

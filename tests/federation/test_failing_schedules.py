@@ -4,6 +4,7 @@ O off, s held up as the server is away, b a pause between two attempts to upload
 """
 
 import math
+import weakref
 
 import pandas as pd
 import pytest
@@ -74,6 +75,26 @@ def test_data_arrive_while_the_device_is_off(paper):
         (0, "train", 5, 7),
         (0, "upload", 7, 8),
     ]
+
+
+def test_an_upload_that_will_break_off_is_paused_like_any_other(paper):
+    """Off in [4, 5); of an upload of 4 s a half gets through, 1 s before and 1 s after."""
+    played = paper(on_arrival(), 7.0, **ALONE, up_s=4.0, lost={(0, 0): 0.5}, on={0: [(0, 4), (5, 99)]})
+    assert shown(played)[2:] == [
+        (0, "upload_part", 3, 4),
+        (0, "off", 4, 5),
+        (0, "upload_lost", 5, 6),
+        (0, "download", 6, 7),
+    ]
+    assert played.server.losses.rounds == {"broke off": 1}
+
+
+def test_of_a_download_that_is_cut_off_every_piece_is_lost(paper):
+    """The device is off in [2, 10) and dies meanwhile, with half of its download."""
+    played = paper(on_arrival(), 20.0, **ALONE, down_s=4.0, on={0: [(0, 2), (10, 99)]}, crashes={(0, 0): 0.5})
+    assert [row["kind"] for row in played.rows[:4]] == ["download_part", "off", "off", "download"]
+    lost, whole = played.rows[0]["bytes"], played.rows[3]["bytes"]
+    assert played.server.losses.totals(pd.DataFrame(played.rows))["bytes_down"] == lost == whole // 2
 
 
 def test_work_that_is_lost_ends_the_local_round(paper):
@@ -313,6 +334,19 @@ def test_rates_are_allocated_anew_whenever_a_transfer_starts_or_ends():
     clock.may_rest = True
     clock.advance(99.0)
     assert ended_s == {"A": [4.0], "B": [2.0], "C": [pytest.approx(4 + 5 / 6)]}
+
+
+def test_a_transfer_that_is_through_keeps_nobody_alive():
+    """Its interruption is due long after, and until then the clock knows it."""
+    clock, ended_s = Clock(), []
+    noting = Noting(clock, ended_s)
+    Transfer(SharedLink(clock, 1.0), 0.0, 1.0, 1.0, 100.0, noting)
+    clock.may_rest = True
+    clock.advance(50.0)
+    alive = weakref.ref(noting)
+    del noting
+    assert ended_s == [1.0]
+    assert alive() is None
 
 
 def test_three_clients_download_through_one_link(paper):

@@ -84,7 +84,9 @@ def test_a_run_of_which_every_update_is_rejected_ends_in_time_with_version_0(wil
         assert record.info["totals"]["rejected_updates"] > 0
 
 
-def test_a_group_that_memory_has_no_room_for_is_split_and_that_is_noted_once(wild, tmp_path, monkeypatch):
+def test_a_group_that_memory_has_no_room_for_is_split_and_that_is_noted_once(
+    wild, tmp_path, monkeypatch, stopped_and_resumed, files_of
+):
     given = parse_scenario(wild({"name": "fedavg"}, clients={"count": 7}, until={"versions": 2}))
     (roomy,) = run_scenario(given, runs=tmp_path / "roomy", device="cpu", workers=1)
     train, sizes = StackedTrainer.train, []
@@ -103,6 +105,10 @@ def test_a_group_that_memory_has_no_room_for_is_split_and_that_is_noted_once(wil
     )
     assert record.info["totals"]["order_sha256"] == roomy.info["totals"]["order_sha256"]
     assert abs(record.metrics["value"] - roomy.metrics["value"]).max() < 1e-3
+    last = record.info["totals"]["events"]
+    resumed = stopped_and_resumed(given.resolved(), tmp_path / "resumed", last - 2)
+    assert resumed.info["totals"]["notes"] == record.info["totals"]["notes"]
+    assert files_of(resumed) == files_of(record)
 
 
 def test_memory_that_has_no_room_for_one_client_is_a_sentence(wild, tmp_path, monkeypatch):

@@ -93,14 +93,17 @@ def test_the_last_two_are_kept_and_a_damaged_one_is_named_and_the_one_before_it_
     checkpoints = Checkpoints(tmp_path / "checkpoint")
     for number in (5, 50, 500):
         checkpoints.save(number, [number])
-    newest, older = checkpoints.files()
-    assert [path.name[:12] for path in (newest, older)] == ["000000000500", "000000000050"]
+    newest, _ = checkpoints.files()
+    assert [path.name[:12] for path in checkpoints.files()] == ["000000000500", "000000000050"]
     newest.write_bytes(newest.read_bytes()[:-1])
     said = []
     assert checkpoints.newest(CPU, said.append).num_events == 50
     assert len(said) == 1
     assert newest.name in said[0]
-    older.write_bytes(b"")
+    checkpoints.save(60, [60])
+    assert [path.name[:12] for path in checkpoints.files()] == ["000000000060", "000000000050"]
+    for path in checkpoints.files():
+        path.write_bytes(b"")
     assert checkpoints.newest(CPU, said.append) is None
 
 

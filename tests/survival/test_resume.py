@@ -156,10 +156,19 @@ def test_an_unfinished_run_is_gone_on_with_only_as_what_it_is(wild, tmp_path, st
     assert record.is_complete
 
 
-def test_a_replay_that_leads_elsewhere_is_an_error_and_not_another_run(wild, tmp_path, stop, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "changed"),
+    [
+        ("local_round._SAMPLE_COUNT_BYTES", 800),
+        ("server.Server.merge", lambda server, _: server.clock.stop()),  # it ends before the checkpoint
+    ],
+)
+def test_a_replay_that_leads_elsewhere_is_an_error_and_not_another_run(
+    wild, tmp_path, stop, monkeypatch, place, changed
+):
     given = wild({"name": "fedavg"}, until={"simulated_s": 9})
-    stop(given, tmp_path, 20)
-    monkeypatch.setattr("simulator.federation.local_round._SAMPLE_COUNT_BYTES", 800)  # code that has changed
+    stop(given, tmp_path, 30)
+    monkeypatch.setattr(f"simulator.federation.{place}", changed)  # code that has changed
     with pytest.raises(InterludeError, match="does not lead to its checkpoint"):
         run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", survival=Survival(resume=True))
 
@@ -171,3 +180,30 @@ def test_a_method_whose_memory_cannot_be_held_runs_without_checkpoints(wild, tmp
     (record,) = run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", workers=1, survival=survival)
     assert record.is_complete
     assert ["cannot hold a builtins.set" in note for note in record.info["totals"]["notes"]] == [True]
+
+
+def test_a_run_that_is_half_overwritten_is_no_complete_run(wild, tmp_path, monkeypatch):
+    scenario = parse_scenario(wild({"name": "fedavg"}, until={"simulated_s": 3}))
+    (whole,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, overwrite=True)
+    with pytest.raises(BadInputError, match=r"an unfinished run \(interrupted\)"):
+        run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
+    survival = Survival(resume=True)
+    (again,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, survival=survival)
+    assert again.info["totals"]["order_sha256"] == whole.info["totals"]["order_sha256"]
+
+
+def test_a_timeline_has_no_parts_of_an_attempt_that_came_further(wild, tmp_path, stop):
+    """The first was killed after its checkpoint, with more parts than it had then; the second stops before them."""
+    given = wild({"name": "fedavg"}, until={"simulated_s": 9})
+    timeline = stop(given, tmp_path, 20, timing_only=True).parents[1] / "timeline"
+    (timeline / "part-00001.parquet").write_bytes((timeline / "part-00000.parquet").read_bytes())
+    stop(given, tmp_path, 30, timing_only=True)
+    assert [part.name for part in timeline.iterdir()] == ["part-00000.parquet"]
