@@ -20,8 +20,9 @@ from rich.table import Table
 from simulator import calibrate_table, describe
 from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
-from simulator.data.directory import cache_directory, set_data_directory
+from simulator.data.directory import cache_directory
 from simulator.data.prepare import prepare
+from simulator.data_directory import set_data_directory
 from simulator.errors import BadInputError, CannotRunError, InterludeError, one_line
 from simulator.experiment import check_limits, choose_device, crew_of, run_scenario
 from simulator.plan import plan

@@ -9,8 +9,8 @@ import torch
 
 from simulator.data import load_dataset
 from simulator.data.dataset import standardised
-from simulator.data.directory import DATA_VARIABLE, data_directory
 from simulator.data.uci_har import MODALITIES, UciHarSpec, load
+from simulator.data_directory import DATA_VARIABLE, data_directory
 from simulator.errors import BadInputError
 
 ROWS = 400
