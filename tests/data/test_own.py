@@ -253,6 +253,14 @@ def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(off
             load_dataset(FunctionSpec(dataset=name))
 
 
+@pytest.mark.parametrize("text", ["def make(: pass", "nowhere()"])
+def test_a_module_that_cannot_be_imported_is_one_sentence(text, tmp_path, monkeypatch):
+    (tmp_path / "broken_data.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInputError, match="data.dataset: 'broken_data:make' cannot be imported: "):
+        load_dataset(FunctionSpec(dataset="broken_data:make"))
+
+
 def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, scenario_with):
     write_npz(tmp_path, *(changed(words=None)(split(n)) for n in (12, 6)))
     arrival = {"per_client": {"distribution": "constant", "value_s": 1.0}}
