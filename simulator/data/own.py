@@ -153,6 +153,11 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
         raise BadInputError(f"{what} must be [samples, ...]; its shape is {tuple(x.shape)}")
     _check_length(len(x), what, num_samples)
     spec = dataset.inputs[modality]
+    if spec.num_tokens is not None and x.dim() != 2:
+        raise BadInputError(
+            f"{what} is {x.dtype} of shape {tuple(x.shape)}, but integers are token numbers [samples, length]; store "
+            "pixels as unsigned bytes (uint8), measurements as floats"
+        )
     if tuple(x.shape[1:]) != spec.shape or 0 in spec.shape:
         trained = "" if 0 in spec.shape else f", but in training it is {spec.shape}"
         raise BadInputError(f"{what}: a sample's shape is {tuple(x.shape[1:])}{trained}")

@@ -152,6 +152,7 @@ FAULTS = {
     ),
     "texts": ("train", changed(motion=np.array([["a"]] * 9)), "'motion' must be floats, bytes or integers"),
     "negative tokens": ("train", changed(words=np.full((9, 6), -3)), "'words': token numbers must be from 0"),
+    "pixels in wide integers": ("both", changed(sight=split(9)["sight"].astype(np.int64)), "(uint8)"),
     "no axis but samples": ("train", changed(motion=np.zeros(9)), "'motion' must be [samples, ...]"),
     "a name that is taken": ("both", changed(fused=np.zeros((9, 1))), "'fused' cannot be a modality's name"),
     "a name with a dot": ("both", changed(**{"a.b": np.zeros((9, 1))}), "'a.b' cannot be a modality's name"),
