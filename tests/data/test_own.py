@@ -11,7 +11,7 @@ import torch
 
 from simulator import parse_scenario, run_scenario
 from simulator.data import folder as folder_door
-from simulator.data import function, load_dataset
+from simulator.data import function, load_dataset, own
 from simulator.data.dataset import Dataset
 from simulator.data.function import FunctionSpec
 from simulator.errors import BadInputError
@@ -110,6 +110,16 @@ def test_single_arrays_stay_in_their_files(tmp_path):
     motion = dataset.train[0]["motion"]
     assert motion.untyped_storage().filename == str(tmp_path / "train_motion.npy")
     assert np.array_equal(motion.numpy(), split(9)["motion"])
+
+
+def test_large_samples_are_looked_at_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "_CHUNK_VALUES", 200)  # of 9 images of 48 values each
+    assert [len(chunk) for chunk in own._chunks(torch.zeros(9, 3, 4, 4))] == [4, 4, 1]
+    test_a_folder_holds_what_was_written(tmp_path, write_npy)
+    write_npy(tmp_path, {**split(9), "motion": np.where(FLOATS[7, 2] == FLOATS, np.nan, FLOATS)}, split(6))
+    monkeypatch.setattr(own, "_CHUNK_VALUES", 1)
+    with pytest.raises(BadInputError, match="'motion': sample 7 has"):
+        from_npz(tmp_path)
 
 
 def test_a_function_returns_arrays_or_a_data_set(offer):
