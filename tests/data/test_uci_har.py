@@ -173,6 +173,9 @@ def test_a_broken_archive_and_an_empty_folder_get_one_sentence(folder):
     folder.mkdir()
     with pytest.raises(BadInputError, match=r"RawData: is missing, and so is .*HAPT_Data_Set\.zip"):
         hapt()
+    (folder / "UCI_HAR_Dataset.zip").write_bytes(b"")
+    with pytest.raises(BadInputError, match=r"set data\.release to 'uci-har' for what lies beside it"):
+        hapt()
     (folder / "HAPT_Data_Set.zip").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(BadInputError, match="is not a whole zip archive"):
         hapt()
