@@ -167,7 +167,7 @@ def test_the_cache_belongs_to_its_options_and_files(root):
     prepared()
     load_dataset(CrisisMmdSpec(image_size=32))
     load_dataset(CrisisMmdSpec(image_size=32, on_missing="drop"))
-    with pytest.raises(BadInputError, match="prepare crisismmd --set image_size=32 --set vocabulary=3$"):
+    with pytest.raises(BadInputError, match=r"prepare crisismmd --set image_size=32 --set vocabulary=3$"):
         load_dataset(CrisisMmdSpec(image_size=32, vocabulary=3))
 
 

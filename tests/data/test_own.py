@@ -268,7 +268,7 @@ def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(off
 def test_a_module_that_cannot_be_imported_is_one_sentence(text, tmp_path, monkeypatch):
     (tmp_path / "broken_data.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(BadInputError, match="data.dataset: 'broken_data:make' cannot be imported: "):
+    with pytest.raises(BadInputError, match=r"data\.dataset: 'broken_data:make' cannot be imported: "):
         load_dataset(FunctionSpec(dataset="broken_data:make"))
 
 

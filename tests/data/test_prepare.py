@@ -207,7 +207,7 @@ def test_two_preparations_at_once_are_one_too_many(raw, cache):
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(raw, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInputError, match="file/numbers: cannot be written: .*INTERLUDE_CACHE"):
+    with pytest.raises(BadInputError, match=r"file/numbers: cannot be written: .*INTERLUDE_CACHE"):
         prepare(raw, tmp_path / "file" / "numbers", 0)
 
 
