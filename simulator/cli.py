@@ -36,6 +36,7 @@ from simulator.sweep.grid import flags
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    epilog="--debug, anywhere on the line, adds the traceback to an error.",
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -362,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_say(f"{interrupted}; {_how_to_go_on()}", interrupted.exit_code))
     except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        sys.exit(_say(one_line(message), 2))
+        sys.exit(_say(one_line(message.replace("Value error, ", "")), 2))
     if code == _INTERRUPTED:
         _say("interrupted; the record up to here is kept", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
