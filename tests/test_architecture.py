@@ -14,7 +14,7 @@ CORRIDOR = {"arrays", "randomness", "errors", "data_directory"}
 ALLOWED = {
     "models": {"models"},
     "analysis": {"analysis", "record", "errors"},
-    "world": {"world"} | CORRIDOR,
+    "world": {"world", "arrays", "randomness", "data_directory"},  # not errors: what it refuses are ValueErrors
     "data": {"data", "models"} | CORRIDOR,
     "training": {"training", "models"} | CORRIDOR,
     "federation": {"federation", "training", "world", "models"} | CORRIDOR,
