@@ -20,8 +20,9 @@ from rich.table import Table
 from simulator import calibrate_table, describe
 from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
-from simulator.data.directory import cache_directory, set_data_directory
+from simulator.data.directory import cache_directory
 from simulator.data.prepare import prepare
+from simulator.data_directory import set_data_directory
 from simulator.errors import BadInputError, CannotRunError, InterludeError, one_line
 from simulator.experiment import check_limits, choose_device, crew_of, run_scenario
 from simulator.plan import plan
@@ -35,6 +36,7 @@ from simulator.sweep.grid import flags
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    epilog="--debug, anywhere on the line, adds the traceback to an error.",
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -361,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_say(f"{interrupted}; {_how_to_go_on()}", interrupted.exit_code))
     except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        sys.exit(_say(one_line(message), 2))
+        sys.exit(_say(one_line(message.replace("Value error, ", "")), 2))
     if code == _INTERRUPTED:
         _say("interrupted; the record up to here is kept", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

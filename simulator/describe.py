@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from models.encoders import ENCODERS
 from simulator.data import DATASETS, OWN
-from simulator.data.directory import data_directory
+from simulator.data_directory import data_directory
 from simulator.errors import BadInputError
 from simulator.federation.rules import ServerRule
 from simulator.federation.staleness import StalenessSpec

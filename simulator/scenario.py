@@ -29,6 +29,7 @@ from simulator.data import DATASETS, OWN, find_source, load_dataset
 from simulator.data.partition import check_partition
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
+from simulator.data_directory import located
 from simulator.errors import BadInputError, nearest, one_line
 from simulator.limits import LimitsSpec
 from simulator.methods import METHODS
@@ -37,7 +38,6 @@ from simulator.sentences import sentence
 from simulator.strict_yaml import apply_override, read_yaml, set_field
 from simulator.training.strategy import ExecutorSpec
 from simulator.training.task import TrainingSpec
-from simulator.world.trace_files import located
 from simulator.world.world import WorldSpec
 
 _LARGEST = 1e100

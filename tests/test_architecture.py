@@ -8,12 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOUSE = ("simulator", "models", "analysis")
-CORRIDOR = {"arrays", "randomness", "errors"}  # small modules that every room of the simulator may use
+# small modules that every room of the simulator may use
+CORRIDOR = {"arrays", "randomness", "errors", "data_directory"}
 
 ALLOWED = {
     "models": {"models"},
     "analysis": {"analysis", "record", "errors"},
-    "world": {"world", "arrays", "randomness"},
+    "world": {"world", "arrays", "randomness", "data_directory"},  # not errors: what it refuses are ValueErrors
     "data": {"data", "models"} | CORRIDOR,
     "training": {"training", "models"} | CORRIDOR,
     "federation": {"federation", "training", "world", "models"} | CORRIDOR,

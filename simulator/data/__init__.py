@@ -8,9 +8,9 @@ from pathlib import Path
 
 from simulator.data import ave, cg_digits, cg_mnist, crema_d, crisismmd, folder, function, modelnet40, uci_har
 from simulator.data.dataset import Dataset
-from simulator.data.directory import data_directory
 from simulator.data.source import Source
 from simulator.data.spec import DataSpec
+from simulator.data_directory import data_directory
 
 DATASETS: dict[str, Source] = {
     "cg-digits": cg_digits.SOURCE,

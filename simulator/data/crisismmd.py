@@ -87,7 +87,7 @@ class CrisisMmdPreparation:
 
     def version(self) -> str:
         """Return the options and the hashes of the split files."""
-        options = self._spec.model_dump_json(exclude={"partition"})
+        options = self._spec.model_dump_json(exclude={"partition", "on_missing"})
         return " ".join([options, *(digest(self._file(split)) for split in ("train", "test"))])
 
     def items(self) -> list[Item]:
@@ -140,7 +140,7 @@ def prepare(spec: CrisisMmdSpec) -> Preparation:
 
 def load(spec: CrisisMmdSpec) -> Dataset:
     """Return the prepared data set: ``text`` [N, T] token numbers and ``image`` [N, 3, H, W] bytes; key ``event``."""
-    return open_prepared(prepare(spec), cache_directory(NAME), NAME)
+    return open_prepared(prepare(spec), cache_directory(NAME), NAME, spec.to_set())
 
 
 @lru_cache(maxsize=4)

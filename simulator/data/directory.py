@@ -9,30 +9,13 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from simulator import data_directory as files
+from simulator.data_directory import DATA_VARIABLE, data_directory
 from simulator.errors import BadInputError
 
-DATA_VARIABLE = "INTERLUDE_DATA"
-"""The environment variable that names the data directory; worker processes inherit it."""
 CACHE_VARIABLE = "INTERLUDE_CACHE"
 
 _CHUNK_BYTES = 1 << 20
-
-
-def set_data_directory(path: Path) -> None:
-    """Let this process and those it starts look for data in a directory.
-
-    Raises:
-        BadInputError: if it is not one.
-    """
-    if not path.is_dir():
-        raise BadInputError(f"--data-dir: {path} {'is not a directory' if path.exists() else 'does not exist'}")
-    os.environ[DATA_VARIABLE] = str(path.resolve())
-
-
-def data_directory() -> Path | None:
-    """Return the directory of all data sets; None where nobody named one."""
-    named = os.environ.get(DATA_VARIABLE)
-    return Path(named) if named else None
 
 
 def need_data_directory(dataset: str) -> Path:
@@ -52,24 +35,25 @@ def need_data_directory(dataset: str) -> Path:
 
 
 def located(path: Path, field: str) -> Path:
-    """Return where a path of a scenario leads: relative ones lead below the data directory.
+    """Return where a path of a scenario leads: below the data directory, or else where the command runs.
 
     Args:
         path: absolute or relative.
         field: where it stands in the scenario.
 
     Raises:
-        BadInputError: if it is relative and nobody named a data directory.
+        BadInputError: if it is relative, leads nowhere, and nobody named a data directory.
     """
-    if path.is_absolute():
-        return path
-    found = data_directory()
-    if found is None:
+    found = files.located(path)
+    if found.is_absolute() or found.exists():
+        return found
+    directory = data_directory()
+    if directory is None:
         raise BadInputError(
             f"{field}: '{path}' is looked for in the data directory; say where with --data-dir DIR or {DATA_VARIABLE}, "
             "or give an absolute path"
         )
-    return found / path
+    return directory / path
 
 
 def cache_directory(dataset: str) -> Path:

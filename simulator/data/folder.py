@@ -34,7 +34,7 @@ class FolderSpec(DataSpec):
     """Options of a user's own folder."""
 
     dataset: Literal["folder"] = "folder"
-    path: Path = Field(description="the folder, absolute or below the data directory")
+    path: Path = Field(description="the folder; a relative one is below the data directory or where the command runs")
     num_classes: PositiveInt | None = Field(None, description="classes; unset: as many as the largest label says")
 
 

@@ -67,7 +67,7 @@ def find_function(name: str) -> Callable[..., Any]:
     module_name, _, function_name = name.partition(":")
     try:
         found = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises when it is imported
         raise BadInputError(f"data.dataset: '{name}' cannot be imported: {one_line(error)}") from error
     if not callable(found):
         raise BadInputError(f"data.dataset: '{name}' is not a function")

@@ -73,7 +73,7 @@ class ModelNet40Preparation:
 
     def version(self) -> str:
         """Return the options and the hashes of the split files, or of the names in the folders."""
-        said = [self._spec.model_dump_json(exclude={"partition"})]
+        said = [self._spec.model_dump_json(exclude={"partition", "on_missing"})]
         for split in SPLITS:
             listed = self._split_file(split)
             names = "\n".join(self._in_folders(split)).encode() if listed is None else b""
@@ -153,7 +153,7 @@ def prepare(spec: ModelNet40Spec) -> Preparation:
 
 def load(spec: ModelNet40Spec) -> Dataset:
     """Return the prepared data set: ``front`` and ``back`` [N, 3, H, W] bytes of the same object."""
-    return open_prepared(prepare(spec), cache_directory(NAME), NAME)
+    return open_prepared(prepare(spec), cache_directory(NAME), NAME, spec.to_set())
 
 
 def _of_view(front: str, view: int) -> str:

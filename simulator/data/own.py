@@ -10,7 +10,7 @@ files). A modality's array is [N, *shape], channels first where there are any:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ LABEL, NAME, KEY = "label", "name", "key_"
 _MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _TAKEN = ("fused",)  # what results of all modalities together are called
 _CHUNK_SAMPLES = 4096
+_CHUNK_VALUES = 1 << 23
 _SMALLEST_DEVIATION = 1.0 / 255.0  # of a channel that never changes
 
 
@@ -153,13 +154,19 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
         raise BadInputError(f"{what} must be [samples, ...]; its shape is {tuple(x.shape)}")
     _check_length(len(x), what, num_samples)
     spec = dataset.inputs[modality]
+    if spec.num_tokens is not None and x.dim() != 2:
+        raise BadInputError(
+            f"{what} is {x.dtype} of shape {tuple(x.shape)}, but integers are token numbers [samples, length]; store "
+            "pixels as unsigned bytes (uint8), measurements as floats"
+        )
     if tuple(x.shape[1:]) != spec.shape or 0 in spec.shape:
         trained = "" if 0 in spec.shape else f", but in training it is {spec.shape}"
         raise BadInputError(f"{what}: a sample's shape is {tuple(x.shape[1:])}{trained}")
     if x.dtype != spec.dtype:
         raise BadInputError(f"{what} is {x.dtype}, but must be {spec.dtype}, as its samples are stored")
-    for first in range(0, len(x), _CHUNK_SAMPLES):
-        chunk = x[first : first + _CHUNK_SAMPLES].flatten(1)
+    first = 0
+    for samples in _chunks(x):
+        chunk = samples.flatten(1)
         if spec.num_tokens is not None:
             is_wrong = ((chunk < 0) | (chunk >= spec.num_tokens)).any(dim=1)
             said = f"has token numbers outside 0 to {spec.num_tokens - 1}"
@@ -169,6 +176,12 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
             return
         if bool(is_wrong.any()):
             raise BadInputError(f"{what}: sample {first + int(is_wrong.nonzero()[0, 0])} {said}")
+        first += len(samples)
+
+
+def _chunks(x: Tensor) -> Iterator[Tensor]:
+    """Yield samples a few at a time, as copies in other types must not take the memory that bytes in a file do not."""
+    yield from x.split(max(1, min(_CHUNK_SAMPLES, _CHUNK_VALUES // max(1, x[:1].numel()))))
 
 
 def _array(values: Any, what: str) -> npt.NDArray[Any]:
@@ -202,8 +215,8 @@ def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
     if train.dtype != torch.uint8 or train.dim() < 2 or not train.numel():
         return None
     sums, squares = torch.zeros(shape[0], dtype=torch.float64), torch.zeros(shape[0], dtype=torch.float64)
-    for first in range(0, len(train), _CHUNK_SAMPLES):
-        chunk = train[first : first + _CHUNK_SAMPLES].transpose(0, 1).flatten(1).double() / 255.0  # [C, ...]
+    for samples in _chunks(train):
+        chunk = samples.transpose(0, 1).flatten(1).double() / 255.0  # [C, ...]
         sums, squares = sums + chunk.sum(dim=1), squares + chunk.square().sum(dim=1)
     count = train.numel() / shape[0]
     mean = sums / count

@@ -74,7 +74,9 @@ class FilesPartition(_Partition):
     """As files say, in the layout of the papers' code: ``client-<count>-alpha-<alpha>/client-<k>.csv`` or ``.txt``."""
 
     kind: Literal["files"]
-    path: Path = Field(description="the AllocatedSubset folder, absolute or below the data directory")
+    path: Path = Field(
+        description="the AllocatedSubset folder, absolute, below the data directory or where the command runs"
+    )
     alpha: PositiveFloat = Field(description="which of its folders")
     partial: bool = Field(
         False, description="let files name samples that the data set lacks, and let samples belong to nobody"

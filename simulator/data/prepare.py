@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,12 +24,14 @@ import torch
 from models.inputs import InputSpec
 from simulator.arrays import Samples
 from simulator.data.dataset import Dataset
+from simulator.data.directory import CACHE_VARIABLE
 from simulator.errors import BadInputError, InterludeError
 
 Split = Literal["train", "test"]
 Arrays = dict[str, npt.NDArray[Any]]
 
 _FORMAT = 1
+_LOCK = ".lock"
 _CHUNK_SAMPLES = 16
 
 
@@ -114,7 +117,21 @@ def prepare(
         if watch is not None:
             watch(len(items), len(items))
         return num_dropped
-    cache.mkdir(parents=True, exist_ok=True)
+    with _only_one(cache):
+        _write_all(preparation, cache, items, listed, num_dropped, num_workers, watch)
+    return num_dropped
+
+
+def _write_all(
+    preparation: Preparation,
+    cache: Path,
+    items: Sequence[Item],
+    listed: str,
+    num_dropped: int,
+    num_workers: int | None,
+    watch: Callable[[int, int], None] | None,
+) -> None:
+    """Write the arrays and, when all are there, what they are."""
     (cache / "prepared.json").unlink(missing_ok=True)
     rows = _rows(items)
     done = _begin(preparation, cache, items, f"{preparation.version()} {listed}")
@@ -141,7 +158,30 @@ def prepare(
     temporary.write_text(json.dumps(about), encoding="utf-8")
     temporary.rename(cache / "prepared.json")
     (cache / "done.npy").unlink(missing_ok=True)
-    return num_dropped
+
+
+@contextmanager
+def _only_one(cache: Path) -> Iterator[None]:
+    """Hold the lock of a directory of arrays: two preparations at once would write over each other's."""
+    try:
+        import fcntl  # noqa: PLC0415
+    except ImportError:  # not Unix: nobody watches
+        fcntl = None  # type: ignore[assignment]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / _LOCK).open("ab")
+    except OSError as error:
+        raise BadInputError(
+            f"{cache}: cannot be written: {error.strerror or error}; name a directory for prepared data in "
+            f"{CACHE_VARIABLE}"
+        ) from error
+    with lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInputError(f"{cache}: is being prepared by another process; wait for it, or stop it") from None
+        yield
 
 
 def open_prepared(preparation: Preparation, cache: Path, dataset: str, options: Mapping[str, Any] = {}) -> Dataset:

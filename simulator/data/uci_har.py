@@ -186,7 +186,11 @@ def _find(wanted: str) -> tuple[AnyPath, tuple[Path, ...]]:
             raise BadInputError(f"{archive}: is not a whole zip archive: {error}") from error
         root = opened / release.name if (opened / release.name).is_dir() else opened
         return root if release.inner == "." else root / release.inner, (archive,)
-    raise BadInputError(f"{folder}: is missing, and so is {archives[0]}; 'interlude data' says what is needed")
+    other = next(name for name in _RELEASES if name != wanted)
+    has_other = any(above.glob(f"{_RELEASES[other].name.replace(' ', '?')}*"))
+    advice = f"set data.release to '{other}' for" if has_other else "'interlude data' says"
+    said = "what lies beside it" if has_other else "what is needed"
+    raise BadInputError(f"{folder}: is missing, and so is {archives[0]}; {advice} {said}")
 
 
 SOURCE = Source(

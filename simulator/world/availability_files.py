@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from simulator.data_directory import located
 from simulator.world.availability_patterns import SHORTEST_S, IntervalTraces
-from simulator.world.trace_files import located, non_negative, read_rows
+from simulator.world.trace_files import non_negative, read_rows
 
 NeverReady = Literal["refuse", "drop", "keep"]
 

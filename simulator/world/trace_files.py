@@ -5,21 +5,11 @@ The data sets' publishers give pickles, too; a pickle can run any program when i
 
 import csv
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from simulator.data_directory import DATA_VARIABLE, data_directory, located
 from simulator.randomness import Stream
-
-DATA_VARIABLE = "INTERLUDE_DATA"
-
-
-def located(file: Path) -> Path:
-    """Return where a file lies: a relative one below the user's data directory if it is there, else as it is given."""
-    directory = os.environ.get(DATA_VARIABLE)
-    if directory and not file.is_absolute() and (Path(directory) / file).is_file():
-        return Path(directory) / file
-    return file
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
@@ -88,7 +78,7 @@ def assigned_devices(seed: int, file: Path, num_devices: int, num_clients: int) 
 def _hint(file: Path, error: Exception) -> str:
     if file.is_absolute() or not isinstance(error, FileNotFoundError):
         return ""
-    directory = os.environ.get(DATA_VARIABLE)
+    directory = data_directory()
     return (
         f"; it was looked for in {DATA_VARIABLE}={directory}, too"
         if directory

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from scipy import special
 
 from simulator.arrays import Floats
+from simulator.data_directory import located
 from simulator.randomness import ClientDraws, Stream
 from simulator.world.distributions import (
     Constant,
@@ -29,7 +30,7 @@ from simulator.world.distributions import (
     is_positive,
     number_is_constant,
 )
-from simulator.world.trace_files import assigned_devices, column_of, located
+from simulator.world.trace_files import assigned_devices, column_of
 
 _MBPS = {"bps": 1e-6, "kbps": 1e-3, "mbps": 1.0}
 _MS = {"s": 1e3, "ms": 1.0, "us": 1e-3}

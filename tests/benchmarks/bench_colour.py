@@ -18,7 +18,7 @@ import torch
 from models.network import ModelSpec, Network
 from simulator.data import load_dataset
 from simulator.data.cg_mnist import CgMnistSpec
-from simulator.data.directory import data_directory, set_data_directory
+from simulator.data_directory import data_directory, set_data_directory
 from simulator.experiment import choose_device
 from simulator.randomness import Stream, torch_seed
 

@@ -11,8 +11,8 @@ from models.inputs import Reader
 from simulator.data import load_dataset
 from simulator.data.cg_mnist import INPUTS, CgMnistSpec, load
 from simulator.data.colouring import PALETTE
-from simulator.data.directory import DATA_VARIABLE, data_directory
 from simulator.data.idx import read_idx
+from simulator.data_directory import DATA_VARIABLE, data_directory
 from simulator.errors import BadInputError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -166,7 +166,8 @@ def test_a_split_file_that_is_missing_or_in_another_encoding_is_named(root):
 def test_the_cache_belongs_to_its_options_and_files(root):
     prepared()
     load_dataset(CrisisMmdSpec(image_size=32))
-    with pytest.raises(BadInputError, match="interlude data prepare crisismmd"):
+    load_dataset(CrisisMmdSpec(image_size=32, on_missing="drop"))
+    with pytest.raises(BadInputError, match=r"prepare crisismmd --set image_size=32 --set vocabulary=3$"):
         load_dataset(CrisisMmdSpec(image_size=32, vocabulary=3))
 
 

@@ -127,7 +127,7 @@ def test_other_folders_need_another_preparation(root):
     prepared()
     (root / view("vase", "train", 2, 1)).unlink()
     (root / view("vase", "train", 2, 7)).unlink()
-    with pytest.raises(BadInputError, match="interlude data prepare modelnet40"):
+    with pytest.raises(BadInputError, match="interlude data prepare modelnet40 --set image_size=8"):
         load_dataset(ModelNet40Spec(image_size=8, on_missing="drop"))
 
 

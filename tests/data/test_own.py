@@ -11,7 +11,7 @@ import torch
 
 from simulator import parse_scenario, run_scenario
 from simulator.data import folder as folder_door
-from simulator.data import function, load_dataset
+from simulator.data import function, load_dataset, own
 from simulator.data.dataset import Dataset
 from simulator.data.function import FunctionSpec
 from simulator.errors import BadInputError
@@ -112,6 +112,16 @@ def test_single_arrays_stay_in_their_files(tmp_path):
     assert np.array_equal(motion.numpy(), split(9)["motion"])
 
 
+def test_large_samples_are_looked_at_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "_CHUNK_VALUES", 200)  # of 9 images of 48 values each
+    assert [len(chunk) for chunk in own._chunks(torch.zeros(9, 3, 4, 4))] == [4, 4, 1]
+    test_a_folder_holds_what_was_written(tmp_path, write_npy)
+    write_npy(tmp_path, {**split(9), "motion": np.where(FLOATS[7, 2] == FLOATS, np.nan, FLOATS)}, split(6))
+    monkeypatch.setattr(own, "_CHUNK_VALUES", 1)
+    with pytest.raises(BadInputError, match="'motion': sample 7 has"):
+        from_npz(tmp_path)
+
+
 def test_a_function_returns_arrays_or_a_data_set(offer):
     train, test = split(9), split(6)
     dataset = offer((train, test))
@@ -152,6 +162,7 @@ FAULTS = {
     ),
     "texts": ("train", changed(motion=np.array([["a"]] * 9)), "'motion' must be floats, bytes or integers"),
     "negative tokens": ("train", changed(words=np.full((9, 6), -3)), "'words': token numbers must be from 0"),
+    "pixels in wide integers": ("both", changed(sight=split(9)["sight"].astype(np.int64)), "(uint8)"),
     "no axis but samples": ("train", changed(motion=np.zeros(9)), "'motion' must be [samples, ...]"),
     "a name that is taken": ("both", changed(fused=np.zeros((9, 1))), "'fused' cannot be a modality's name"),
     "a name with a dot": ("both", changed(**{"a.b": np.zeros((9, 1))}), "'a.b' cannot be a modality's name"),
@@ -251,6 +262,14 @@ def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(off
     for name in ("own_data:other", "no_such_module:make", ":", "os:sep"):
         with pytest.raises(BadInputError, match=f"data.dataset: '{name}'"):
             load_dataset(FunctionSpec(dataset=name))
+
+
+@pytest.mark.parametrize("text", ["def make(: pass", "nowhere()"])
+def test_a_module_that_cannot_be_imported_is_one_sentence(text, tmp_path, monkeypatch):
+    (tmp_path / "broken_data.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInputError, match=r"data\.dataset: 'broken_data:make' cannot be imported: "):
+        load_dataset(FunctionSpec(dataset="broken_data:make"))
 
 
 def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, scenario_with):

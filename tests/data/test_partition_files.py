@@ -90,12 +90,17 @@ def test_a_missing_folder_or_file_is_named(tmp_path):
         read(tmp_path)
 
 
-def test_a_relative_folder_is_below_the_data_directory(tmp_path, monkeypatch):
+def test_a_relative_folder_is_below_the_data_directory_or_where_the_command_runs(tmp_path, monkeypatch):
     write(tmp_path / "set/AllocatedSubset", 2, [0, 1], [2, 3])
     monkeypatch.delenv("INTERLUDE_DATA", raising=False)
     with pytest.raises(BadInputError, match="--data-dir"):
         read("set/AllocatedSubset")
     monkeypatch.setenv("INTERLUDE_DATA", str(tmp_path))
+    assert read("set/AllocatedSubset") == [[0, 1], [2, 3]]
+    monkeypatch.setenv("INTERLUDE_DATA", str(tmp_path / "set"))
+    with pytest.raises(BadInputError, match="set/set/AllocatedSubset"):
+        read("set/AllocatedSubset")
+    monkeypatch.chdir(tmp_path)
     assert read("set/AllocatedSubset") == [[0, 1], [2, 3]]
 
 

@@ -196,6 +196,21 @@ def test_samples_that_lack_a_file_are_refused_or_dropped_and_counted(raw, cache,
     assert_holds_numbers(open_prepared(raw, cache, "numbers"), TRAIN, TEST)
 
 
+def test_two_preparations_at_once_are_one_too_many(raw, cache):
+    def prepare_again(_done, _count):
+        with pytest.raises(BadInputError, match="is being prepared by another process"):
+            prepare(dataclasses.replace(raw, scale=2), cache, 0)
+
+    prepare(raw, cache, 0, prepare_again)
+    assert_holds_numbers(open_prepared(raw, cache, "numbers"), TRAIN, TEST)
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(raw, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match=r"file/numbers: cannot be written: .*INTERLUDE_CACHE"):
+        prepare(raw, tmp_path / "file" / "numbers", 0)
+
+
 def test_a_split_without_a_sample_is_refused(raw, cache, tmp_path):
     with pytest.raises(BadInputError, match="the test set has no sample"):
         prepare(dataclasses.replace(raw, count=3), cache, 0)

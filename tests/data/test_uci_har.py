@@ -9,8 +9,8 @@ import torch
 
 from simulator.data import load_dataset
 from simulator.data.dataset import standardised
-from simulator.data.directory import DATA_VARIABLE, data_directory
 from simulator.data.uci_har import MODALITIES, UciHarSpec, load
+from simulator.data_directory import DATA_VARIABLE, data_directory
 from simulator.errors import BadInputError
 
 ROWS = 400
@@ -172,6 +172,9 @@ def test_bad_windows_get_one_sentence(windows, name, text, said):
 def test_a_broken_archive_and_an_empty_folder_get_one_sentence(folder):
     folder.mkdir()
     with pytest.raises(BadInputError, match=r"RawData: is missing, and so is .*HAPT_Data_Set\.zip"):
+        hapt()
+    (folder / "UCI_HAR_Dataset.zip").write_bytes(b"")
+    with pytest.raises(BadInputError, match=r"set data\.release to 'uci-har' for what lies beside it"):
         hapt()
     (folder / "HAPT_Data_Set.zip").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(BadInputError, match="is not a whole zip archive"):
