@@ -181,7 +181,9 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
 
 def _chunks(x: Tensor) -> Iterator[Tensor]:
     """Yield samples a few at a time, as copies in other types must not take the memory that bytes in a file do not."""
-    yield from x.split(max(1, min(_CHUNK_SAMPLES, _CHUNK_VALUES // max(1, x[:1].numel()))))
+    num_samples = max(1, min(_CHUNK_SAMPLES, _CHUNK_VALUES // max(1, x[:1].numel())))
+    for first in range(0, len(x), num_samples):
+        yield x[first : first + num_samples]
 
 
 def _array(values: Any, what: str) -> npt.NDArray[Any]:

@@ -1,6 +1,7 @@
 """A run that is stopped and gone on with has the bytes of one that was left alone."""
 
 import random
+import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -174,9 +175,14 @@ def test_a_replay_that_leads_elsewhere_is_an_error_and_not_another_run(
 
 
 def test_a_method_whose_memory_cannot_be_held_runs_without_checkpoints(wild, tmp_path, monkeypatch):
+    class Hasty(threading.Timer):
+        def start(self):
+            self.function()
+
     monkeypatch.setattr("simulator.methods.fedavg.FedAvg.initial_memory", lambda *_: {1, 2})
+    monkeypatch.setattr("simulator.survival.threading.Timer", Hasty)
     given = wild({"name": "fedavg"}, until={"simulated_s": 5})
-    survival = Survival(checkpoint_every_s=1e-4)
+    survival = Survival(checkpoint_every_s=60.0)
     (record,) = run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", workers=1, survival=survival)
     assert record.is_complete
     assert ["cannot hold a builtins.set" in note for note in record.info["totals"]["notes"]] == [True]
