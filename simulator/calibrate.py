@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 import yaml
 
+from simulator.assembly import choose_device, how_trained
 from simulator.calibrate_bench import MOST_ROUNDS, Bench, Candidate, Contender, Measured, Size, take_turns
 from simulator.calibrate_cases import Case, case_of
 from simulator.errors import BadInputError, one_line
-from simulator.experiment import choose_device, how_trained
 from simulator.scenario import Scenario
 from simulator.training.crew import Crew, is_supported
 from simulator.training.host import has_bfloat16, keep_freed_memory, num_cores, one_thread

@@ -9,8 +9,8 @@ import torch
 from models.inputs import Inputs
 from models.network import ModelSpec
 from simulator.arrays import Indices, Samples
+from simulator.assembly import populate
 from simulator.data import load_dataset
-from simulator.experiment import populate
 from simulator.scenario import Scenario
 from simulator.training.optimizer import OptimizerSpec
 from simulator.training.strategy import ExecutorSpec

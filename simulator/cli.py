@@ -18,16 +18,18 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from simulator import calibrate_table, describe
+from simulator.assembly import choose_device
 from simulator.calibrate import calibrate as measure
 from simulator.calibrate_cases import Case, built_in_cases, case_of, is_same_case
 from simulator.data.directory import cache_directory
 from simulator.data.prepare import prepare
 from simulator.data_directory import set_data_directory
 from simulator.errors import BadInputError, CannotRunError, InterludeError, one_line
-from simulator.experiment import check_limits, choose_device, crew_of, run_scenario
+from simulator.experiment import crew_of, run_scenario
 from simulator.plan import plan
 from simulator.progress import ProgressDisplay
 from simulator.record import RunRecord, package_versions, with_other_seeds
+from simulator.rehearsal import check_limits
 from simulator.scenario import Scenario, load_documents, load_scenarios, method_class, preparation_of
 from simulator.survival import CHECKPOINT_EVERY_S, Interrupted, Interruption, Survival
 from simulator.sweep import Flags, Outcome, Sweep, load_sweep, run_sweep

@@ -10,9 +10,10 @@ import torch
 
 from models.network import Network
 from simulator.arrays import Floats
+from simulator.assembly import how_trained, populate, world_of
 from simulator.data import load_dataset
 from simulator.describe import Rows, size
-from simulator.experiment import how_trained, populate, run_scenario, world_of
+from simulator.experiment import run_scenario
 from simulator.federation.server import Population
 from simulator.limits import Needs
 from simulator.methods.base import MethodOptions

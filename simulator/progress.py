@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from simulator.bars import Bars
-from simulator.experiment import Moment
+from simulator.run import Moment
 
 _LINE_EVERY = 0.25
 

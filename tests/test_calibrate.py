@@ -8,11 +8,11 @@ import yaml
 
 from simulator import calibrate_bench, calibrate_table, parse_scenario
 from simulator import cli as command_line
+from simulator.assembly import SEQUENTIAL
 from simulator.calibrate import Calibration, calibrate, yaml_of
 from simulator.calibrate_bench import Candidate, Measured
 from simulator.calibrate_cases import built_in_cases, case_of, is_same_case
 from simulator.errors import BadInputError
-from simulator.experiment import SEQUENTIAL
 from simulator.training.host import has_bfloat16
 from simulator.training.strategy import ExecutorSpec
 

@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from simulator import cli as command_line
+from simulator.assembly import choose_device
 from simulator.data import DATASETS
 from simulator.errors import BadInputError, TrainingError
-from simulator.experiment import choose_device
 from simulator.methods import METHODS
 from simulator.record import claim
 from simulator.scenario import load_scenario

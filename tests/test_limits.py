@@ -9,9 +9,9 @@ import torch
 
 from simulator import run_scenario
 from simulator.errors import CannotRunError, InterludeError
-from simulator.experiment import check_limits
 from simulator.limits import LimitsSpec, Needs, extrapolated
 from simulator.record import RunRecord
+from simulator.rehearsal import check_limits
 from simulator.scenario import load_documents, parse_scenario
 
 CPU = torch.device("cpu")

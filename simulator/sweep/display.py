@@ -5,7 +5,7 @@ from rich.markup import escape
 from rich.progress import TaskID
 
 from simulator.bars import Bars
-from simulator.experiment import Moment
+from simulator.run import Moment
 from simulator.sweep.runs import Ended, Event, Lost, Moved, Started
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+from simulator.assembly import choose_device
 from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.experiment import choose_device
 from simulator.survival import CHECKPOINT_EVERY_S
 from simulator.sweep.runs import Ended, Event, Moved, Queue, Started, Task
 from simulator.training.host import num_cores

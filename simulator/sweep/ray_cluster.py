@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.experiment import Part
+from simulator.part import Part
 from simulator.record import package_versions
 from simulator.sweep.runs import Ended, Event, Queue, Started, Task
 from simulator.sweep.worker import carry_out

@@ -19,8 +19,9 @@ import torch
 
 from simulator.checkpoint import Checkpoints
 from simulator.errors import BadInputError
-from simulator.experiment import Moment, Part
+from simulator.part import Part
 from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, end, is_only_begun, make_room
+from simulator.run import Moment
 from simulator.sweep.grid import Sweep
 
 _LOCK = ".lock"

@@ -11,7 +11,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from simulator.errors import InterludeError, one_line
-from simulator.experiment import Moment, Part, run_scenario
+from simulator.experiment import run_scenario
+from simulator.part import Part
+from simulator.run import Moment
 from simulator.survival import Interrupted, Interruption, Survival
 
 _MOMENT_EVERY_S = 0.3

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from models.network import ModelSpec, Network
+from simulator.assembly import choose_device
 from simulator.data import load_dataset
 from simulator.data.cg_mnist import CgMnistSpec
 from simulator.data_directory import data_directory, set_data_directory
-from simulator.experiment import choose_device
 from simulator.randomness import Stream, torch_seed
 
 PUBLISHED = {0.02: 0.406, 0.025: 0.481, 0.03: 0.600, 0.035: 0.663, 0.04: 0.733, 0.045: 0.797, 0.05: 0.845}

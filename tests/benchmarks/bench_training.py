@@ -47,10 +47,12 @@ from workloads import (
 )
 
 from simulator import RunRecord, Scenario, parse_scenario, run_scenario
+from simulator.assembly import populate
 from simulator.data import load_dataset
-from simulator.experiment import Part, Run, populate
 from simulator.federation.server import Server
+from simulator.part import Part
 from simulator.record import RunWriter
+from simulator.run import Run
 from simulator.scenario import method_class
 from simulator.training.crew import Crew
 from simulator.training.merge import Arrived, weighted_mean

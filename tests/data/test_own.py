@@ -15,7 +15,7 @@ from simulator.data import function, load_dataset, own
 from simulator.data.dataset import Dataset
 from simulator.data.function import FunctionSpec
 from simulator.errors import BadInputError
-from simulator.experiment import Part
+from simulator.part import Part
 
 
 def split(num_samples):

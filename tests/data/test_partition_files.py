@@ -7,7 +7,7 @@ from simulator import parse_scenario
 from simulator.data.dataset import Dataset
 from simulator.data.partition import FilesPartition, partition
 from simulator.errors import BadInputError
-from simulator.experiment import Part
+from simulator.part import Part
 
 # what a line may look like, and the names of the samples that it speaks of
 FORMATS = {

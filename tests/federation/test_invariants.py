@@ -10,8 +10,8 @@ from pandas.testing import assert_frame_equal
 
 from models.network import Network
 from simulator import parse_scenario
+from simulator.assembly import populate
 from simulator.data import load_dataset
-from simulator.experiment import populate
 from simulator.federation.invariants import BrokenInvariantError, check
 from simulator.methods import METHODS
 from simulator.world.network import Links

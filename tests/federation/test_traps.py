@@ -151,7 +151,7 @@ def test_golden_merges(rule, updates, expected):
 # --- host time, global randomness, standard input --------------------------------------------------------------------
 
 MAY_READ_THE_HOSTS_CLOCK = {
-    "simulator/experiment.py", "simulator/progress.py", "simulator/calibrate_bench.py",
+    "simulator/run.py", "simulator/progress.py", "simulator/calibrate_bench.py",
     "simulator/sweep/runs.py", "simulator/sweep/worker.py", "simulator/sweep/local.py", "simulator/survival.py",
 }  # fmt: skip
 CLOCKS = {"time", "datetime", "timeit"}
@@ -255,7 +255,7 @@ def test_time_does_not_follow_the_host(wild, run, monkeypatch):
     scenario = wild({"name": "fedasync"}, until={"simulated_s": 6})
     (one,) = run(scenario, timing_only=False, afresh=True)
     ticks = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr("simulator.experiment.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("simulator.run.time.perf_counter", lambda: float(next(ticks)))
     (other,) = run(scenario, timing_only=False, afresh=True)
     assert one.timeline.equals(other.timeline)
     assert one.metrics.equals(other.metrics)

@@ -149,7 +149,7 @@ def test_an_unfinished_run_is_gone_on_with_only_as_what_it_is(wild, tmp_path, st
         said = refusal(other, resume=True, force=force)
         assert "until.simulated_s was 9.0, and now is 10.0" in said
         assert "--force" not in said
-    monkeypatch.setattr("simulator.experiment.code_digest", lambda _: "other")
+    monkeypatch.setattr("simulator.part.code_digest", lambda _: "other")
     said = refusal(given, resume=True)
     assert "the simulator's code has changed; pass --force to go on all the same" in said
     survival = Survival(resume=True, force=True)

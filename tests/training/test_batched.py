@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import simulator.experiment
+import simulator.assembly
 from models.network import ModelSpec, Network
 from simulator import parse_scenario, run_scenario
 from simulator.errors import TrainingError
@@ -71,7 +71,7 @@ def witnessed(tmp_path_factory, scenario_with):
             scenario = ragged(scenario_with, VARIANTS[name], kind="sequential")
             Witness.seen = []
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(simulator.experiment, "SequentialExecutor", Witness)
+                patch.setattr(simulator.assembly, "SequentialExecutor", Witness)
                 run_scenario(scenario, runs=runs / name, device="cpu")
             known[name] = (Witness.last, Witness.seen)
         return known[name]
