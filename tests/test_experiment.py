@@ -164,9 +164,9 @@ def test_every_shipped_scenario_is_valid(pytestconfig):
         is_sweep = load_documents(path).sweep is not None
         try:
             scenarios = load_sweep(path).scenarios if is_sweep else load_scenarios(path)
-        except BadInputError as error:  # its data or traces are files of the user's
-            assert path.stem.startswith(READ_FILES)
-            assert "INTERLUDE_DATA" in str(error) or "interlude data" in str(error)
+        except BadInputError:  # its data or traces are files of the user's
+            if not path.stem.startswith(READ_FILES):
+                raise
             continue
         assert all(scenario.name.startswith(path.stem) for scenario in scenarios)
 
