@@ -81,7 +81,7 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
         row["energy_j"] = sum(totals["energy_j"].values())
         if "time_to_target_s" in row:
             row["energy_to_target_j"] = _energy_until_j(record, float(str(row["time_to_target_s"])))
-    if record.scenario["training"].get("on_divergence") == "reject":
+    if record.scenario.get("training", {}).get("on_divergence") == "reject":
         row["rejected_updates"] = record.info["totals"]["rejected_updates"]
     return row
 

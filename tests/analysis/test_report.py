@@ -50,7 +50,7 @@ def test_the_page_is_well_formed_and_needs_no_network(page):
 
 def test_every_figure_has_a_text_and_headings_leave_no_level_out(page):
     images = page.all("img")
-    assert len(images) == 9
+    assert len(images) == 10
     assert all(len(image["alt"]) > 40 for image in images)
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
@@ -98,7 +98,7 @@ def test_a_timing_only_report_has_costs_and_no_accuracies(timed):
     page = Page(report_page(timed, [], "interlude report runs"))
     assert "the clock ran without training" in page.text
     assert "final accuracy" not in page.text
-    assert len(page.all("img")) == 3
+    assert len(page.all("img")) == 4
 
 
 def test_published_numbers_stand_beside_those_of_the_runs(make_runs):
@@ -118,4 +118,4 @@ def test_published_numbers_stand_beside_those_of_the_runs(make_runs):
 
 def test_without_published_numbers_there_is_no_such_table(trained, page):
     assert paper_table(trained) is None
-    assert "Beside the paper" not in page
+    assert "Beside the paper" not in page.text
