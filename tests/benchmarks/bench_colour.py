@@ -6,7 +6,7 @@ where colour tells nothing, by the variance of the noise: the noisier the colour
 acceptance band for cg-mnist's palette, not a test: minutes for each variance.
 
 Example:
-    python -m tests.benchmarks.bench_colour --data-dir ../data --variances 0.02 0.03 0.05
+    python tests/benchmarks/bench_colour.py --data-dir DIR --variances 0.02 0.03 0.05
 """
 
 import argparse
