@@ -5,8 +5,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
+
+# The same examples on every machine, and as long as each takes: a test that fails, fails again.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 REMOVED = object()
 
@@ -67,3 +72,8 @@ def scenario_file(tmp_path: Path, scenario_with: Callable[..., dict[str, Any]]) 
         return path
 
     return write
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Keep bytes out of tests' names: a gzip file holds the time it was made, and processes must agree on all names."""
+    return argname if isinstance(val, bytes) else None

@@ -497,7 +497,7 @@ VALUES += [1e-300, 1e300, 1e-3, 0.999, datetime.date(2020, 1, 1)]
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_single_mutation_parses_or_is_one_sentence(scenario_with, data):
     scenario = scenario_with({"world.faults.dropout_probability": 0.1, **VARIANTS[6], **VARIANTS[3]})
     *path, last = data.draw(st.sampled_from(list(paths_of(scenario))))

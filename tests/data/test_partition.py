@@ -86,7 +86,7 @@ def test_mild_dirichlet_shares_cover_once_and_give_everybody_enough(num_clients,
 
 
 @given(num_clients=st.integers(1, 60), alpha=st.floats(1e-3, 1e3), min_samples=st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_dirichlet_shares_cover_once_or_one_sentence_says_why_not(num_clients, alpha, min_samples):
     shards = shared_or_refused(dirichlet(alpha, min_samples), num_clients)
     assert all(len(shard) >= min_samples for shard in shards)
@@ -188,7 +188,7 @@ def test_an_unknown_key_is_named_with_those_that_are_known():
         st.fixed_dictionaries({"alpha": st.floats(1e-3, 1e9)}), st.fixed_dictionaries({"sigma": st.floats(0, 10)})
     ),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_skewed_quantities_cover_once_and_give_everybody_enough(num_clients, min_samples, shares):
     shards = partition(quantity(min_samples, **shares), DATASET, num_clients, 0)
     assert len(shards) == num_clients
@@ -209,7 +209,7 @@ def test_quantities_are_as_skewed_as_asked_and_classes_are_not():
 
 
 @given(num_clients=st.integers(1, 50), per_client=st.integers(1, 10), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_label_shards_cover_once_and_hold_few_classes(num_clients, per_client, seed):
     shards = partition(pieces(per_client), DATASET, num_clients, seed)
     assert_covers_once(shards)
@@ -235,7 +235,7 @@ def test_quantity_needs_exactly_one_distribution():
     num_clients=st.integers(1, 40),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_modality_is_held_by_its_share_and_everybody_holds_one(fractions, num_clients, seed):
     held = hold_modalities(1.0, "abc", num_clients, seed, fractions)
     assert held == hold_modalities(1.0, "abc", num_clients, seed, fractions)

@@ -140,7 +140,7 @@ def off_s(scenario, count):
     return spent_s
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60)
 @given(
     entry=st.sampled_from(RULES),
     count=st.integers(1, 6),

@@ -200,7 +200,7 @@ ends = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(
     world=worlds,
     count=st.integers(1, 5),

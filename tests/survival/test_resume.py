@@ -93,7 +93,7 @@ def test_workers_may_come_and_go_between_the_parts_of_a_run(wild, tmp_path, stop
     assert files_of(stopped_and_resumed(scenario, tmp_path / "two", half, workers=2)) == files_of(calm)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_log_is_the_same_wherever_a_timing_only_run_is_resumed(
     wild, tmp_path_factory, stopped_and_resumed, files_of, data

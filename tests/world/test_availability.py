@@ -183,7 +183,7 @@ _WORLDS = {kind: Availability(SPEC.validate_python(spec), 1, 5) for kind, spec i
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(t=st.floats(0, 1e6), work_s=st.floats(1e-3, 1e4), client=st.integers(0, 4))
 def test_the_answers_agree_with_each_other(kind, t, work_s, client):
     world = _WORLDS[kind]
@@ -205,7 +205,7 @@ def test_the_answers_agree_with_each_other(kind, t, work_s, client):
         assert world.after_work(client, half_s, work_s / 2) == pytest.approx(done_s, rel=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ons=st.lists(st.booleans(), min_size=1, max_size=12).filter(any), start=st.integers(0, 40), data=st.data())
 def test_a_trace_agrees_with_walking_through_it_second_by_second(tmp_path_factory, ons, start, data):
     path = tmp_path_factory.mktemp("trace") / "t.csv"
