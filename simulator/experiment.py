@@ -57,8 +57,9 @@ def run_scenario(
     parts = [
         Part(scenario.for_run(method, scenario.seed), Path(runs), chosen, timing_only) for method in scenario.methods
     ]
-    check_limits(scenario, chosen, timing_only=timing_only)
     there = [None if overwrite else claim(part.path, part.identity, survival.resume, survival.force) for part in parts]
+    if not all(record is not None and record.is_complete for record in there):
+        check_limits(scenario, chosen, timing_only=timing_only)
     with nullcontext(workers) if isinstance(workers, Crew) else crew_of(workers) as crew:
         return [
             record if record is not None and record.is_complete else _run(part, watch, crew, survival, record)

@@ -8,8 +8,9 @@ import torch
 
 from simulator.data import load_dataset
 from simulator.data.partition import partition_files
+from simulator.files import digest
 from simulator.methods.base import MethodOptions
-from simulator.record import code_digest, file_digest
+from simulator.record import code_digest
 from simulator.scenario import Scenario, method_class
 
 
@@ -43,7 +44,7 @@ class Part:
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
             "code": code_digest(method_class(self.options.name)),
-            "files": {given: file_digest(path) for given, path in self._files().items()},
+            "files": {given: digest(path) for given, path in self._files().items()},
             "scenario": self.scenario.resolved(),
         }
 

@@ -34,6 +34,7 @@ from torch import Tensor
 from simulator.arrays import Indices
 from simulator.errors import BadInputError, RecordError, one_line
 from simulator.federation.timeline import what as what  # noqa: PLC0414 (analysis asks for it here)
+from simulator.files import digest
 
 CHECKPOINTS = "checkpoint"
 """The folder of checkpoints in a run directory."""
@@ -59,16 +60,11 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def code_digest(method: type) -> str:
     """Return the SHA-256 of the code that computes a run: the simulator, the networks and the method's own module."""
     root = Path(__file__).parents[1]
     files = {*(root / "simulator").rglob("*.py"), *(root / "models").rglob("*.py"), Path(inspect.getfile(method))}
-    return hashlib.sha256("".join(file_digest(file) for file in sorted(files)).encode()).hexdigest()
+    return hashlib.sha256("".join(digest(file) for file in sorted(files)).encode()).hexdigest()
 
 
 class RunRecord:

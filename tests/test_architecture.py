@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HOUSE = ("simulator", "models", "analysis")
 # small modules that every room of the simulator may use
-CORRIDOR = {"arrays", "randomness", "errors", "data_directory"}
+CORRIDOR = {"arrays", "randomness", "errors", "data_directory", "files"}
 
 ALLOWED = {
     "models": {"models"},

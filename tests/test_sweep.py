@@ -18,6 +18,7 @@ import pytest
 from simulator import cli as command_line
 from simulator import load_scenario, load_scenarios, run_scenario
 from simulator.errors import BadInputError
+from simulator.files import only_one
 from simulator.sweep import Flags, load_sweep, ray_cluster, run_sweep
 from simulator.sweep import runs as sweep_runs
 from simulator.sweep.local import LocalProcesses, available_memory_bytes, default_jobs
@@ -357,7 +358,7 @@ def test_two_sweeps_at_once_do_not_meet(scenario_file, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_runs, "_LOCK_WAIT_S", 0.2)
     sweep = load_sweep(scenario_file(), (), Flags(seeds=[0]))
     with (
-        sweep_runs._only_one(tmp_path / "tiny"),
+        only_one(tmp_path / "tiny", "busy"),
         pytest.raises(BadInputError, match="another sweep is at work there"),
     ):
         run_sweep(sweep, LocalProcesses(1), runs=tmp_path, timing_only=True)

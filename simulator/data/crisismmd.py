@@ -15,13 +15,14 @@ from pydantic import Field, PositiveInt
 
 from models.inputs import InputSpec
 from simulator.data.dataset import Dataset
-from simulator.data.directory import cache_directory, digest, need_data_directory
+from simulator.data.directory import cache_directory, need_data_directory
 from simulator.data.images import centre, channels_first, read_rgb, resized, square
 from simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
 from simulator.data.source import Expected, Source, need_file
 from simulator.data.spec import DataSpec
 from simulator.data.text import Vocabulary
 from simulator.errors import BadInputError
+from simulator.files import digest
 
 NAME = "crisismmd"
 COLUMNS = (

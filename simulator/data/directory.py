@@ -4,18 +4,13 @@ A data directory holds each data set in the layout its publishers use, e.g. ``mn
 takes long to read is prepared once and kept in ``prepared`` below it, or below ``INTERLUDE_CACHE``.
 """
 
-import hashlib
 import os
-from functools import lru_cache
 from pathlib import Path
 
-from simulator import data_directory as files
-from simulator.data_directory import DATA_VARIABLE, data_directory
+from simulator.data_directory import DATA_VARIABLE, data_directory, located
 from simulator.errors import BadInputError
 
 CACHE_VARIABLE = "INTERLUDE_CACHE"
-
-_CHUNK_BYTES = 1 << 20
 
 
 def need_data_directory(dataset: str) -> Path:
@@ -34,7 +29,7 @@ def need_data_directory(dataset: str) -> Path:
     return found
 
 
-def located(path: Path, field: str) -> Path:
+def need_located(path: Path, field: str) -> Path:
     """Return where a path of a scenario leads: below the data directory, or else where the command runs.
 
     Args:
@@ -44,7 +39,7 @@ def located(path: Path, field: str) -> Path:
     Raises:
         BadInputError: if it is relative, leads nowhere, and nobody named a data directory.
     """
-    found = files.located(path)
+    found = located(path)
     if found.is_absolute() or found.exists():
         return found
     directory = data_directory()
@@ -60,18 +55,3 @@ def cache_directory(dataset: str) -> Path:
     """Return where a data set's prepared files are."""
     named = os.environ.get(CACHE_VARIABLE)
     return (Path(named) if named else need_data_directory(dataset) / "prepared") / dataset
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file's content; computed once for each state of the file."""
-    state = path.stat()
-    return _digest(path, algorithm, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=1 << 12)
-def _digest(path: Path, algorithm: str, _modified_ns: int, _num_bytes: int) -> str:
-    hashed = hashlib.new(algorithm)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            hashed.update(chunk)
-    return hashed.hexdigest()

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, PositiveInt
 
 from simulator.data.dataset import Dataset
-from simulator.data.directory import located
+from simulator.data.directory import need_located
 from simulator.data.own import Split, dataset_of
 from simulator.data.prepare import mapped
 from simulator.data.source import Source
@@ -44,7 +44,7 @@ def load(spec: FolderSpec) -> Dataset:
     Raises:
         BadInputError: naming the file, the array, what it is and what it must be.
     """
-    folder = located(spec.path, "data.path")
+    folder = need_located(spec.path, "data.path")
     if not folder.is_dir():
         raise BadInputError(f"{folder}: {'is not a folder' if folder.exists() else 'does not exist'} (data.path)")
     files = {split: _files(folder, split) for split in _SPLITS}

@@ -66,12 +66,12 @@ def find_function(name: str) -> Callable[..., Any]:
     """
     module_name, _, function_name = name.partition(":")
     try:
-        found = getattr(import_module(module_name), function_name)
+        found: Callable[..., Any] = getattr(import_module(module_name), function_name)
     except Exception as error:  # whatever the user's module raises when it is imported
         raise BadInputError(f"data.dataset: '{name}' cannot be imported: {one_line(error)}") from error
     if not callable(found):
         raise BadInputError(f"data.dataset: '{name}' is not a function")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 SOURCE = Source(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from simulator.arrays import Indices
 from simulator.data import shares
 from simulator.data.dataset import Dataset
-from simulator.data.directory import located
+from simulator.data.directory import need_located
 from simulator.data.partition_files import client_files, read_partition
 from simulator.errors import BadInputError, nearest
 from simulator.randomness import Stream
@@ -125,7 +125,7 @@ def partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int
         case NaturalPartition():
             return shares.by_value(dataset.keys[spec.key], num_clients, spec.group, stream.generator())
         case FilesPartition():
-            folder = located(spec.path, "data.partition.path")
+            folder = need_located(spec.path, "data.partition.path")
             return read_partition(folder, spec.alpha, num_clients, len(labels), dataset.names, spec.partial)
 
 
@@ -133,7 +133,7 @@ def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
     """Return the files that a partition is read from; most kinds read none."""
     if not isinstance(spec, FilesPartition):
         return []
-    return client_files(located(spec.path, "data.partition.path"), spec.alpha, num_clients)
+    return client_files(need_located(spec.path, "data.partition.path"), spec.alpha, num_clients)
 
 
 def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int) -> None:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,12 +25,12 @@ from simulator.arrays import Samples
 from simulator.data.dataset import Dataset
 from simulator.data.directory import CACHE_VARIABLE
 from simulator.errors import BadInputError, InterludeError
+from simulator.files import only_one
 
 Split = Literal["train", "test"]
 Arrays = dict[str, npt.NDArray[Any]]
 
 _FORMAT = 1
-_LOCK = ".lock"
 _CHUNK_SAMPLES = 16
 
 
@@ -117,7 +116,8 @@ def prepare(
         if watch is not None:
             watch(len(items), len(items))
         return num_dropped
-    with _only_one(cache):
+    hint = f"name a directory for prepared data in {CACHE_VARIABLE}"
+    with only_one(cache, "is being prepared by another process", hint=hint):
         _write_all(preparation, cache, items, listed, num_dropped, num_workers, watch)
     return num_dropped
 
@@ -158,30 +158,6 @@ def _write_all(
     temporary.write_text(json.dumps(about), encoding="utf-8")
     temporary.rename(cache / "prepared.json")
     (cache / "done.npy").unlink(missing_ok=True)
-
-
-@contextmanager
-def _only_one(cache: Path) -> Iterator[None]:
-    """Hold the lock of a directory of arrays: two preparations at once would write over each other's."""
-    try:
-        import fcntl  # noqa: PLC0415
-    except ImportError:  # not Unix: nobody watches
-        fcntl = None  # type: ignore[assignment]
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = (cache / _LOCK).open("ab")
-    except OSError as error:
-        raise BadInputError(
-            f"{cache}: cannot be written: {error.strerror or error}; name a directory for prepared data in "
-            f"{CACHE_VARIABLE}"
-        ) from error
-    with lock:
-        try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInputError(f"{cache}: is being prepared by another process; wait for it, or stop it") from None
-        yield
 
 
 def open_prepared(preparation: Preparation, cache: Path, dataset: str, options: Mapping[str, Any] = {}) -> Dataset:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from simulator.data.dataset import Dataset
-from simulator.data.directory import digest
 from simulator.data.prepare import Preparation
 from simulator.data.spec import DataSpec
 from simulator.errors import BadInputError
+from simulator.files import digest
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,25 @@ or failed, is gone on with where it was saved, or else carried out afresh. Who c
 cluster, is an `Executor`.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
 from simulator.checkpoint import Checkpoints
 from simulator.errors import BadInputError
+from simulator.files import only_one
 from simulator.part import Part
 from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, end, is_only_begun, make_room
 from simulator.run import Moment
 from simulator.sweep.grid import Sweep
 
-_LOCK = ".lock"
-_LOCK_WAIT_S = 10.0
+_LOCK_WAIT_S = 10.0  # workers hold the lock, too: those of a sweep that was killed take a moment to die
 _MOST_ATTEMPTS = 2
 
 
@@ -222,7 +221,7 @@ def run_sweep(
     for task in tasks:
         task.is_finished(overwrite)
     executor.check(len(tasks))
-    with _only_one(sweep.directory(Path(runs))) as lock:
+    with only_one(sweep.directory(Path(runs)), "another sweep is at work there", wait_s=_LOCK_WAIT_S) as lock:
         finished = {task.name: task.is_finished(overwrite) for task in tasks}
         to_do = [task for task in tasks if not finished[task.name]]
         for task in to_do if overwrite else ():
@@ -261,35 +260,3 @@ def _outcome(task: Task, ended: Ended | None) -> Outcome:
     if ended is None:
         return Outcome(task.name, task.part.path, "reused")
     return Outcome(task.name, task.part.path, "complete" if ended.error is None else "failed", ended.error)
-
-
-@contextmanager
-def _only_one(directory: Path) -> Iterator[IO[bytes]]:
-    """Hold the lock of a sweep's directory: two sweeps at once would write into the same runs.
-
-    Worker processes hold it, too, so that a sweep that begins after another was killed waits for its workers to die.
-    """
-    try:
-        import fcntl  # noqa: PLC0415
-    except ImportError:  # not Unix: nobody watches
-        fcntl = None  # type: ignore[assignment]
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / _LOCK).open("ab")
-    except OSError as error:
-        raise BadInputError(f"{directory}: cannot be written: {error.strerror or error}") from error
-    with lock:
-        if fcntl is not None:
-            _wait_for(lambda: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB), directory)
-        yield lock
-
-
-def _wait_for(acquire: Callable[[], None], directory: Path) -> None:
-    until = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        try:
-            return acquire()
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise BadInputError(f"{directory}: another sweep is at work there; wait for it, or stop it") from None
-            time.sleep(0.1)

@@ -1,0 +1,74 @@
+"""Two things about files that every room needs: what is in one, as a hash, and who is at work in a directory."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from simulator.errors import BadInputError
+
+_LOCK = ".lock"
+_CHUNK_BYTES = 1 << 20
+_LOOK_AGAIN_S = 0.1
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content; computed once for each state of the file."""
+    state = path.stat()
+    return _digest(path, algorithm, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1 << 12)
+def _digest(path: Path, algorithm: str, _modified_ns: int, _num_bytes: int) -> str:
+    hashed = hashlib.new(algorithm)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            hashed.update(chunk)
+    return hashed.hexdigest()
+
+
+@contextmanager
+def only_one(directory: Path, busy: str, *, wait_s: float = 0.0, hint: str = "") -> Iterator[IO[bytes]]:
+    """Hold the lock of a directory, which is made if need be; where there are no such locks, nobody watches.
+
+    Args:
+        directory: what only one process may write into.
+        busy: what to say if another does, e.g. ``another sweep is at work there``.
+        wait_s: how long to wait for the other.
+        hint: what to say if the directory cannot be written, e.g. where to name another.
+
+    Yields:
+        The locked file. A process that is given its descriptor holds the lock, too.
+
+    Raises:
+        BadInputError: if another holds the lock, or the directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / _LOCK).open("ab")
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInputError(f"{directory}: cannot be written: {reason}{'; ' if hint else ''}{hint}") from error
+    with lock:
+        until = time.monotonic() + wait_s
+        while not _acquire(lock):
+            if time.monotonic() > until:
+                raise BadInputError(f"{directory}: {busy}; wait for it, or stop it")
+            time.sleep(_LOOK_AGAIN_S)
+        yield lock
+
+
+def _acquire(lock: IO[bytes]) -> bool:
+    """Try to take the lock of an open file; it lasts until every process that holds the file has closed it."""
+    try:
+        import fcntl  # noqa: PLC0415
+    except ImportError:  # not Unix
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
