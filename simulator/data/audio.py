@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 from simulator.data.extras import media
 from simulator.errors import BadInputError, one_line
@@ -39,6 +38,8 @@ def read_sound(path: Path) -> Sound:
     if not len(samples):
         raise BadInputError(f"{path}: holds no sound")
     if rate_hz != RATE_HZ:
+        from scipy import signal  # noqa: PLC0415 (half a second of every command, needed for sounds only)
+
         common = math.gcd(rate_hz, RATE_HZ)
         samples = signal.resample_poly(samples, RATE_HZ // common, rate_hz // common)
     clipped: Sound = np.clip(samples, -1.0, 1.0).astype(np.float32)
@@ -52,6 +53,8 @@ def repeated(sound: Sound, length_s: int) -> Sound:
 
 def log_spectrogram(sound: Sound) -> Sound:
     """Return log(S + 1e-7) of a sound's power spectral density S, scaled to mean 0 and deviation 1, [257, T]."""
+    from scipy import signal  # noqa: PLC0415
+
     _, _, density = signal.spectrogram(sound, RATE_HZ, nperseg=WINDOW, noverlap=OVERLAP)
     levels = np.log(np.abs(density).astype(np.float64) + _FLOOR)
     scaled: Sound = ((levels - levels.mean()) / (levels.std() + _TINY)).astype(np.float32)

@@ -10,8 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from simulator.data.colouring import PALETTE, colour
 from simulator.data.dataset import Dataset, standardised
@@ -35,6 +33,9 @@ class CgDigitsSpec(DataSpec):
 
 def load(spec: CgDigitsSpec) -> Dataset:
     """Return the data set: ``gray`` [N, 1, 8, 8] and ``color`` [N, 3, 8, 8], standardised per channel."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 (half a second of every command, needed here only)
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     images, labels = load_digits(return_X_y=True)
     gray = images.reshape(-1, 8, 8) / _GRAY_LEVELS
     index_train, index_test = train_test_split(
