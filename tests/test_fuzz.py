@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -298,11 +299,11 @@ def test_a_random_scenario_is_a_whole_run_or_one_sentence(batch, scenario_with, 
     (tmp_path / "values.csv").write_text("a,gray,device,on_s,off_s\n1,2,x,0,5\n3,4,y,1,6\n")
     outcomes = []
     for number in range(FIRST_SEED * 1_000_000 + batch, FIRST_SEED * 1_000_000 + NUM_EXAMPLES, BATCHES):
-        folder = tmp_path / str(number)
-        folder.mkdir()
+        folder = tmp_path / "a" / "b" / "c" / str(number)  # deep: a path that leads out of it is seen
+        folder.mkdir(parents=True)
         text = example(scenario_with, number)
         (folder / "random.yaml").write_bytes(text)
-        before = set(tmp_path.parent.rglob("*"))
+        before = set(tmp_path.rglob("*"))
         try:
             with pytest.raises(SystemExit) as stopped:
                 command_line.main(command(number, folder))
@@ -311,9 +312,9 @@ def test_a_random_scenario_is_a_whole_run_or_one_sentence(batch, scenario_with, 
         except BaseException as error:
             shown = text[:6_000].decode("utf-8", "backslashreplace")
             raise AssertionError(f"example {number}, INTERLUDE_FUZZ_SEED={FIRST_SEED}:\n{shown}") from error
-        assert {path for path in set(tmp_path.parent.rglob("*")) - before if folder / "runs" not in path.parents} <= {
-            folder / "runs"
-        }
+        written = set(tmp_path.rglob("*")) - before - {folder / "runs"}
+        assert {path for path in written if folder / "runs" not in path.parents} == set()
+        shutil.rmtree(folder)
         outcomes.append((number % 2, stopped.value.code))
     valid = [code for is_broken, code in outcomes if not is_broken]
     assert len(valid) < 8 or valid.count(0) >= 0.5 * len(valid)  # else the fuzz tests nothing but refusals
