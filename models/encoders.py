@@ -18,10 +18,21 @@ _CHANNELS_PER_GROUP = 16
 _EMBEDDING_FEATURES = 128
 
 
+class _BatchNorm(nn.BatchNorm2d):
+    """Normalises by the batch at hand; one value alone becomes 0, where PyTorch's refuses it.
+
+    A client's last mini-batch may be a single sample, and deep in a network a small image is a single pixel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        on_cudnn = torch.backends.cudnn.enabled
+        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, on_cudnn)
+
+
 def _norm(kind: Norm, num_channels: int) -> nn.Module:
     """Return a normalisation with no running state, so that nothing but parameters travels."""
     if kind == "batch":
-        return nn.BatchNorm2d(num_channels, track_running_stats=False)
+        return _BatchNorm(num_channels, track_running_stats=False)
     return nn.GroupNorm(max(1, num_channels // _CHANNELS_PER_GROUP), num_channels)
 
 

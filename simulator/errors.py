@@ -1,7 +1,10 @@
 """The errors a user can cause or meet, each one clear sentence."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_ENDLESS_WORD = re.compile(r"^(.{200}).{200,}(.{200})$", re.DOTALL)  # longer than any name of a file
 
 
 class InterludeError(Exception):
@@ -35,5 +38,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return an error's message on one line, without what cannot be printed."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
+    """Return an error's message on one line, without what cannot be printed and without the middle of endless words."""
+    words = " ".join(_ENDLESS_WORD.sub(r"\1...\2", word) for word in str(error).split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)

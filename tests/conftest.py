@@ -1,4 +1,4 @@
-"""Shared by all tests: one small valid scenario, and ways to change it."""
+"""Shared by all tests: one small valid scenario, ways to change it, and a wild one."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -72,6 +72,49 @@ def scenario_file(tmp_path: Path, scenario_with: Callable[..., dict[str, Any]]) 
         return path
 
     return write
+
+
+_LOGNORMAL_ARRIVAL = {
+    "per_client": {"distribution": "lognormal", "median_s": 1.5, "sigma": 0.8},
+    "jitter_sigma": 0.3,
+}
+
+_WILD: dict[str, Any] = {
+    "name": "wild",
+    "seed": 3,
+    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
+    "model": {"encoder": "mlp", "width": 4},
+    "clients": {"count": 4},
+    "world": {
+        "arrival": {"gray": _LOGNORMAL_ARRIVAL, "color": _LOGNORMAL_ARRIVAL},
+        "compute": {
+            "throughput_gflops": {"distribution": "lognormal", "median": 0.0005, "sigma": 0.5},
+            "overhead_s": 0.05,
+            "jitter_sigma": 0.2,
+        },
+        "network": {
+            "uplink_mbps": {"distribution": "lognormal", "median": 0.1, "sigma": 0.5},
+            "downlink_mbps": {"distribution": "lognormal", "median": 0.2, "sigma": 0.5},
+            "latency_ms": {"distribution": "lognormal", "median": 50, "sigma": 0.5},
+            "jitter_sigma": 0.2,
+        },
+        "faults": {"dropout_probability": 0.1},
+    },
+    "training": {"batch_size": 16, "window_samples": 48, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
+    "methods": [{"name": "fedavg"}],
+    "until": {"simulated_s": 15},
+    "evaluate": {"every_s": 1, "samples": 50},
+}
+
+
+@pytest.fixture(scope="session")
+def wild() -> Callable[..., dict[str, Any]]:
+    """Return a function from methods and changed sections to a scenario's mapping, lognormal in everything."""
+
+    def build(*methods: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
+        return {**deepcopy(_WILD), "methods": [dict(method) for method in methods], **sections}
+
+    return build
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -8,7 +8,6 @@ dispatched first come, first served, starting with 0, 1, 2; times are fractions 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -221,49 +220,6 @@ def paper(monkeypatch) -> Callable[..., Played]:
 def task_list() -> TaskList:
     """Return an executor that remembers its tasks."""
     return TaskList()
-
-
-_LOGNORMAL_ARRIVAL = {
-    "per_client": {"distribution": "lognormal", "median_s": 1.5, "sigma": 0.8},
-    "jitter_sigma": 0.3,
-}
-
-_WILD: dict[str, Any] = {
-    "name": "wild",
-    "seed": 3,
-    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
-    "model": {"encoder": "mlp", "width": 4},
-    "clients": {"count": 4},
-    "world": {
-        "arrival": {"gray": _LOGNORMAL_ARRIVAL, "color": _LOGNORMAL_ARRIVAL},
-        "compute": {
-            "throughput_gflops": {"distribution": "lognormal", "median": 0.0005, "sigma": 0.5},
-            "overhead_s": 0.05,
-            "jitter_sigma": 0.2,
-        },
-        "network": {
-            "uplink_mbps": {"distribution": "lognormal", "median": 0.1, "sigma": 0.5},
-            "downlink_mbps": {"distribution": "lognormal", "median": 0.2, "sigma": 0.5},
-            "latency_ms": {"distribution": "lognormal", "median": 50, "sigma": 0.5},
-            "jitter_sigma": 0.2,
-        },
-        "faults": {"dropout_probability": 0.1},
-    },
-    "training": {"batch_size": 16, "window_samples": 48, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
-    "methods": [{"name": "fedavg"}],
-    "until": {"simulated_s": 15},
-    "evaluate": {"every_s": 1},
-}
-
-
-@pytest.fixture(scope="session")
-def wild() -> Callable[..., dict[str, Any]]:
-    """Return a function from methods and changed sections to a scenario's mapping, lognormal in everything."""
-
-    def build(*methods: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
-        return {**deepcopy(_WILD), "methods": [dict(method) for method in methods], **sections}
-
-    return build
 
 
 @pytest.fixture(scope="session")

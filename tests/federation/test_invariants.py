@@ -333,7 +333,7 @@ def test_an_upload_that_breaks_off_takes_its_share_of_bytes_and_seconds(wild, ru
 def test_evaluating_changes_no_event(wild, run, entry):
     scenario = wild(entry, until={"simulated_s": 8})
     (often,) = run(scenario, timing_only=False)
-    (seldom,) = run({**scenario, "evaluate": {"every_s": 1000}}, timing_only=False)
+    (seldom,) = run({**scenario, "evaluate": {**scenario["evaluate"], "every_s": 1000}}, timing_only=False)
     assert_frame_equal(often.timeline, seldom.timeline)
     assert often.metrics["time_s"].nunique() == 9  # 0, 1, ..., 8
     assert seldom.metrics["time_s"].nunique() == 2  # 0, 8

@@ -82,6 +82,12 @@ def test_image_encoders_give_features_of_the_asked_width(encoder, norm):
     assert {z.shape for z in output.features.values()} == {(2, 24)}
 
 
+def test_a_batch_of_one_tiny_image_has_no_statistics_and_no_error():
+    net = network(encoder="resnet18", width=8, shapes={"gray": (1, 8, 8)}, norm="batch")
+    logits = net(parameters(net), inputs(net, batch=1)).logits
+    assert torch.isfinite(logits).all()
+
+
 def test_video_features_are_the_mean_over_frames():
     net = network(encoder="resnet18", width=16, shapes={"visual": (3, 2, 32, 32)})
     p = parameters(net)

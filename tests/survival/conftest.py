@@ -81,34 +81,3 @@ def stop() -> Callable[..., Path]:
 def files_of() -> Callable[[RunRecord], dict[str, bytes]]:
     """Return `content`."""
     return content
-
-
-_ARRIVAL = {"per_client": {"distribution": "lognormal", "median_s": 1.5, "sigma": 0.8}, "jitter_sigma": 0.3}
-
-_WILD: dict[str, Any] = {
-    "name": "wild",
-    "seed": 3,
-    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
-    "model": {"encoder": "mlp", "width": 4},
-    "clients": {"count": 4},
-    "world": {
-        "arrival": {"gray": _ARRIVAL, "color": _ARRIVAL},
-        "compute": {"throughput_gflops": 0.0005, "overhead_s": 0.05, "jitter_sigma": 0.2},
-        "network": {"uplink_mbps": 0.1, "downlink_mbps": 0.2, "latency_ms": 50, "jitter_sigma": 0.2},
-        "faults": {"dropout_probability": 0.1},
-    },
-    "training": {"batch_size": 16, "window_samples": 48, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
-    "methods": [],
-    "until": {"simulated_s": 15},
-    "evaluate": {"every_s": 1, "samples": 50},
-}
-
-
-@pytest.fixture(scope="session")
-def wild() -> Callable[..., dict[str, Any]]:
-    """Return a function from methods and changed sections to a scenario's mapping, with jitter in everything."""
-
-    def build(*methods: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
-        return {**_WILD, "methods": [dict(method) for method in methods], **sections}
-
-    return build

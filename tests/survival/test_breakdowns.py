@@ -45,7 +45,7 @@ def poisoned(tmp_path, monkeypatch, wild):
     def scenario(rule, policy, kind):
         training = {**wild()["training"], "on_divergence": policy}
         method = {"name": "poisoned:Poisoned", "server": RULES[rule]}
-        return wild(method, training=training, executor={"kind": kind}, until={"simulated_s": 12})
+        return wild(method, training=training, executor={"kind": kind}, until={"simulated_s": 24})
 
     yield scenario
     sys.modules.pop("poisoned", None)
