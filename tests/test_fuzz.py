@@ -1,7 +1,8 @@
 """Random scenarios from the schema, valid ones and ones broken in one place: each is a whole run or one sentence.
 
-CI plays a few hundred; a developer plays more with ``INTERLUDE_FUZZ=5000 pytest -n 0 tests/test_fuzz.py``, others with
-``INTERLUDE_FUZZ_SEED=1``. The schema is pydantic's own, so that a new field is tried without being named here.
+CI plays a thousand and more; a developer plays others, and more of them, with
+``INTERLUDE_FUZZ=5000 INTERLUDE_FUZZ_SEED=1 pytest -n 0 --timeout 0 tests/test_fuzz.py``. The schema is pydantic's own,
+so that a new field is tried without being named here.
 """
 
 import copy
@@ -23,7 +24,7 @@ from simulator.methods import METHODS
 from simulator.record import RunRecord
 from simulator.scenario import Scenario
 
-NUM_EXAMPLES = int(os.environ.get("INTERLUDE_FUZZ", "240"))
+NUM_EXAMPLES = int(os.environ.get("INTERLUDE_FUZZ", "1200"))
 FIRST_SEED = int(os.environ.get("INTERLUDE_FUZZ_SEED", "0"))
 BATCHES = 12
 CPU = ("--device", "cpu")
