@@ -24,7 +24,9 @@ _LOOKS = {
     "download": ("download", "#56B4E9"),
     "wait": ("wait for data", "#C8C8C8"),
     "train_unimodal": ("uni-modal training", "#E69F00"),
+    "train_unimodal_slow": ("uni-modal training, slow mode", "#A36A00"),
     "train": ("joint training", "#0072B2"),
+    "train_slow": ("joint training, slow mode", "#00416A"),
     "upload": ("upload", "#009E73"),
     "upload_lost": ("upload lost or cut", "#D55E00"),
     "lost": ("lost", "#8A3D00"),
@@ -101,7 +103,7 @@ def interludes(spans: pd.DataFrame) -> Iterator[Interlude]:
             waited_until_s.append(end_s)
         elif what(kind) == "train_unimodal":
             trained_s += end_s - start_s
-        elif kind == "train" and waited_until_s:
+        elif kind in ("train", "train_slow") and waited_until_s:
             # Waits that took no time are not in the timeline: those modalities were there when the download ended.
             waited_for_all = len(waited_until_s) == modality.count("+") + 1
             began_s = waited_until_s[0] if waited_for_all else downloaded_s
@@ -125,7 +127,7 @@ def _window(records: Sequence[RunRecord], choices: Choices) -> tuple[float, floa
 
 
 def _unimodal_s(timeline: pd.DataFrame) -> float:
-    training = timeline[timeline["kind"] == "train_unimodal"]
+    training = timeline[timeline["kind"].isin(("train_unimodal", "train_unimodal_slow"))]
     return float((training["end_s"] - training["start_s"]).sum())
 
 
@@ -189,8 +191,9 @@ def _draw(
 
 def _look(kind: str) -> str:
     """Return the kind whose look a span has: a piece looks like the whole, and what is lost alike."""
-    if kind in _LOOKS:
-        return kind
+    whole = kind.removesuffix("_part")
+    if whole in _LOOKS:
+        return whole
     return "lost" if kind.endswith("_lost") else what(kind)
 
 

@@ -21,7 +21,9 @@ _SERVER, _CLIENTS = 1, 2  # process ids
 _SERVER_TRACK = 1
 _NAMES = {
     "train": "joint training",
+    "train_slow": "joint training, slow mode",
     "train_unimodal": "uni-modal training",
+    "train_unimodal_slow": "uni-modal training, slow mode",
     "upload_lost": "upload lost",
     "wait": "wait for data",
     "stalled": "held up by the server",
@@ -79,10 +81,11 @@ def _client_slices(spans: pd.DataFrame) -> Iterator[Event]:
 
 def _name_of(kind: str) -> str:
     """Return what a span is called, with how it ended where it did not end well."""
-    name = _NAMES.get(kind) or _NAMES.get(what(kind), what(kind))
-    if kind in _NAMES or kind == what(kind):
-        return name
-    return f"{name} {'(part)' if kind.endswith('_part') else 'lost'}"
+    if kind in _NAMES:
+        return _NAMES[kind]
+    whole = kind.removesuffix("_part").removesuffix("_lost")
+    name = _NAMES.get(whole, what(whole))
+    return name if whole == kind else f"{name} {'(part)' if kind.endswith('_part') else 'lost'}"
 
 
 def _version_slices(merges: pd.DataFrame, end_s: float) -> Iterator[Event]:

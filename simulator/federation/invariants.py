@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from simulator.errors import InterludeError
+from simulator.federation.timeline import SLOW
 from simulator.world.availability import Availability
 
 _TRANSFERS = ("download", "upload")
-_TRAINING = ("train", "train_unimodal")
+_TRAINING = ("train", "train_unimodal", "train" + SLOW, "train_unimodal" + SLOW)
 _INTERRUPTIONS = ("off", "stalled")
 _MOST_SPANS = 20_000  # whose availability is looked up: one by one
 

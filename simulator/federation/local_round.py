@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.network import Network
 from simulator.federation.clock import Sleeper
-from simulator.federation.timeline import END_S, Row
+from simulator.federation.timeline import END_S, SLOW, Row
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
@@ -236,6 +236,8 @@ class LocalRound(Sleeper):
         self._report_bytes = cost.report_bytes
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
+        if server.world.devices.is_slow(self.client, self.window):
+            kind += SLOW
         duration_s = self.overhead_s() + cost.flops * self._s_per_flop
         yield kind, duration_s, cost.modality, 0, cost.flops
         return trained

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from simulator.federation.timeline import SLOW
+
 
 @dataclass
 class Losses:
@@ -46,4 +48,5 @@ class Losses:
             "updates_dropped": self.updates_dropped,
             "off_s": float(spans_s[kinds == "off"].sum()),
             "stalled_s": float(spans_s[kinds == "stalled"].sum()),
+            "slow_s": float(spans_s[kinds.str.contains(SLOW)].sum()),
         }

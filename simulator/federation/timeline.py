@@ -3,9 +3,10 @@
 A row is a span of one client, or a merge (a moment: start = end). Spans: ``download``, ``wait`` (for a modality),
 ``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke
 off, or was under way at the end) and ``idle``. In a world that fails also ``off``, ``stalled`` (the server is away),
-``backoff`` (between two attempts to upload), pieces of a span that was interrupted and went on (``train_part``) and
-what was cut off for good (``train_lost``). Rows are in the order in which things ended, ties first in, first out; only
-the rows of idle clients that were off meanwhile come together, when they are dispatched.
+``backoff`` (between two attempts to upload), training in a device's slow mode (``train_slow``), pieces of a span that
+was interrupted and went on (``train_part``) and what was cut off for good (``train_lost``). Rows are in the order in
+which things ended, ties first in, first out; only the rows of idle clients that were off meanwhile come together, when
+they are dispatched.
 """
 
 import hashlib
@@ -38,11 +39,14 @@ NUM_BYTES: Final = 6
 FLOPS: Final = 7
 """Where a row says what, from when and until when, and what it cost."""
 
-_ENDINGS = ("_part", "_lost")
+SLOW: Final = "_slow"
+"""How the kind of training in a device's slow mode ends."""
+
+_ENDINGS = ("_part", "_lost", SLOW)
 
 
 def what(kind: str) -> str:
-    """Return what a span is, however it ended: ``train`` for ``train``, ``train_part`` and ``train_lost``."""
+    """Return what a span is, however slow it was and however it ended: ``train`` for ``train_slow_lost``."""
     for ending in _ENDINGS:
         kind = kind.removesuffix(ending)
     return kind

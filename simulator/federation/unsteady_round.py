@@ -268,7 +268,8 @@ class UnsteadyRound(LocalRound):
                 yield self._piece(span, kind, start_s, noted, 1.0)
                 return True
             is_lost = self._is_lost(end_s)
-            yield self._piece(span, f"{work}_lost" if is_lost else f"{work}_part", start_s, noted, share)
+            ending = "_lost" if is_lost else "_part"
+            yield self._piece(span, kind.removesuffix("_lost") + ending, start_s, noted, share)
             if is_lost:
                 return False
 

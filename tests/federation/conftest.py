@@ -96,6 +96,9 @@ class PaperWorld:
         delays_s = {modality: self.delays_s[modality][client] for modality in modalities}
         return {modality: round_start_s + delay_s for modality, delay_s in delays_s.items() if delay_s is not None}
 
+    def is_slow(self, client: int, window: int) -> bool:
+        return False
+
     def s_per_flop(self, client: int, window: int) -> Fraction:
         return Fraction(self.step_s[client]) / self.flops_per_step
 

@@ -192,6 +192,23 @@ def test_training_changes_nothing_of_what_happens(wild, run, entry):
     assert len(trained.metrics) > 0
 
 
+def test_training_in_a_slow_mode_is_seen_takes_that_much_longer_and_is_summed_up(wild, run):
+    scenario = wild({"name": "mba"}, until={"simulated_s": 40})
+    compute = scenario["world"]["compute"] | {"jitter_sigma": 0.0, "overhead_s": 0.0}
+    slow = {"stragglers": {"probability": 0.2, "persistence": 0.5, "slowdown": 4}}
+    (record,) = run({**scenario, "world": {**scenario["world"], "compute": compute | slow}})
+    spans = record.timeline[record.timeline["kind"].str.startswith("train") & (record.timeline["end_s"] < 40)]
+    is_slow = spans["kind"].isin(["train_slow", "train_unimodal_slow"])
+    assert (is_slow | spans["kind"].isin(["train", "train_unimodal"])).all()
+    s_per_flop = (spans["end_s"] - spans["start_s"]) / spans["flops"]
+    usual = s_per_flop[~is_slow].groupby(spans["client"]).median()
+    assert s_per_flop.to_numpy() == pytest.approx((usual.reindex(spans["client"]) * (1 + 3 * is_slow.values)).to_numpy())
+    length_s = record.timeline["end_s"] - record.timeline["start_s"]
+    slow_s = length_s[record.timeline["kind"].str.contains("slow")].sum()
+    assert record.info["totals"]["lost"]["slow_s"] == pytest.approx(slow_s)
+    assert slow_s > 0
+
+
 def test_what_misses_leaves_the_others_to_train_alone(wild, run):
     """A round whose color misses trains gray alone, sends only gray's groups, and no joint training happens in it."""
     scenario = wild({"name": "fedasync"}, until={"simulated_s": 40})

@@ -72,9 +72,9 @@ PINNED: dict[str, dict[str, str]] = {
         "mba": "8f4b530f5168e72da8bc2a996cb493ed231c70298a554f8a6361756107cb0fe8",
     },
     "failing_world": {
-        "fedavg": "ee3ccf204d2f57c7f108936e49e612f34d22ebbaeba4f265018ce321d43c24e2",
-        "fedasync": "e11c61b3b49ab2bb10fbd06c1247c9c83605f75d1a0c9b47209d15b7efbf5a8b",
-        "mba": "da060d230516c212b95da4b4ff0fd9117632135788f645155cf68f0e5abd5740",
+        "fedavg": "80df5c6fd5829ce778f199cf019062fac8b66e56d3795ce2c29cb0362e24a440",
+        "fedasync": "042a334045f756e6e9f6e2e6e210bf5a83e9a24a11279e6917a7d98f0eb6e3c0",
+        "mba": "da4b345e768129f9b6f2d1db2decbe100aead8f2294985b837f9ccc18bf99036",
     },
     "asynchrony_dial-0-none": {
         "mba": "92986f4b40200b4ab876359d8cc43a2979ae82efc38c78b92648bdc9b053d45a",
