@@ -9,15 +9,15 @@ colours are published nowhere; who has that file can name it, converted, as ``co
 
 import zipfile
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, field_validator
 
 from models.inputs import InputSpec
 from simulator.arrays import Floats, Indices, Samples
-from simulator.data.colouring import PALETTE, drawn_colours, paint
+from simulator.data.colouring import PALETTES, drawn_colours, paint
 from simulator.data.dataset import Dataset
 from simulator.data.directory import need_data_directory
 from simulator.data.idx import Bytes, read_idx
@@ -29,6 +29,7 @@ from simulator.randomness import Stream
 _FOLDER = "mnist"
 _NUM_CLASSES = 10
 _SIDE = 28
+_LARGEST_BYTE = 255.0
 
 INPUTS = {
     "gray": InputSpec((1, _SIDE, _SIDE), mean=(0.1307,), std=(0.3081,)),
@@ -70,16 +71,22 @@ LAYOUTS = (
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
+def _named(palette: str) -> tuple[tuple[int, int, int], ...]:
+    colours = np.rint(PALETTES[palette] * _LARGEST_BYTE).astype(int)
+    return tuple((red, green, blue) for red, green, blue in colours.tolist())
+
+
 class CgMnistSpec(DataSpec):
     """Options of cg-mnist."""
 
     dataset: Literal["cg-mnist"] = "cg-mnist"
     colour_variance: float = Field(0.03, ge=0, description="variance of the noise around each mean colour")
-    palette: tuple[tuple[Level, Level, Level], ...] | None = Field(
-        None,
+    palette: tuple[tuple[Level, Level, Level], ...] = Field(
+        _named("biased-mnist"),
         min_length=_NUM_CLASSES,
         max_length=_NUM_CLASSES,
-        description="ten mean colours, one a digit, red, green and blue in 0..255; unset: those of Biased-MNIST",
+        description="ten mean colours, one a digit, red, green and blue in 0..255, or the name of ten: 'biased-mnist', "
+        "or 'drawn' at random, which mislead about as much as the published ones (these are not known)",
     )
     seed: NonNegativeInt = Field(0, description="seed of the colours; the run's seed does not touch them")
     coloured_file: str | None = Field(
@@ -88,6 +95,20 @@ class CgMnistSpec(DataSpec):
         "order, instead of drawn colours",
     )
     verify: bool = Field(True, description="whether the content must be that of the published files, by SHA-256")
+
+    @field_validator("palette", mode="before")
+    @classmethod
+    def _written_out(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given not in PALETTES:
+            raise ValueError(f"must be ten colours [red, green, blue], or the name of ten: {', '.join(PALETTES)}")
+        return _named(given)
+
+    @property
+    def mean_colours(self) -> Floats:
+        """The mean colour of each digit, [10, 3] in [0, 1]."""
+        return np.array(self.palette) / _LARGEST_BYTE
 
 
 def load(spec: CgMnistSpec) -> Dataset:
@@ -101,11 +122,10 @@ def load(spec: CgMnistSpec) -> Dataset:
     train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
     test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
     if spec.coloured_file is None:
-        palette = PALETTE if spec.palette is None else np.array(spec.palette) / 255.0
         # in training the colour is the class's; in the test it is anybody's
         anybody = Stream(spec.seed, "cg-mnist", "test-colour").generator().integers(_NUM_CLASSES, size=len(test_gray))
-        train_color = _painted(spec, "train", train_gray, train_labels, palette)
-        test_color = _painted(spec, "test", test_gray, anybody, palette)
+        train_color = _painted(spec, "train", train_gray, train_labels)
+        test_color = _painted(spec, "test", test_gray, anybody)
     else:
         path = folder / spec.coloured_file
         train_color, test_color = _read_coloured(path, len(train_gray), len(test_gray))
@@ -141,9 +161,9 @@ def _read(split: _Split, images: Path, labels: Path, verify: bool) -> tuple[Byte
     return pixels, classes.astype(np.int64)
 
 
-def _painted(spec: CgMnistSpec, split: str, gray: Bytes, colour_classes: Indices, palette: Floats) -> Bytes:
+def _painted(spec: CgMnistSpec, split: str, gray: Bytes, colour_classes: Indices) -> Bytes:
     noise = Stream(spec.seed, "cg-mnist", f"{split}-noise").generator()
-    return paint(gray, drawn_colours(colour_classes, spec.colour_variance, noise, palette))
+    return paint(gray, drawn_colours(colour_classes, spec.colour_variance, noise, spec.mean_colours))
 
 
 def _read_coloured(path: Path, *num_images: int) -> tuple[Bytes, Bytes]:

@@ -34,6 +34,12 @@ PALETTE = (
 )
 """[10, 3] mean colours in [0, 1]."""
 
+DRAWN_PALETTE = np.random.default_rng(0).integers(256, size=(10, 3)) / 255.0
+"""[10, 3] mean colours in [0, 1], drawn uniformly: harder to tell apart, so that they mislead about as much as the
+published ones do (docs/data.md)."""
+
+PALETTES = {"biased-mnist": PALETTE, "drawn": DRAWN_PALETTE}
+
 
 def drawn_colours(
     colour_classes: Indices, variance: float, generator: np.random.Generator, palette: Floats = PALETTE

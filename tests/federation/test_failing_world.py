@@ -202,7 +202,9 @@ def test_training_in_a_slow_mode_is_seen_takes_that_much_longer_and_is_summed_up
     assert (is_slow | spans["kind"].isin(["train", "train_unimodal"])).all()
     s_per_flop = (spans["end_s"] - spans["start_s"]) / spans["flops"]
     usual = s_per_flop[~is_slow].groupby(spans["client"]).median()
-    assert s_per_flop.to_numpy() == pytest.approx((usual.reindex(spans["client"]) * (1 + 3 * is_slow.values)).to_numpy())
+    assert s_per_flop.to_numpy() == pytest.approx(
+        (usual.reindex(spans["client"]) * (1 + 3 * is_slow.values)).to_numpy()
+    )
     length_s = record.timeline["end_s"] - record.timeline["start_s"]
     slow_s = length_s[record.timeline["kind"].str.contains("slow")].sum()
     assert record.info["totals"]["lost"]["slow_s"] == pytest.approx(slow_s)

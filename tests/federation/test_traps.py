@@ -151,8 +151,8 @@ def test_golden_merges(rule, updates, expected):
 # --- host time, global randomness, standard input --------------------------------------------------------------------
 
 MAY_READ_THE_HOSTS_CLOCK = {
-    "simulator/run.py", "simulator/progress.py", "simulator/calibrate_bench.py",
-    "simulator/sweep/runs.py", "simulator/sweep/worker.py", "simulator/sweep/local.py", "simulator/survival.py",
+    "simulator/run.py", "simulator/progress.py", "simulator/calibrate_bench.py", "simulator/files.py",
+    "simulator/sweep/worker.py", "simulator/sweep/local.py", "simulator/survival.py",
 }  # fmt: skip
 CLOCKS = {"time", "datetime", "timeit"}
 STREAMS = {"Generator", "Philox"}
