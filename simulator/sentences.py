@@ -5,7 +5,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from simulator.errors import nearest, one_line
@@ -109,9 +109,11 @@ def _known_keys(annotation: Any, location: Location) -> list[str]:
 
 
 def _tags(member: Any) -> set[Any]:
-    """Return the literal values that tell a union member from the others."""
+    """Return what tells a union member from the others: a tag, or the values of its literals."""
     if get_origin(member) is Annotated:
-        member = get_args(member)[0]
+        member, *notes = get_args(member)
+        if tags := {note.tag for note in notes if isinstance(note, Tag)}:
+            return tags
     fields = getattr(member, "model_fields", {}).values()
     return {tag for field in fields if get_origin(field.annotation) is Literal for tag in get_args(field.annotation)}
 

@@ -153,6 +153,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest(scenari
         ("training.optimizer.", "momentun", "momentum"),
         ("world.", "fault", "faults"),
         ("world.network.", "jitter", "jitter_sigma"),
+        ("world.compute.", "throughput_gflop", "throughput_gflops"),
         ("world.arrival.gray.", "miss_probabilty", "miss_probability"),
         ("world.arrival.gray.per_client.", "sigm", "sigma"),
         ("data.", "test_fractoin", "test_fraction"),

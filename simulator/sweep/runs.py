@@ -77,7 +77,8 @@ class Task:
         else:
             end(self.part.path, "failed", error)
         if traceback:
-            (self.part.path / "traceback.txt").write_text(traceback, encoding="utf-8")
+            with suppress(OSError):  # of a full disk the record has said what there was room for
+                (self.part.path / "traceback.txt").write_text(traceback, encoding="utf-8")
 
     def record_interruption(self) -> None:
         """Write down that a run that is under way was given up."""

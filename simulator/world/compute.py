@@ -76,14 +76,17 @@ class ComputePerSampleSpec(_Compute):
     training_factor: PositiveFloat = Field(3.0, description="time of training a sample over that of inferring it")
 
 
+_BY_FLOP, _BY_SAMPLE = "[by FLOP]", "[by sample]"  # names that are no keys, so that no error takes them for one
+
+
 def compute_of(given: Any) -> str:
     """Return which way a scenario says how fast devices are, given or parsed."""
     is_per_sample = "ms_per_sample" in given if isinstance(given, dict) else hasattr(given, "ms_per_sample")
-    return "ms_per_sample" if is_per_sample else "throughput_gflops"
+    return _BY_SAMPLE if is_per_sample else _BY_FLOP
 
 
 AnyCompute = Annotated[
-    Annotated[ComputeSpec, Tag("throughput_gflops")] | Annotated[ComputePerSampleSpec, Tag("ms_per_sample")],
+    Annotated[ComputeSpec, Tag(_BY_FLOP)] | Annotated[ComputePerSampleSpec, Tag(_BY_SAMPLE)],
     Discriminator(compute_of),
 ]
 
