@@ -9,11 +9,9 @@ for any more (its upload broke off) is never trained.
 
 import math
 import os
-import pickle
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -22,18 +20,18 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from models.network import Network, Parameters
-from models.packed import Packed
 from simulator.arrays import Samples
 from simulator.errors import TrainingError
 from simulator.training.crew import Crew, Shift
-from simulator.training.evaluation import Evaluation, PendingEvaluation, evaluate_together
-from simulator.training.objective import Objective
+from simulator.training.evaluation import PendingEvaluation
+from simulator.training.jobs import DeferredEvaluation, EvaluationJob, TrainingJob
 from simulator.training.promise import Promise, TrainingExecutor
+from simulator.training.rows import Chain
 from simulator.training.shared import Arena, SharedSamples, open_block
-from simulator.training.stacked import Chain, StackedTrainer
+from simulator.training.stacked import StackedTrainer
 from simulator.training.strategy import Strategy
-from simulator.training.task import Deferred, Task, Trained, TrainingSpec, diverged, resolve
-from simulator.training.worker import Arrays, Done, SentChain, SentTask, Setup, as_tensors
+from simulator.training.task import Deferred, Task, Trained, TrainingSpec, diverged
+from simulator.training.worker import Setup
 
 State = TypeVar("State")
 
@@ -90,7 +88,7 @@ class BatchedExecutor(TrainingExecutor):
         self._copies = WeakTensorKeyDictionary()
         self._descriptors: tuple[int, ...] = ()
         self._unchecked: list[tuple[str, Tensor]] = []
-        self._evaluations: list[_Evaluation] = []
+        self._evaluations: list[DeferredEvaluation] = []
 
     def submit(self, task: Task) -> Deferred:
         """Return the promise of a task's result."""
@@ -125,7 +123,7 @@ class BatchedExecutor(TrainingExecutor):
     def evaluate(self, parameters: Parameters) -> PendingEvaluation:
         """Return the promise of a model's test metrics; several models are evaluated together."""
         self._check_losses()
-        evaluation = _Evaluation(self, self.network.layout.pack(parameters))
+        evaluation = DeferredEvaluation(self, self.network.layout.pack(parameters))
         self._evaluations.append(evaluation)
         if len(self._evaluations) >= (_MODELS_EVALUATED_TOGETHER if self.strategy.stacks else 1):
             self.launch_evaluations()
@@ -135,7 +133,7 @@ class BatchedExecutor(TrainingExecutor):
     def launch_evaluations(self) -> None:
         """Make a job of the evaluations that wait."""
         if self._evaluations:
-            job = _EvaluationJob(self, self._evaluations)
+            job = EvaluationJob(self, self._evaluations)
             self._evaluations = []
             self._shift.put(job)
             self._shift.poll()
@@ -159,7 +157,7 @@ class BatchedExecutor(TrainingExecutor):
         middle = -(-len(chains) // 2)
         return [*self.train(chains[:middle]), *self.train(chains[middle:])]
 
-    def finish(self, job: "_TrainingJob | _EvaluationJob") -> None:
+    def finish(self, job: TrainingJob | EvaluationJob) -> None:
         """See to it that a job is done."""
         self._shift.finish(job)
 
@@ -197,7 +195,7 @@ class BatchedExecutor(TrainingExecutor):
         chains = self._wave(needed)
         groups = _near_equal(chains, self.strategy.group_size)
         for group in groups:
-            job = _TrainingJob(self, group)
+            job = TrainingJob(self, group)
             for pending in (pending for chain in group for pending in chain):
                 self._waiting.pop(pending.number, None)
                 pending.job = job
@@ -297,135 +295,8 @@ class BatchedExecutor(TrainingExecutor):
                     raise TrainingError(diverged(label, loss))
 
 
-class _TrainingJob:
-    """A group of chains that are trained together; it keeps the tasks, but their promises only as long as others do."""
-
-    def __init__(self, executor: BatchedExecutor, chains: Sequence[Sequence[Promise]]) -> None:
-        self._executor = executor
-        self._chains = [[pending.task for pending in chain] for chain in chains]
-        self._promises = [[weakref.ref(pending) for pending in chain] for chain in chains]
-        self._results: list[list[Tensor]] = []
-        self.is_done = False
-
-    @property
-    def num_steps(self) -> int:
-        return sum(stint.num_steps for chain in self._chains for task in chain for stint in task.stints)
-
-    @property
-    def is_wanted(self) -> bool:
-        return any(promise() is not None for chain in self._promises for promise in chain)
-
-    def carry_out(self) -> None:
-        self._settle(self._executor.train(self._chains))
-
-    def message(self) -> tuple[str, object] | None:
-        executor, layout = self._executor, self._executor.network.layout
-        if not all(_travels(stint.objective) for chain in self._chains for task in chain for stint in task.stints):
-            return None
-        arrays = Arrays()
-        sent: list[SentChain] = []
-        self._results = []
-        for chain in self._chains:
-            try:
-                start = executor.row_of(layout.pack(resolve(chain[0].start)).flat)
-            except TrainingError:
-                return None  # what it starts from diverged: whoever asks for it is told
-            received = [executor.row_of(layout.pack(task.received).flat) for task in chain]
-            made = [executor.new_row() for _ in chain]
-            if start is None or None in received or None in made:
-                return None  # no row is free: the job is carried out here
-            tasks = tuple(
-                SentTask.of(task, arrays, slot, row[0])
-                for task, slot, row in zip(chain, received, made, strict=True)
-                if slot is not None and row is not None
-            )
-            sent.append(SentChain(start, tasks))
-            self._results.append([row[1] for row in made if row is not None])
-        return "train", sent
-
-    def accept(self, answer: Done) -> None:
-        layout = self._executor.network.layout
-        results = [
-            [
-                Trained(Packed(layout, row), as_tensors(report), loss)
-                for row, (loss, report) in zip(rows, done, strict=True)
-            ]
-            for rows, done in zip(self._results, answer, strict=True)
-        ]
-        self._settle(results)
-
-    def _settle(self, results: Sequence[Sequence[Trained]]) -> None:
-        for promises, tasks, trained in zip(self._promises, self._chains, results, strict=True):
-            for promise, task, result in zip(promises, tasks, trained, strict=True):
-                pending = promise()
-                if pending is not None:
-                    pending.settle(result, self._executor.check(task, result.loss))
-        self.is_done = True
-        self._chains, self._results = [], []
-
-
-class _Evaluation:
-    """A model until it is evaluated; its metrics after."""
-
-    def __init__(self, executor: BatchedExecutor, model: Packed) -> None:
-        self._executor = executor
-        self.model: Packed | None = model
-        self.job: _EvaluationJob | None = None
-        self.outcome: Evaluation | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the metrics are there."""
-        return self.outcome is not None
-
-    def result(self) -> Evaluation:
-        """Return the metrics, computing them if need be."""
-        if self.job is None and self.outcome is None:
-            self._executor.launch_evaluations()
-        if self.outcome is None:
-            assert self.job is not None
-            self._executor.finish(self.job)
-        assert self.outcome is not None
-        return self.outcome
-
-
-class _EvaluationJob:
-    """Models that are evaluated together."""
-
-    def __init__(self, executor: BatchedExecutor, evaluations: list[_Evaluation]) -> None:
-        self._executor = executor
-        self._evaluations = evaluations
-        self.is_done = False
-        self.is_wanted = True
-        for evaluation in evaluations:
-            evaluation.job = self
-
-    def carry_out(self) -> None:
-        executor = self._executor
-        models = [evaluation.model for evaluation in self._evaluations if evaluation.model is not None]
-        self.accept(evaluate_together(executor.network, models, executor.test, executor.strategy.stacks))
-
-    def message(self) -> tuple[str, object] | None:
-        slots = [self._executor.row_of(e.model.flat) for e in self._evaluations if e.model is not None]
-        return None if None in slots else ("evaluate", slots)
-
-    def accept(self, answer: Sequence[Evaluation]) -> None:
-        for evaluation, outcome in zip(self._evaluations, answer, strict=True):
-            evaluation.outcome, evaluation.model, evaluation.job = outcome, None, None
-        self.is_done = True
-
-
 def _nobody() -> None:
     """Stand for a promise that nobody holds any more."""
-
-
-@lru_cache(maxsize=1 << 10)
-def _travels(objective: Objective) -> bool:
-    """Return whether another process can know an objective: its class must be in a module, not in a script."""
-    try:
-        return b"__main__" not in pickle.dumps(objective)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
 
 
 def _near_equal(chains: Sequence[Any], group_size: int) -> list[Sequence[Any]]:

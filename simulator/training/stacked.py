@@ -7,104 +7,25 @@ rows (clients), P parameters, S steps, B batch, W window.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.network import Network
 from models.packed import Packed
 from simulator.arrays import Samples
+from simulator.training.minibatches import MiniBatches, whole_windows
 from simulator.training.objective import Batch, Context, Objective, Proximal
 from simulator.training.recording import Recorder
+from simulator.training.rows import Chain, Finished, Row, Stack
 from simulator.training.strategy import Strategy
-from simulator.training.task import Stint, Task, Trained, TrainingSpec, batch_positions, noise_generator, resolve
+from simulator.training.task import Trained, TrainingSpec, noise_generator, resolve
 from simulator.training.traits import Path, Traits, leaves_of, traits_of, tree_of
 from simulator.training.transfer import to_device
 
 _RECEIVED: Path = ("received",)
-
-Chain = Sequence[Task]
-"""Tasks of one local round, each after the first starting from the one before it."""
-
-
-class _Row:
-    """A chain under way."""
-
-    __slots__ = ("_tasks", "contexts", "finished", "flat", "losses", "momentum", "stint_index", "task")
-
-    def __init__(self, chain: Chain, flat: Tensor) -> None:
-        self._tasks = list(chain)
-        self.flat = flat
-        """[P] the parameters as they are now."""
-        self.finished: list[_Finished] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self.task = self._tasks.pop(0)
-        self.stint_index = 0
-        self.momentum: Tensor | None = None
-        self.losses: list[tuple[Any, int]] = []
-        self.contexts: dict[Objective, tuple[_Stack, int]] = {}
-
-    @property
-    def stint(self) -> Stint:
-        return self.task.stints[self.stint_index]
-
-    @property
-    def kind(self) -> tuple[Objective, tuple[Path, ...]]:
-        """What rows have in common that can be stacked: the objective, and what was sent along."""
-        return self.stint.objective, tuple(leaves_of(self.task.broadcast))
-
-    def advance(self) -> bool:
-        """Go on to the next stint that there is; returns whether there is one."""
-        self.stint_index += 1
-        while self.stint_index >= len(self.task.stints):
-            self.finished.append(_Finished(self.flat, self.losses, self.contexts))
-            if not self._tasks:
-                return False
-            self._begin()
-        return True
-
-
-@dataclass(slots=True)
-class _Finished:
-    """A task that is trained and has yet to report."""
-
-    flat: Tensor
-    losses: list[tuple[Any, int]]
-    """Sum over the steps, and their number, of each stint."""
-    contexts: dict[Objective, tuple["_Stack", int]]
-    report: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
-
-    def trained(self, network: Network) -> Trained:
-        num_steps = sum(steps for _, steps in self.losses)
-        loss = sum(total for total, _ in self.losses) / num_steps if num_steps else 0.0
-        own = self.flat.clone()  # so that whoever keeps one client's result does not keep the whole bank
-        return Trained(Packed(network.layout, own), self.report, loss)
-
-
-@dataclass(slots=True)
-class _Stack:
-    """What the rows of one stint look at besides their parameters, as named tensors."""
-
-    objective: Objective
-    traits: Traits
-    leaves: dict[Path, Tensor]
-    """Shared by all rows, or [G, ...]."""
-    shared: frozenset[Path]
-    """Leaves that are the same for all rows."""
-    window: dict[Path, Tensor] = field(default_factory=dict)
-    """The window's samples [G, W, ...], where they are needed."""
-
-    def rows(self, which: Sequence[int]) -> tuple[dict[Path, Tensor], dict[Path, Tensor]]:
-        """Return the leaves and the window of some rows."""
-        index = torch.tensor(which)
-        leaves = {p: v if p in self.shared else v[to_device(index, v.device)] for p, v in self.leaves.items()}
-        return leaves, {p: v[to_device(index, v.device)] for p, v in self.window.items()}
 
 
 class StackedTrainer:
@@ -134,8 +55,8 @@ class StackedTrainer:
         Losses are not checked here: one that is not finite is in `Trained.loss`.
         """
         layout = self._network.layout
-        rows = [_Row(chain, layout.pack(resolve(chain[0].start)).flat) for chain in chains]
-        waiting: dict[tuple[Objective, tuple[Path, ...]], list[_Row]] = {}
+        rows = [Row(chain, layout.pack(resolve(chain[0].start)).flat) for chain in chains]
+        waiting: dict[tuple[Objective, tuple[Path, ...]], list[Row]] = {}
         for row in rows:
             waiting.setdefault(row.kind, []).append(row)
         while waiting:
@@ -150,12 +71,12 @@ class StackedTrainer:
             self._report(finished)
         return [[task.trained(self._network) for task in row.finished] for row in rows]
 
-    def _run_stint(self, objective: Objective, rows: list[_Row]) -> None:
+    def _run_stint(self, objective: Objective, rows: list[Row]) -> None:
         rows.sort(key=lambda row: -row.stint.num_steps)
         bank = _bank([row.flat for row in rows])
         with torch.no_grad():
             stack = self._stack(objective, rows, bank)
-        batches = _Batches(self._seed, rows, self._spec.batch_size, self._strategy.stacks, self._device)
+        batches = MiniBatches(self._seed, rows, self._spec.batch_size, self._strategy.stacks, self._device)
         momentum = _momentum(rows, bank) if self._spec.optimizer.momentum > 0.0 else None
         spans = self._network.layout.spans(objective.groups(self._network))
         rate = self._rates([row.task.version for row in rows])
@@ -198,7 +119,7 @@ class StackedTrainer:
 
     def _step(
         self,
-        stack: _Stack,
+        stack: Stack,
         spans: tuple[slice, ...],
         bank: Tensor,
         batch: dict[Path, Tensor],
@@ -211,7 +132,7 @@ class StackedTrainer:
         return self._run(("step", stack.objective, paths), function, (bank, *noise, *batch.values(), *leaves.values()))
 
     def _losses_and_gradients(
-        self, stack: _Stack, spans: tuple[slice, ...], paths: tuple[Path, ...], num_noise: int, *tensors: Tensor
+        self, stack: Stack, spans: tuple[slice, ...], paths: tuple[Path, ...], num_noise: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         network, layout, objective = self._network, self._network.layout, stack.objective
         plain, mu = (objective.inner, objective.mu) if type(objective) is Proximal else (objective, 0.0)
@@ -261,7 +182,7 @@ class StackedTrainer:
             ]
         return losses, *joined
 
-    def _stack(self, objective: Objective, rows: Sequence[_Row], bank: Tensor) -> _Stack:
+    def _stack(self, objective: Objective, rows: Sequence[Row], bank: Tensor) -> Stack:
         """Return what the rows look at: the models they received, what was sent along, and what they prepare."""
         broadcast = [leaves_of(row.task.broadcast) for row in rows]
         if rows[0].kind not in self._traits:
@@ -274,10 +195,10 @@ class StackedTrainer:
         if traits.reads_received:
             received = [self._network.layout.pack(row.task.received).flat for row in rows]
             self._add(leaves, shared, _RECEIVED, received)
-        stack = _Stack(objective, traits, leaves, frozenset(shared))
+        stack = Stack(objective, traits, leaves, frozenset(shared))
         if traits.prepared or traits.reported:
             multiple = self._spec.batch_size if self._strategy.stacks else 1
-            stack.window = self._gather(_windows(rows, multiple, self._device), objective)
+            stack.window = self._gather(whole_windows(rows, multiple, self._device), objective)
         if traits.prepared:
             function = partial(self._over_rows, stack, "prepare", traits.prepared)
             # of a copy: what is prepared may look into it, and the bank changes with every step
@@ -293,9 +214,9 @@ class StackedTrainer:
         else:
             leaves[path] = torch.stack([to_device(value, self._device) for value in values])
 
-    def _report(self, finished: Sequence[_Finished]) -> None:
+    def _report(self, finished: Sequence[Finished]) -> None:
         """Let every objective report, for all rows that were prepared together at once."""
-        together: dict[int, tuple[_Stack, list[tuple[_Finished, int]]]] = {}
+        together: dict[int, tuple[Stack, list[tuple[Finished, int]]]] = {}
         for task in finished:
             for stack, position in task.contexts.values():
                 if stack.traits.reported:
@@ -311,7 +232,7 @@ class StackedTrainer:
     def _values(
         self,
         what: str,
-        stack: _Stack,
+        stack: Stack,
         bank: Tensor,
         leaves: dict[Path, Tensor],
         window: dict[Path, Tensor],
@@ -325,7 +246,7 @@ class StackedTrainer:
         return dict(zip(wanted, values, strict=True))
 
     def _over_rows(
-        self, stack: _Stack, what: str, wanted: tuple[Path, ...], paths: tuple[Path, ...], *tensors: Tensor
+        self, stack: Stack, what: str, wanted: tuple[Path, ...], paths: tuple[Path, ...], *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         def of_row(row: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
             window, context = self._batch_and_context(paths, given)
@@ -360,7 +281,7 @@ class StackedTrainer:
         inputs: dict[Path, Tensor] = {("inputs", m): self._inputs[m][index] for m in wanted}
         return {**inputs, ("labels",): self._labels[index], **leaves}
 
-    def _noise(self, traits: Traits, rows: Sequence[_Row], step: int) -> list[Tensor]:
+    def _noise(self, traits: Traits, rows: Sequence[Row], step: int) -> list[Tensor]:
         """Return the normal numbers [n, ...] of a step; each row's are its own, drawn on the CPU."""
         if not traits.noise_shapes:
             return []
@@ -370,7 +291,7 @@ class StackedTrainer:
             drawn.append([torch.randn(shape, generator=generator) for shape in traits.noise_shapes])
         return [to_device(torch.stack(numbers), self._device) for numbers in zip(*drawn, strict=True)]
 
-    def _dims(self, stack: _Stack, paths: tuple[Path, ...]) -> tuple[int | None, ...]:
+    def _dims(self, stack: Stack, paths: tuple[Path, ...]) -> tuple[int | None, ...]:
         return tuple(None if path in stack.shared else 0 for path in paths)
 
     def _lift(self, function: Callable[..., Any], dims: tuple[int | None, ...], num_rows: int) -> Callable[..., Any]:
@@ -383,67 +304,6 @@ class StackedTrainer:
         return function(*tensors) if self._recorder is None else self._recorder.run(key, function, tensors)
 
 
-class _Batches:
-    """The mini-batches of a stint, for all its rows and steps at once.
-
-    Args:
-        seed: the run's seed.
-        rows: the longest first.
-        batch_size: samples of a full mini-batch.
-        pads: whether every batch is filled up to the full size, so that steps have few different shapes.
-        device: where they are wanted.
-    """
-
-    def __init__(self, seed: int, rows: Sequence[_Row], batch_size: int, pads: bool, device: torch.device) -> None:
-        by_row = [batch_positions(seed, row.task, row.stint, batch_size) for row in rows]
-        num_steps = len(by_row[0])
-        self._num_rows = [sum(len(steps) > step for steps in by_row) for step in range(num_steps)]
-        sizes = [[len(at) for at in steps] + [0] * (num_steps - len(steps)) for steps in by_row]
-        self._sizes = np.array(sizes, dtype=np.int64).T
-        width = batch_size if pads else self._sizes.max(initial=0)
-        positions = np.zeros((num_steps, len(rows), width), dtype=np.int64)
-        for r, steps in enumerate(by_row):
-            for s, at in enumerate(steps):
-                positions[s, r, : len(at)] = at
-        index = np.stack([row.task.samples[positions[:, r]] for r, row in enumerate(rows)], axis=1)
-        self._positions = to_device(torch.from_numpy(positions), device)
-        self._index = to_device(torch.from_numpy(index), device)
-        self._pads = pads
-        self._device = device
-
-    def at(self, step: int) -> tuple[int, dict[Path, Tensor]]:
-        """Return how many rows take part in a step, and its index, positions and mask [n, B]."""
-        num_rows = self._num_rows[step]
-        sizes = self._sizes[step, :num_rows]
-        width = self._positions.shape[2] if self._pads else int(sizes.max())
-        leaves = {
-            ("index",): self._index[step, :num_rows, :width],
-            ("positions",): self._positions[step, :num_rows, :width],
-        }
-        return num_rows, leaves | _mask(sizes, width, self._device)
-
-
-def _windows(rows: Sequence[_Row], multiple: int, device: torch.device) -> dict[Path, Tensor]:
-    """Return the index, positions and mask [G, W] of the rows' whole windows, W being a multiple of something."""
-    sizes = np.array([len(row.task.samples) for row in rows])
-    width = -(-int(sizes.max()) // multiple) * multiple
-    index = np.zeros((len(rows), width), dtype=np.int64)
-    for r, row in enumerate(rows):
-        index[r, : sizes[r]] = row.task.samples
-        index[r, sizes[r] :] = row.task.samples[0]
-    positions = np.broadcast_to(np.arange(width), index.shape).copy()
-    leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
-    return {path: to_device(value, device) for path, value in leaves.items()} | _mask(sizes, width, device)
-
-
-def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", width: int, device: torch.device) -> dict[Path, Tensor]:
-    """Return the mask [n, width] of rows of these sizes; none where nothing is padded."""
-    if (sizes == width).all():
-        return {}
-    mask = (np.arange(width) < sizes[:, None]).astype(np.float32)
-    return {("mask",): to_device(torch.from_numpy(mask), device)}
-
-
 def _bank(flats: Sequence[Tensor]) -> Tensor:
     """Return vectors [P] as the rows of a new bank [G, P]."""
     first = flats[0]
@@ -452,7 +312,7 @@ def _bank(flats: Sequence[Tensor]) -> Tensor:
     return torch.stack(tuple(flats))
 
 
-def _momentum(rows: Sequence[_Row], bank: Tensor) -> Tensor:
+def _momentum(rows: Sequence[Row], bank: Tensor) -> Tensor:
     kept = [row.momentum for row in rows]
     return torch.stack([torch.zeros_like(bank[0]) if momentum is None else momentum for momentum in kept])
 

@@ -13,7 +13,7 @@ from simulator import parse_scenario, run_scenario
 from simulator.errors import TrainingError
 from simulator.methods import METHODS
 from simulator.scenario import UntilSpec
-from simulator.training import batched, recording
+from simulator.training import batched, jobs, recording
 from simulator.training.batched import BatchedExecutor
 from simulator.training.crew import Crew
 from simulator.training.executor import SequentialExecutor
@@ -327,7 +327,7 @@ def test_an_evaluation_that_fails_can_fail_again(network, executor, monkeypatch)
     def fails(*_):
         raise MemoryError("no more")
 
-    monkeypatch.setattr(batched, "evaluate_together", fails)
+    monkeypatch.setattr(jobs, "evaluate_together", fails)
     for _ in range(2):
         with pytest.raises(MemoryError, match="no more"):
             evaluation.result()
