@@ -4,8 +4,8 @@ Kim et al., "Learning Not to Learn", CVPR 2019; paired with the untouched gray i
 digit's class has a mean colour; in the test the mean colour is drawn independently of the class. Around the mean,
 normal noise of the given variance, clipped to [0, 1]; the background stays black.
 
-Reconstruction: the mean colours of the published files are not known; these are the ten colours of Biased-MNIST.
-Clipping and rounding are ours too.
+Reconstruction: the mean colours of the published files are not known; two palettes stand in for them, Biased-MNIST's
+and a drawn one. Clipping and rounding are ours too.
 """
 
 import numpy as np

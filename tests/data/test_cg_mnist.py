@@ -6,11 +6,12 @@ import struct
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from models.inputs import Reader
 from simulator.data import load_dataset
 from simulator.data.cg_mnist import INPUTS, CgMnistSpec, load
-from simulator.data.colouring import PALETTE
+from simulator.data.colouring import DRAWN_PALETTE, PALETTE
 from simulator.data.idx import read_idx
 from simulator.data_directory import DATA_VARIABLE, data_directory
 from simulator.errors import BadInputError
@@ -67,6 +68,16 @@ def test_without_noise_every_pixel_is_gray_times_the_digits_colour(folder, conte
     assert int((color > 0).sum()) == 9  # everything else stays black
     for image in test_inputs["color"]:  # anybody's colour, but one of the palette
         assert tuple(image[:, 3, 4].tolist()) in palette
+
+
+def test_a_palette_has_a_name_or_ten_colours(folder, content):
+    write(folder, content)
+    by_name = small(colour_variance=0.0, palette="drawn").train[0]["color"]
+    assert by_name[1, :, 3, 4].tolist() == [208, 166, 233]  # the digit is a three
+    assert torch.equal(by_name, small(colour_variance=0.0, palette=(DRAWN_PALETTE * 255).tolist()).train[0]["color"])
+    for wrong in ("drawnn", [[0, 0, 0]] * 9, [[0, 0, 256]] * 10):
+        with pytest.raises(ValidationError):
+            CgMnistSpec(palette=wrong)
 
 
 def test_noise_moves_a_whole_image_by_one_clipped_colour(folder, content, monkeypatch):
