@@ -154,6 +154,9 @@ class PaperWorld:
         delays_s = {m: self.delays_s[m][client] for m in modalities}
         return {m: round_start_s + delay_s for m, delay_s in delays_s.items() if delay_s is not None}
 
+    def is_slow(self, client, window):
+        return False
+
     def s_per_flop(self, client, window):
         return 0.0
 
