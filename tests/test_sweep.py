@@ -24,7 +24,7 @@ from simulator.sweep import runs as sweep_runs
 from simulator.sweep.local import LocalProcesses, available_memory_bytes, default_jobs
 from simulator.sweep.ray_cluster import RayCluster
 
-NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "5"))
+NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "10"))
 has_ray = importlib.util.find_spec("ray") is not None
 
 LETHAL_METHOD = """
