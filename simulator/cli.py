@@ -174,8 +174,8 @@ def sweep(
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:
     """Run a scenario for many values of its fields, several runs at a time; what is finished is not run again."""
-    from simulator.sweep.display import SweepDisplay  # noqa: PLC0415
-    from simulator.sweep.executors import executor_for  # noqa: PLC0415
+    from simulator.sweep.display import SweepDisplay
+    from simulator.sweep.executors import executor_for
 
     given = load_sweep(scenario, overrides or (), flags(clients, seeds, methods))
     who = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run, checkpoint_every)
@@ -306,7 +306,7 @@ def plot(
     window: Window = None,
 ) -> None:
     """Draw figures from run directories: curves, times to accuracy, sweeps, efficiency, staleness, a Gantt chart."""
-    from analysis.commands import choose, plot_runs  # noqa: PLC0415
+    from analysis.commands import choose, plot_runs
 
     choices = choose(baseline, target, clients, window, style)
     files, skipped = plot_runs(runs, kinds or (), out, formats, choices)
@@ -326,8 +326,8 @@ def report(
     window: Window = None,
 ) -> None:
     """Write one self-contained page: question, scenarios, tables, figures, methods, versions, how to reproduce it."""
-    from analysis.commands import choose, write_report  # noqa: PLC0415
-    from analysis.runs import find_runs  # noqa: PLC0415
+    from analysis.commands import choose, write_report
+    from analysis.runs import find_runs
 
     choices = choose(baseline, target, clients, window)
     records, left_out = find_runs(runs)
@@ -343,7 +343,7 @@ def trace(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="unset: beside the run")] = None,
 ) -> None:
     """Write a run's timeline as a trace that ui.perfetto.dev and chrome://tracing open."""
-    from analysis.commands import write_trace  # noqa: PLC0415
+    from analysis.commands import write_trace
 
     _say_written([write_trace(run_directory, output)])
 
@@ -421,8 +421,8 @@ def _cases(path: Path | None, overrides: list[str] | None) -> list[Case]:
 
 def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:
     # Drawing libraries take a second to import; commands that draw nothing should not wait for them.
-    from analysis.figures import plot_accuracy_vs_time  # noqa: PLC0415
-    from analysis.summary import summarise_methods, summarise_runs  # noqa: PLC0415
+    from analysis.figures import plot_accuracy_vs_time
+    from analysis.summary import summarise_methods, summarise_runs
 
     records = with_other_seeds(records)
     summary = summarise_methods(summarise_runs(records))
@@ -437,7 +437,7 @@ def _conclude(scenario: Scenario, records: Sequence[RunRecord], directory: Path)
 
 
 def _conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -> None:
-    from analysis.summary import summarise_methods, summarise_runs  # noqa: PLC0415
+    from analysis.summary import summarise_methods, summarise_runs
 
     by_point: dict[str, list[RunRecord]] = {}
     for outcome in outcomes:

@@ -38,7 +38,7 @@ def read_sound(path: Path) -> Sound:
     if not len(samples):
         raise BadInputError(f"{path}: holds no sound")
     if rate_hz != RATE_HZ:
-        from scipy import signal  # noqa: PLC0415 (half a second of every command, needed for sounds only)
+        from scipy import signal  # half a second of every command, needed for sounds only
 
         common = math.gcd(rate_hz, RATE_HZ)
         samples = signal.resample_poly(samples, RATE_HZ // common, rate_hz // common)
@@ -53,7 +53,7 @@ def repeated(sound: Sound, length_s: int) -> Sound:
 
 def log_spectrogram(sound: Sound) -> Sound:
     """Return log(S + 1e-7) of a sound's power spectral density S, scaled to mean 0 and deviation 1, [257, T]."""
-    from scipy import signal  # noqa: PLC0415
+    from scipy import signal
 
     _, _, density = signal.spectrogram(sound, RATE_HZ, nperseg=WINDOW, noverlap=OVERLAP)
     levels = np.log(np.abs(density).astype(np.float64) + _FLOOR)

@@ -33,8 +33,8 @@ class CgDigitsSpec(DataSpec):
 
 def load(spec: CgDigitsSpec) -> Dataset:
     """Return the data set: ``gray`` [N, 1, 8, 8] and ``color`` [N, 3, 8, 8], standardised per channel."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 (half a second of every command, needed here only)
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+    from sklearn.datasets import load_digits  # half a second of every command, needed here only
+    from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
     gray = images.reshape(-1, 8, 8) / _GRAY_LEVELS

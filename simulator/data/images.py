@@ -19,7 +19,7 @@ def read_rgb(path: Path) -> "Image.Image":
         BadInputError: if the file is truncated or no image, or Pillow is not installed.
     """
     try:
-        from PIL import Image  # noqa: PLC0415
+        from PIL import Image
     except ImportError as error:
         raise BadInputError("images are read with Pillow; install it with: pip install 'interlude[media]'") from error
     try:
@@ -31,7 +31,7 @@ def read_rgb(path: Path) -> "Image.Image":
 
 def square(image: "Image.Image") -> "Image.Image":
     """Return an image in the middle of the smallest square that holds it, on black."""
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     side = max(image.size)
     padded = Image.new("RGB", (side, side))
@@ -41,7 +41,7 @@ def square(image: "Image.Image") -> "Image.Image":
 
 def resized(image: "Image.Image", size: int) -> "Image.Image":
     """Return a square image [size, size], bilinear and, where it gets smaller, anti-aliased."""
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     return image.resize((size, size), Image.Resampling.BILINEAR)
 

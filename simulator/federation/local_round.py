@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.network import Network
 from simulator.federation.clock import Sleeper
-from simulator.federation.timeline import END_S, SLOW, Row
+from simulator.federation.timeline import END_S, SLOW, Row, cut_off
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
 from simulator.training.task import Deferred, Start, Stint, Task, window_samples
@@ -282,7 +282,6 @@ class LocalRound(Sleeper):
         if start_s == end_s:
             return
         share = (end_s - start_s) / (planned_end_s - start_s)
-        kind = "upload_lost" if kind == "upload" else kind  # it never got there
         self._server.timeline.add(
-            client, kind, start_s, end_s, version, modality, int(num_bytes * share), int(flops * share)
+            client, cut_off(kind), start_s, end_s, version, modality, int(num_bytes * share), int(flops * share)
         )

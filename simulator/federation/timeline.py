@@ -52,6 +52,11 @@ def what(kind: str) -> str:
     return kind
 
 
+def cut_off(kind: str) -> str:
+    """Return the kind of a span that the end of the run cuts off: an upload never got there."""
+    return "upload_lost" if kind == "upload" else kind
+
+
 _FLUSH_ROWS = 100_000
 _BATCH_ROWS = 4_000  # what is turned into arrays at once: little enough to still be in the processor's cache
 _BATCH_VALUES = _BATCH_ROWS * len(SCHEMA)

@@ -20,7 +20,7 @@ from torch import Tensor
 from models.network import Parameters
 from simulator.federation.local_round import LocalRound, Span, Steps
 from simulator.federation.shared_link import SharedLink, Transfer
-from simulator.federation.timeline import END_S, Row, what
+from simulator.federation.timeline import END_S, Row, cut_off, what
 from simulator.training.task import Deferred, Task, Trained
 from simulator.world.network import Direction
 
@@ -149,8 +149,7 @@ class UnsteadyRound(LocalRound):
         if self._shared is not None and self._transfer is not None:
             _, kind, start_s, _, _, modality, _, _, _ = self._shared.row
             moved = int(self._shared.num_bytes - self._transfer.bytes_left_at(end_s))
-            kind = "upload_lost" if kind == "upload" else kind
-            self._server.timeline.add(self.client, kind, start_s, end_s, self.version, modality, moved)
+            self._server.timeline.add(self.client, cut_off(kind), start_s, end_s, self.version, modality, moved)
             return
         super().cut(end_s)
 
