@@ -23,6 +23,14 @@ class Sleeper:
         raise NotImplementedError
 
 
+def delay_s(now_s: float, at_s: float) -> float:
+    """Return the delay from now to a later moment; rounding does not end it before the moment."""
+    delay = at_s - now_s
+    while now_s + delay < at_s:
+        delay = math.nextafter(delay, math.inf)
+    return delay
+
+
 class Clock(simpy.Environment):
     """A SimPy environment that counts its events; ties are processed first in, first out."""
 

@@ -4,12 +4,11 @@ Every verb yields the spans that it takes, used as ``yield from client.download(
 world's model of what the verb does; what training learns is a promise, kept when somebody needs it.
 """
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.network import Network
-from simulator.federation.clock import Sleeper
+from simulator.federation.clock import Sleeper, delay_s
 from simulator.federation.timeline import END_S, SLOW, Row, cut_off
 from simulator.randomness import Stream
 from simulator.training.objective import Objective, Values
@@ -196,10 +195,7 @@ class LocalRound(Sleeper):
         now_s = self.now_s
         if at_s <= now_s:
             return ()
-        delay_s = at_s - now_s
-        while now_s + delay_s < at_s:  # rounding must not end the wait before the moment
-            delay_s = math.nextafter(delay_s, math.inf)
-        return (("wait", delay_s, modality, 0, 0),)
+        return (("wait", delay_s(now_s, at_s), modality, 0, 0),)
 
     def overhead_s(self) -> float:
         """Return the fixed time of a training task at this client."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from math import inf, nextafter
+from math import inf
 
 from simpy import Environment, Event
 
+from simulator.federation.clock import delay_s
 from simulator.randomness import Stream
 from simulator.world.availability import Availability
 
@@ -127,10 +128,7 @@ class IdleAndOn(IdleClients):
             return None
         on_s = self._aside[0][0]
         if self._next is None or self._next[0] != on_s or self._next[1].processed:
-            delay_s = on_s - self._clock.now
-            while self._clock.now + delay_s < on_s:  # rounding must not end the wait before the moment
-                delay_s = nextafter(delay_s, inf)
-            self._next = on_s, self._clock.timeout(delay_s)
+            self._next = on_s, self._clock.timeout(delay_s(self._clock.now, on_s))
         return self._next[1]
 
     def _on_s(self, client: int) -> float:
