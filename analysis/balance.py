@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import seeds
-from analysis.choices import Choices, Drawing, labels_of, need_accuracy
-from analysis.runs import need_one_scenario
-from analysis.style import COLOURS, LINES, legend_below, look_of
-from analysis.summary import accuracy_curves
-from simulator.record import RunRecord
+from interlude.analysis import seeds
+from interlude.analysis.choices import Choices, Drawing, labels_of, need_accuracy
+from interlude.analysis.runs import need_one_scenario
+from interlude.analysis.style import COLOURS, LINES, legend_below, look_of
+from interlude.analysis.summary import accuracy_curves
+from interlude.simulator.record.writer import RunRecord
 
 _MEASURED = {
     "imbalance": "imbalance ratio r",

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from analysis.style import SCREEN, Style
-from simulator.errors import BadInputError
-from simulator.record import RunRecord
+from interlude.analysis.style import SCREEN, Style
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.writer import RunRecord
 
 
 class DoesNotApplyError(BadInputError):

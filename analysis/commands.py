@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.choices import Choices
-from analysis.figures import ALL, draw, write
-from analysis.files import write_files
-from analysis.report import CardText, report_page
-from analysis.runs import common_directory, find_runs
-from analysis.style import STYLES
-from analysis.trace import chrome_trace, to_json
-from simulator.errors import BadInputError, nearest
-from simulator.record import RunRecord
+from interlude.analysis.choices import Choices
+from interlude.analysis.figures import ALL, draw, write
+from interlude.analysis.files import write_files
+from interlude.analysis.report import CardText, report_page
+from interlude.analysis.runs import common_directory, find_runs
+from interlude.analysis.style import STYLES
+from interlude.analysis.trace import chrome_trace, to_json
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.record.writer import RunRecord
 
 
 def choose(
@@ -38,7 +38,7 @@ def plot_runs(
 
     Args:
         paths: run directories, scenario directories or parents of them.
-        kinds: keys of `analysis.figures.KINDS`, or none for all that apply.
+        kinds: keys of `interlude.analysis.figures.KINDS`, or none for all that apply.
         out: where the files go; None for the directory that holds the runs.
         formats: png, svg, pdf, separated by commas.
         choices: what one can choose.

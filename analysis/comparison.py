@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.seeds import half_width
+from interlude.analysis.seeds import half_width
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import seeds
-from analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of, need_accuracy
-from analysis.runs import need_one_scenario
-from analysis.style import legend_below, look_of
-from analysis.summary import TRANSFER, accuracy_curves, activities, energy_curve
-from simulator.record import RunRecord
+from interlude.analysis import seeds
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of, need_accuracy
+from interlude.analysis.runs import need_one_scenario
+from interlude.analysis.style import legend_below, look_of
+from interlude.analysis.summary import TRANSFER, accuracy_curves, activities, energy_curve
+from interlude.simulator.record.writer import RunRecord
 
 _WIDE = 15  # where the longest curve is so much longer than the shortest, a linear axis would hide the short one
 

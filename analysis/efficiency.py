@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.choices import Choices, Drawing, labels_of
-from analysis.runs import need_one_scenario
-from analysis.style import COLOURS, bar_figure, legend_below
-from analysis.summary import TRANSFER, activities
-from simulator.record import RunRecord
+from interlude.analysis.choices import Choices, Drawing, labels_of
+from interlude.analysis.runs import need_one_scenario
+from interlude.analysis.style import COLOURS, bar_figure, legend_below
+from interlude.analysis.summary import TRANSFER, activities
+from interlude.simulator.record.writer import RunRecord
 
 _NAMES = {
     "train": "joint training",

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from analysis.balance import imbalance
-from analysis.choices import Choices, DoesNotApplyError, Drawing
-from analysis.curves import accuracy_vs_bytes, accuracy_vs_energy, accuracy_vs_time, accuracy_vs_version
-from analysis.efficiency import efficiency, staleness
-from analysis.files import write_files
-from analysis.gantt import gantt
-from analysis.partition import partition
-from analysis.runs import by_scenario
-from analysis.scalability import across_worlds, scalability
-from analysis.sensitivity import sensitivity
-from analysis.target import speedup, time_to_accuracy
-from simulator.errors import BadInputError, nearest
-from simulator.record import RunRecord
+from interlude.analysis.balance import imbalance
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing
+from interlude.analysis.curves import accuracy_vs_bytes, accuracy_vs_energy, accuracy_vs_time, accuracy_vs_version
+from interlude.analysis.efficiency import efficiency, staleness
+from interlude.analysis.files import write_files
+from interlude.analysis.gantt import gantt
+from interlude.analysis.partition import partition
+from interlude.analysis.runs import by_scenario
+from interlude.analysis.scalability import across_worlds, scalability
+from interlude.analysis.sensitivity import sensitivity
+from interlude.analysis.target import speedup, time_to_accuracy
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.record.writer import RunRecord
 
 Draw = Callable[[Sequence[RunRecord], Choices], Drawing]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError
 
 
 def write_files(files: Mapping[Path, bytes]) -> list[Path]:

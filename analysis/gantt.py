@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.choices import Choices, Drawing, baseline_of, labels_of
-from analysis.runs import need_one_scenario
-from analysis.style import Style
-from simulator.errors import BadInputError
-from simulator.record import RunRecord, what
+from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of
+from interlude.analysis.runs import need_one_scenario
+from interlude.analysis.style import Style
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.writer import RunRecord, what
 
 _LOOKS = {
     "download": ("download", "#56B4E9"),

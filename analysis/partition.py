@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of
-from analysis.runs import need_one_scenario
-from analysis.style import COLOURS, legend_below
-from simulator.record import RunRecord
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of
+from interlude.analysis.runs import need_one_scenario
+from interlude.analysis.style import COLOURS, legend_below
+from interlude.simulator.record.writer import RunRecord
 
 
 def partition(records: Sequence[RunRecord], choices: Choices) -> Drawing:

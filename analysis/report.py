@@ -10,11 +10,11 @@ from typing import Any
 import jinja2
 import yaml
 
-from analysis.choices import Choices, baseline_of, labels_of
-from analysis.figures import KINDS, Plot, draw, render
-from analysis.runs import by_scenario, common_name, need_one_scenario
-from analysis.tables import TextTable, difference_table, paper_table, summary_table
-from simulator.record import RunRecord
+from interlude.analysis.choices import Choices, baseline_of, labels_of
+from interlude.analysis.figures import KINDS, Plot, draw, render
+from interlude.analysis.runs import by_scenario, common_name, need_one_scenario
+from interlude.analysis.tables import TextTable, difference_table, paper_table, summary_table
+from interlude.simulator.record.writer import RunRecord
 
 _LARGEST_SVG_BYTES = 1_000_000  # beyond, a PNG is smaller and quicker to show
 

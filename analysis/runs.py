@@ -6,9 +6,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.choices import DoesNotApplyError
-from simulator.errors import BadInputError
-from simulator.record import RunRecord
+from interlude.analysis.choices import DoesNotApplyError
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.writer import RunRecord
 
 _NOT_WORLD = ("name", "seed", "methods", "paper")
 

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import seeds
-from analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
-from analysis.runs import by_scenario, common_name, differing, options_of, some_of, world_of
-from analysis.style import MARKERS, legend_below, look_of
-from analysis.summary import accuracy_curves, time_to_accuracy_s
-from simulator.record import RunRecord
+from interlude.analysis import seeds
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
+from interlude.analysis.runs import by_scenario, common_name, differing, options_of, some_of, world_of
+from interlude.analysis.style import MARKERS, legend_below, look_of
+from interlude.analysis.summary import accuracy_curves, time_to_accuracy_s
+from interlude.simulator.record.writer import RunRecord
 
 _COUNT = "clients.count"
 

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import seeds
-from analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
-from analysis.runs import differing, options_of, some_of, world_of
-from analysis.summary import accuracy_curves
-from simulator.record import RunRecord
+from interlude.analysis import seeds
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
+from interlude.analysis.runs import differing, options_of, some_of, world_of
+from interlude.analysis.summary import accuracy_curves
+from interlude.simulator.record.writer import RunRecord
 
 _COUNT = "clients.count"
 

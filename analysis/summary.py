@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.seeds import half_width
-from simulator.record import RunRecord, what
+from interlude.analysis.seeds import half_width
+from interlude.simulator.record.writer import RunRecord, what
 
 TRANSFER = ("download", "upload")
 _TRAINING = ("train", "train_unimodal")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison import Difference, paired_differences
-from analysis.summary import TO_TARGET, summarise_methods, summarise_runs
-from simulator.record import RunRecord
+from interlude.analysis.comparison import Difference, paired_differences
+from interlude.analysis.summary import TO_TARGET, summarise_methods, summarise_runs
+from interlude.simulator.record.writer import RunRecord
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import seeds
-from analysis.choices import Choices, Drawing, baseline_of, labels_of, need_accuracy, target_of
-from analysis.runs import need_one_scenario
-from analysis.style import COLOURS, HATCH, bar_figure
-from analysis.summary import time_to_accuracy_s
-from simulator.record import RunRecord
+from interlude.analysis import seeds
+from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of, need_accuracy, target_of
+from interlude.analysis.runs import need_one_scenario
+from interlude.analysis.style import COLOURS, HATCH, bar_figure
+from interlude.analysis.summary import time_to_accuracy_s
+from interlude.simulator.record.writer import RunRecord
 
 
 def times_to_target(records: Sequence[RunRecord], target: float) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from simulator.record import RunRecord, what
+from interlude.simulator.record.writer import RunRecord, what
 
 Event = dict[str, Any]
 

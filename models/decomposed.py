@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from models.inputs import Inputs
-from models.network import ModelSpec, Network
+from interlude.models.inputs import Inputs
+from interlude.models.network import ModelSpec, Network
 
 ProjectorName = Literal["linear", "mlp"]
 

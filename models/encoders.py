@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.inputs import InputSpec
+from interlude.models.inputs import InputSpec
 
 Norm = Literal["group", "batch"]
 

@@ -12,10 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from models.encoders import ENCODERS, Norm
-from models.fusion import HEADS
-from models.inputs import Inputs, InputSpec, Reader
-from models.packed import group_of, layout_of
+from interlude.models.encoders import ENCODERS, Norm
+from interlude.models.fusion import HEADS
+from interlude.models.inputs import Inputs, InputSpec, Reader
+from interlude.models.packed import group_of, layout_of
 
 Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""

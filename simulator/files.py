@@ -1,6 +1,7 @@
-"""Two things about files that every room needs: what is in one, as a hash, and who is at work in a directory."""
+"""Files: where the user's lie, what is in one, as a hash, and which process owns a directory."""
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +9,39 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError
+
+DATA_VARIABLE = "INTERLUDE_DATA"
+"""The environment variable that names the data directory; worker processes inherit it."""
 
 _LOCK = ".lock"
 _CHUNK_BYTES = 1 << 20
 _LOOK_AGAIN_S = 0.1
+
+
+def set_data_directory(path: Path) -> None:
+    """Let this process and those it starts look for data in a directory.
+
+    Raises:
+        BadInputError: if it is not one.
+    """
+    if not path.is_dir():
+        raise BadInputError(f"--data-dir: {path} {'is not a directory' if path.exists() else 'does not exist'}")
+    os.environ[DATA_VARIABLE] = str(path.resolve())
+
+
+def data_directory() -> Path | None:
+    """Return the directory that the user named; None where nobody named one."""
+    named = os.environ.get(DATA_VARIABLE)
+    return Path(named) if named else None
+
+
+def located(path: Path) -> Path:
+    """Return where a path of a scenario leads: below the data directory if it is there, else as it is given."""
+    directory = data_directory()
+    if directory is not None and not path.is_absolute() and (directory / path).exists():
+        return directory / path
+    return path
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

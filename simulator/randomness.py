@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from simulator.arrays import Floats
+from interlude.simulator.arrays import Floats
 
 _BLOCK_DRAWS = 64
 _DRAWS_PER_COUNTER = 4  # Philox4x64 yields four 64-bit words per counter value, one word per uniform double
@@ -20,7 +20,7 @@ _TINY = 2.0**-53  # keeps quantile functions away from their infinite ends
 
 
 class Quantiles(Protocol):
-    """Anything with a quantile function, such as the distributions of `simulator.world`."""
+    """Anything with a quantile function, such as the distributions of `interlude.simulator.world`."""
 
     def ppf(self, probability: Floats) -> Floats:
         """Return the quantile of each probability in (0, 1)."""

@@ -6,15 +6,15 @@ import pytest
 import torch
 import yaml
 
-from simulator import calibrate_bench, calibrate_table, parse_scenario
-from simulator import cli as command_line
-from simulator.assembly import SEQUENTIAL
-from simulator.calibrate import Calibration, calibrate, yaml_of
-from simulator.calibrate_bench import Candidate, Measured
-from simulator.calibrate_cases import built_in_cases, case_of, is_same_case
-from simulator.errors import BadInputError
-from simulator.training.host import has_bfloat16
-from simulator.training.strategy import ExecutorSpec
+from interlude import calibrate_bench, calibrate_table, parse_scenario
+from interlude import cli as command_line
+from interlude.simulator.calibrate.bench import Candidate, Measured
+from interlude.simulator.calibrate.cases import built_in_cases, case_of, is_same_case
+from interlude.simulator.calibrate.measure import Calibration, calibrate, yaml_of
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.build import SEQUENTIAL
+from interlude.simulator.training.executors.strategy import ExecutorSpec
+from interlude.simulator.training.host import has_bfloat16
 
 TINY_S = 0.05
 STACKS = ["stacked in groups of 4", "stacked in groups of 16", "stacked in groups of 64"]
@@ -96,7 +96,7 @@ def test_bfloat16_is_measured_where_it_is_asked_for(tiny):
 
 
 def test_bfloat16_is_refused_where_it_would_end_the_process(tiny, monkeypatch):
-    monkeypatch.setattr("simulator.training.strategy.has_bfloat16", lambda: False)
+    monkeypatch.setattr("interlude.simulator.training.executors.strategy.has_bfloat16", lambda: False)
     with pytest.raises(BadInputError, match=r"executor\.precision: 'bfloat16' ends processes on this machine"):
         calibrate(tiny({"executor": {"precision": "bfloat16"}}), device="cpu", workers=1, seconds=TINY_S)
 
@@ -139,7 +139,7 @@ def test_a_candidate_that_fails_is_left_out_with_the_reason(tiny, monkeypatch):
 
 
 def test_a_stack_that_takes_too_long_is_left_out_but_never_what_a_run_takes(tiny, monkeypatch):
-    monkeypatch.setattr("simulator.calibrate._first_impression", lambda *_: 1.0)
+    monkeypatch.setattr("interlude.simulator.calibrate.measure._first_impression", lambda *_: 1.0)
     found = calibrate(tiny(), device="cpu", workers=1, seconds=TINY_S)
     assert labels_of(found) == [SEQUENTIAL, "looped", STACKS[1]]
     assert {label for label, _ in found.left_out} == {STACKS[0], STACKS[2]}

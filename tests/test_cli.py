@@ -13,14 +13,14 @@ import pytest
 import torch
 import yaml
 
-from simulator import cli as command_line
-from simulator.assembly import choose_device
-from simulator.data import DATASETS
-from simulator.errors import BadInputError, TrainingError
-from simulator.methods import METHODS
-from simulator.record import claim
-from simulator.scenario import load_scenario
-from simulator.world.distributions import DISTRIBUTIONS
+from interlude import cli as command_line
+from interlude.simulator.data import DATASETS
+from interlude.simulator.errors import BadInputError, TrainingError
+from interlude.simulator.methods import METHODS
+from interlude.simulator.record.writer import claim
+from interlude.simulator.run.build import choose_device
+from interlude.simulator.scenario.loading import load_scenario
+from interlude.simulator.world.distributions import DISTRIBUTIONS
 
 
 class Result(NamedTuple):
@@ -534,7 +534,7 @@ def test_without_a_terminal_progress_is_plain_lines(cli, scenario_file, tmp_path
 
 def test_the_command_starts_as_a_program_with_standard_input_closed(scenario_file, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "simulator.cli", "check", str(scenario_file({"seed": -1}))],
+        [sys.executable, "-m", "interlude.simulator.cli.main", "check", str(scenario_file({"seed": -1}))],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
-from simulator import BadInputError, RunRecord, TrainingError, load_scenarios, parse_scenario, run_scenario
-from simulator.federation import invariants
-from simulator.record import with_other_seeds
-from simulator.scenario import load_documents
-from simulator.sweep import load_sweep
+from interlude import BadInputError, RunRecord, TrainingError, load_scenarios, parse_scenario, run_scenario
+from interlude.simulator.federation import invariants
+from interlude.simulator.record.writer import with_other_seeds
+from interlude.simulator.scenario.loading import load_documents
+from interlude.simulator.sweep import load_sweep
 
 SCENARIO = {
     "name": "small",
@@ -77,7 +77,7 @@ def test_streams_with_misses_feed_every_method(tmp_path):
 def test_a_method_of_the_users_own_is_named_by_its_path(tmp_path, monkeypatch):
     (tmp_path / "my_method.py").write_text(
         "from typing import Literal\n"
-        "from simulator.methods.fedavg import FedAvg, FedAvgOptions\n"
+        "from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions\n"
         "class Options(FedAvgOptions):\n"
         "    name: Literal['my_method:Mine'] = 'my_method:Mine'\n"
         "    label: str | None = 'mine'\n"
@@ -139,11 +139,11 @@ def test_the_method_of_the_readme_runs(tmp_path, pytestconfig, monkeypatch):
     block = (pytestconfig.rootpath / "README.md").read_text().split("class HalfAsyncOptions")[1].split("```")[0]
     block = block.replace("FormulaCard(...)", "FedAsync.card")
     imports = (
-        "from simulator.federation.rules import OnArrival, ServerRule\n"
-        "from simulator.methods.base import Method, MethodOptions\n"
-        "from simulator.methods.fedasync import FedAsync\n"
-        "from simulator.training.objective import CrossEntropy\n"
-        "from simulator.training.task import Stint\n"
+        "from interlude.simulator.federation.rules import OnArrival, ServerRule\n"
+        "from interlude.simulator.methods.base import Method, MethodOptions\n"
+        "from interlude.simulator.methods.fedasync import FedAsync\n"
+        "from interlude.simulator.training.objective import CrossEntropy\n"
+        "from interlude.simulator.training.task import LocalSteps\n"
     )
     (tmp_path / "readme_method.py").write_text(f"{imports}class HalfAsyncOptions{block}")
     monkeypatch.syspath_prepend(str(tmp_path))

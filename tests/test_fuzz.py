@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator import cli as command_line
-from simulator.data import DATASETS
-from simulator.methods import METHODS
-from simulator.record import RunRecord
-from simulator.scenario import Scenario
+from interlude import cli as command_line
+from interlude.simulator.data import DATASETS
+from interlude.simulator.methods import METHODS
+from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.scenario.loading import Scenario
 
 NUM_EXAMPLES = int(os.environ.get("INTERLUDE_FUZZ", "1200"))
 FIRST_SEED = int(os.environ.get("INTERLUDE_FUZZ_SEED", "0"))
@@ -326,7 +326,7 @@ def test_a_random_scenario_is_a_whole_run_or_one_sentence(batch, scenario_with, 
 def test_a_random_scenario_in_a_process_of_its_own(number, scenario_with, tmp_path):
     (tmp_path / "random.yaml").write_bytes(example(scenario_with, number))
     done = subprocess.run(
-        [sys.executable, "-m", "simulator.cli", *command(number, tmp_path)],
+        [sys.executable, "-m", "interlude.simulator.cli.main", *command(number, tmp_path)],
         capture_output=True,
         text=True,
         check=False,

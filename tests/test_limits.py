@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from simulator import run_scenario
-from simulator.errors import CannotRunError, InterludeError
-from simulator.limits import LimitsSpec, Needs, extrapolated
-from simulator.record import RunRecord
-from simulator.rehearsal import check_limits
-from simulator.scenario import load_documents, parse_scenario
+from interlude import run_scenario
+from interlude.simulator.errors import CannotRunError, InterludeError
+from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.run.estimate import check_limits
+from interlude.simulator.run.limits import LimitsSpec, Needs, extrapolated
+from interlude.simulator.scenario.loading import load_documents, parse_scenario
 
 CPU = torch.device("cpu")
 SCENARIOS = sorted((Path(__file__).parents[1] / "scenarios").rglob("*.yaml"))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.randomness import ClientDraws, Stream, torch_seed
-from simulator.world.world import World, WorldSpec
+from interlude.simulator.randomness import ClientDraws, Stream, torch_seed
+from interlude.simulator.world.world import World, WorldSpec
 
 
 class Identity:

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.errors import BadInputError
-from simulator.methods import METHODS
-from simulator.scenario import load_scenario, parse_scenario
-from simulator.strict_yaml import read_yaml
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.methods import METHODS
+from interlude.simulator.scenario.loading import load_scenario, parse_scenario
+from interlude.simulator.scenario.yaml_reader import read_yaml
 
 
 def sentence_about(path, overrides=()):
@@ -252,7 +252,7 @@ def test_a_method_entry_must_have_a_name(scenario_file, entry):
     ("name", "said"),
     [
         ("no_such_module:Mine", "cannot be imported"),
-        ("simulator.methods.fedavg:NoSuchClass", "cannot be imported"),
+        ("interlude.simulator.methods.fedavg:NoSuchClass", "cannot be imported"),
         ("pathlib:Path", "not a method"),
         (":", "cannot be imported"),
         (".relative:Mine", "cannot be imported"),
@@ -329,7 +329,7 @@ LAUGHS = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" fo
         ("name: a\nseed: 1\nname: b\n", "line 3: not valid YAML: the key 'name' is given twice"),
         ("name: a\nclients: {count: 1, count: 2}\n", "the key 'count' is given twice"),
         ("name: !!python/object/apply:os.system ['true']\n", "line 1: not valid YAML"),
-        ("name: !!python/object:simulator.errors.BadInputError {}\n", "not valid YAML"),
+        ("name: !!python/object:interlude.simulator.errors.BadInputError {}\n", "not valid YAML"),
         ("name: !custom 3\n", "not valid YAML"),
         ("? [a, b]\n: 1\n", "a key must be a name"),
         ("? !!set {a}\n: 1\n", "not valid YAML"),

@@ -15,14 +15,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from simulator import cli as command_line
-from simulator import load_scenario, load_scenarios, run_scenario
-from simulator.errors import BadInputError
-from simulator.files import only_one
-from simulator.sweep import Flags, load_sweep, ray_cluster, run_sweep
-from simulator.sweep import runs as sweep_runs
-from simulator.sweep.local import LocalProcesses, available_memory_bytes, default_jobs
-from simulator.sweep.ray_cluster import RayCluster
+from interlude import cli as command_line
+from interlude import load_scenario, load_scenarios, run_scenario
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import only_one
+from interlude.simulator.sweep import Flags, load_sweep, ray_cluster, run_sweep
+from interlude.simulator.sweep import runs as sweep_runs
+from interlude.simulator.sweep.local import LocalProcesses, available_memory_bytes, default_jobs
+from interlude.simulator.sweep.ray_cluster import RayCluster
 
 NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "10"))
 has_ray = importlib.util.find_spec("ray") is not None
@@ -31,7 +31,7 @@ LETHAL_METHOD = """
 import os, signal
 from pathlib import Path
 from typing import Literal
-from simulator.methods.fedavg import FedAvg, FedAvgOptions
+from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
 
 class Options(FedAvgOptions):
     name: Literal["lethal:Lethal"] = "lethal:Lethal"
@@ -403,7 +403,7 @@ def test_a_sweep_killed_again_and_again_ends_as_if_nothing_had_happened(scenario
 
     def start(runs):
         return subprocess.Popen(
-            [sys.executable, "-m", "simulator.cli", "sweep", str(path), *flags, "--runs", str(runs)],
+            [sys.executable, "-m", "interlude.simulator.cli.main", "sweep", str(path), *flags, "--runs", str(runs)],
             env={**os.environ, "SWEEP_MARK": mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -453,9 +453,9 @@ def test_as_many_jobs_as_memory_and_cores_allow(tmp_path, monkeypatch):
     assert available_memory_bytes(tmp_path) == 2.5e9
     (group / "memory.max").write_text("max")
     assert available_memory_bytes(tmp_path) == 4000000 * 1024
-    monkeypatch.setattr("simulator.sweep.local.num_cores", lambda: 64)
+    monkeypatch.setattr("interlude.simulator.sweep.local.num_cores", lambda: 64)
     for free, jobs in ((2.5e9, 2), (1e12, 64), (1e8, 1), (None, 64)):
-        monkeypatch.setattr("simulator.sweep.local.available_memory_bytes", lambda free=free: free)
+        monkeypatch.setattr("interlude.simulator.sweep.local.available_memory_bytes", lambda free=free: free)
         assert default_jobs() == jobs
 
 
@@ -518,7 +518,7 @@ def test_on_ray_the_same_comes_out_and_a_killed_worker_costs_nothing(cli, scenar
 
     def run(*more):
         return subprocess.run(
-            [sys.executable, "-m", "simulator.cli", *command, *more],
+            [sys.executable, "-m", "interlude.simulator.cli.main", *command, *more],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.DEVNULL,

@@ -6,11 +6,11 @@ To add a data set: write its file with a spec (options), a loader and a `SOURCE`
 from functools import lru_cache
 from pathlib import Path
 
-from simulator.data import ave, cg_digits, cg_mnist, crema_d, crisismmd, folder, function, modelnet40, uci_har
-from simulator.data.dataset import Dataset
-from simulator.data.source import Source
-from simulator.data.spec import DataSpec
-from simulator.data_directory import data_directory
+from interlude.simulator.data import ave, cg_digits, cg_mnist, crema_d, crisismmd, folder, function, modelnet40, uci_har
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.source import Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.files import data_directory
 
 DATASETS: dict[str, Source] = {
     "cg-digits": cg_digits.SOURCE,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from simulator.data.extras import media
-from simulator.errors import BadInputError, one_line
+from interlude.simulator.data.extras import media
+from interlude.simulator.errors import BadInputError, one_line
 
 Sound = npt.NDArray[np.float32]
 

@@ -23,12 +23,12 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
-from simulator.data.dataset import Dataset
-from simulator.data.directory import cache_directory, need_data_directory
-from simulator.data.prepare import Item, Split, open_prepared
-from simulator.data.source import Expected, Source
-from simulator.errors import BadInputError, nearest
+from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import cache_directory, need_data_directory
+from interlude.simulator.data.prepare import Item, Split, open_prepared
+from interlude.simulator.data.source import Expected, Source
+from interlude.simulator.errors import BadInputError, nearest
 
 NAME = "ave"
 FOLDER = NAME

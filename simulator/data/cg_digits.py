@@ -1,8 +1,8 @@
 """cg-digits: scikit-learn's 1,797 handwritten digits (8 x 8) as a gray and a coloured modality.
 
 Real data without a download: the images come inside scikit-learn (UCI "Optical Recognition of Handwritten Digits",
-CC BY 4.0). Colour follows the protocol of `simulator.data.colouring`: easy and misleading, so colour dominates training
-and gray is the weak modality to be rescued.
+CC BY 4.0). Colour follows the protocol of `interlude.simulator.data.colouring`: easy and misleading, so colour
+dominates training and gray is the weak modality to be rescued.
 """
 
 from typing import Literal
@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt
 
-from simulator.data.colouring import PALETTE, colour
-from simulator.data.dataset import Dataset, standardised
-from simulator.data.source import Source
-from simulator.data.spec import DataSpec
-from simulator.randomness import Stream
+from interlude.simulator.data.colouring import PALETTE, colour
+from interlude.simulator.data.dataset import Dataset, standardised
+from interlude.simulator.data.source import Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.randomness import Stream
 
 _GRAY_LEVELS = 16.0
 

@@ -1,7 +1,8 @@
 """cg-mnist: MNIST's digits as they are (gray) and coloured (color), as BMSFed and PMR use them.
 
-Colour follows the protocol of `simulator.data.colouring`: easy and misleading, so colour dominates training and gray is
-the weak modality to be rescued. Images stay bytes; the network standardises them with the published constants.
+Colour follows the protocol of `interlude.simulator.data.colouring`: easy and misleading, so colour dominates training
+and gray is the weak modality to be rescued. Images stay bytes; the network standardises them with the published
+constants.
 
 The papers read the coloured images from ``mnist_10color_jitter_var_0.030.npy`` of "Learning Not to Learn", whose mean
 colours are published nowhere; who has that file can name it, converted, as ``coloured_file``.
@@ -15,16 +16,16 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, field_validator
 
-from models.inputs import InputSpec
-from simulator.arrays import Floats, Indices, Samples
-from simulator.data.colouring import PALETTES, drawn_colours, paint
-from simulator.data.dataset import Dataset
-from simulator.data.directory import need_data_directory
-from simulator.data.idx import Bytes, read_idx
-from simulator.data.source import Expected, Source, need_file
-from simulator.data.spec import DataSpec
-from simulator.errors import BadInputError
-from simulator.randomness import Stream
+from interlude.models.inputs import InputSpec
+from interlude.simulator.arrays import Floats, Indices, Samples
+from interlude.simulator.data.colouring import PALETTES, drawn_colours, paint
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import need_data_directory
+from interlude.simulator.data.idx import Bytes, read_idx
+from interlude.simulator.data.source import Expected, Source, need_file
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.randomness import Stream
 
 _FOLDER = "mnist"
 _NUM_CLASSES = 10

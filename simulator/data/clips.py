@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.inputs import InputSpec
-from simulator.data.audio import NUM_BINS, RATE_HZ, log_spectrogram, num_columns, read_sound, repeated
-from simulator.data.images import read_rgb
-from simulator.data.prepare import Arrays, Item
-from simulator.data.spec import DataSpec
-from simulator.data.video import Choice, chosen, frame_each_second, stacked
-from simulator.errors import BadInputError
-from simulator.files import digest
+from interlude.models.inputs import InputSpec
+from interlude.simulator.data.audio import NUM_BINS, RATE_HZ, log_spectrogram, num_columns, read_sound, repeated
+from interlude.simulator.data.images import read_rgb
+from interlude.simulator.data.prepare import Arrays, Item
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.data.video import Choice, chosen, frame_each_second, stacked
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import digest
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

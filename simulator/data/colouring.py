@@ -10,8 +10,8 @@ and a drawn one. Clipping and rounding are ours too.
 
 import numpy as np
 
-from simulator.arrays import Floats, Indices
-from simulator.data.idx import Bytes
+from interlude.simulator.arrays import Floats, Indices
+from interlude.simulator.data.idx import Bytes
 
 _CHUNK_IMAGES = 1 << 10  # floating-point copies are eight times as large as the images
 

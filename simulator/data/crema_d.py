@@ -21,13 +21,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
-from simulator.data.dataset import Dataset
-from simulator.data.directory import cache_directory, need_data_directory
-from simulator.data.prepare import Item, Split, open_prepared
-from simulator.data.source import Expected, Source
-from simulator.errors import BadInputError, nearest
-from simulator.randomness import Stream
+from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import cache_directory, need_data_directory
+from interlude.simulator.data.prepare import Item, Split, open_prepared
+from interlude.simulator.data.source import Expected, Source
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.randomness import Stream
 
 NAME = "crema-d"
 FOLDER = NAME

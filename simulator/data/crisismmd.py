@@ -13,16 +13,16 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from models.inputs import InputSpec
-from simulator.data.dataset import Dataset
-from simulator.data.directory import cache_directory, need_data_directory
-from simulator.data.images import centre, channels_first, read_rgb, resized, square
-from simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
-from simulator.data.source import Expected, Source, need_file
-from simulator.data.spec import DataSpec
-from simulator.data.text import Vocabulary
-from simulator.errors import BadInputError
-from simulator.files import digest
+from interlude.models.inputs import InputSpec
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import cache_directory, need_data_directory
+from interlude.simulator.data.images import centre, channels_first, read_rgb, resized, square
+from interlude.simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
+from interlude.simulator.data.source import Expected, Source, need_file
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.data.text import Vocabulary
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import digest
 
 NAME = "crisismmd"
 COLUMNS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.inputs import InputSpec
-from simulator.arrays import Indices, Samples
+from interlude.models.inputs import InputSpec
+from interlude.simulator.arrays import Indices, Samples
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ takes long to read is prepared once and kept in ``prepared`` below it, or below 
 import os
 from pathlib import Path
 
-from simulator.data_directory import DATA_VARIABLE, data_directory, located
-from simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import DATA_VARIABLE, data_directory, located
 
 CACHE_VARIABLE = "INTERLUDE_CACHE"
 

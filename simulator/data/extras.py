@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-from simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError
 
 _PACKAGES = {"av": "PyAV", "soundfile": "soundfile", "PIL": "Pillow"}
 

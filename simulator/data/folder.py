@@ -1,6 +1,6 @@
 """``dataset: folder``: a user's own data in files, in one of three layouts that may be told apart by their names.
 
-train.npz, test.npz              arrays by name, as `simulator.data.own` describes them
+train.npz, test.npz              arrays by name, as `interlude.simulator.data.own` describes them
 train.parquet, test.parquet      columns by name; a sample is a list of numbers, or lists of lists
 train_<name>.npy, test_<name>.npy   one file per array, which is not read but mapped: it need not fit in memory
 """
@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, PositiveInt
 
-from simulator.data.dataset import Dataset
-from simulator.data.directory import need_located
-from simulator.data.own import Split, dataset_of
-from simulator.data.prepare import mapped
-from simulator.data.source import Source
-from simulator.data.spec import DataSpec
-from simulator.errors import BadInputError, one_line
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import need_located
+from interlude.simulator.data.own import Split, dataset_of
+from interlude.simulator.data.prepare import mapped
+from interlude.simulator.data.source import Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.errors import BadInputError, one_line
 
 _SPLITS = ("train", "test")
 _MAPPED = (np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int32))

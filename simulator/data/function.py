@@ -1,7 +1,7 @@
 """``dataset: package.module:function``: a user's own data, returned by a function.
 
 The function is called with ``options`` and returns a `Dataset`, or a pair of mappings (train, test) of named arrays as
-`simulator.data.own` describes them.
+`interlude.simulator.data.own` describes them.
 """
 
 import inspect
@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from simulator.data.dataset import Dataset
-from simulator.data.own import checked, dataset_of
-from simulator.data.source import Source
-from simulator.data.spec import DataSpec
-from simulator.errors import BadInputError, one_line
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.own import checked, dataset_of
+from interlude.simulator.data.source import Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.errors import BadInputError, one_line
 
 
 class FunctionSpec(DataSpec):

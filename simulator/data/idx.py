@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError
 
 Bytes = npt.NDArray[np.uint8]
 

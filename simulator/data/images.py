@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import BadInputError, one_line
+from interlude.simulator.errors import BadInputError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,15 +13,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.inputs import InputSpec
-from simulator.data.dataset import Dataset
-from simulator.data.directory import cache_directory, need_data_directory
-from simulator.data.images import channels_first, read_rgb, resized, square
-from simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
-from simulator.data.source import Expected, Source
-from simulator.data.spec import DataSpec
-from simulator.errors import BadInputError, nearest
-from simulator.files import digest
+from interlude.models.inputs import InputSpec
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import cache_directory, need_data_directory
+from interlude.simulator.data.images import channels_first, read_rgb, resized, square
+from interlude.simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
+from interlude.simulator.data.source import Expected, Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.files import digest
 
 NAME = "modelnet40"
 IMAGES = "modelnet40_images_new_12x"

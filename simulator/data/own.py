@@ -19,10 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.inputs import InputSpec
-from simulator.arrays import Indices
-from simulator.data.dataset import Dataset
-from simulator.errors import BadInputError
+from interlude.models.inputs import InputSpec
+from interlude.simulator.arrays import Indices
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.errors import BadInputError
 
 Split = Mapping[str, Any]
 """Arrays or tensors by name."""

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from simulator.arrays import Indices
-from simulator.data import shares
-from simulator.data.dataset import Dataset
-from simulator.data.directory import need_located
-from simulator.data.partition_files import client_files, read_partition
-from simulator.errors import BadInputError, nearest
-from simulator.randomness import Stream
+from interlude.simulator.arrays import Indices
+from interlude.simulator.data import shares
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import need_located
+from interlude.simulator.data.partition_files import client_files, read_partition
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.randomness import Stream
 
 _MAX_TRIES = 100
 

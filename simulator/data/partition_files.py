@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.arrays import Indices
-from simulator.errors import BadInputError
+from interlude.simulator.arrays import Indices
+from interlude.simulator.errors import BadInputError
 
 _SUFFIXES = (".csv", ".txt")
 _BEFORE_CLASS = ("\t", " ", "/")

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.inputs import InputSpec
-from simulator.arrays import Samples
-from simulator.data.dataset import Dataset
-from simulator.data.directory import CACHE_VARIABLE
-from simulator.errors import BadInputError, InterludeError
-from simulator.files import only_one
+from interlude.models.inputs import InputSpec
+from interlude.simulator.arrays import Samples
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.directory import CACHE_VARIABLE
+from interlude.simulator.errors import BadInputError, InterludeError
+from interlude.simulator.files import only_one
 
 Split = Literal["train", "test"]
 Arrays = dict[str, npt.NDArray[Any]]

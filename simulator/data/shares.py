@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from simulator.arrays import Floats, Indices
+from interlude.simulator.arrays import Floats, Indices
 
 _CAPACITY = 1.1  # a client that holds this many times the average gets no more classes
 

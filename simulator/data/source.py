@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from simulator.data.dataset import Dataset
-from simulator.data.prepare import Preparation
-from simulator.data.spec import DataSpec
-from simulator.errors import BadInputError
-from simulator.files import digest
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.prepare import Preparation
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import digest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from simulator.data.partition import IidPartition, PartitionSpec
+from interlude.simulator.data.partition import IidPartition, PartitionSpec
 
 
 class DataSpec(BaseModel):

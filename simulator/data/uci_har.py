@@ -20,12 +20,12 @@ import pandas as pd
 import torch
 from pydantic import Field
 
-from simulator.arrays import Indices
-from simulator.data.dataset import Dataset, standardised
-from simulator.data.directory import need_data_directory
-from simulator.data.source import Expected, Source
-from simulator.data.spec import DataSpec
-from simulator.errors import BadInputError, one_line
+from interlude.simulator.arrays import Indices
+from interlude.simulator.data.dataset import Dataset, standardised
+from interlude.simulator.data.directory import need_data_directory
+from interlude.simulator.data.source import Expected, Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.errors import BadInputError, one_line
 
 MODALITIES = ("accelerometer", "gyroscope")
 ACTIVITIES = ("walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from simulator.data.extras import media
-from simulator.data.images import channels_first, resized
-from simulator.errors import BadInputError, one_line
+from interlude.simulator.data.extras import media
+from interlude.simulator.data.images import channels_first, resized
+from interlude.simulator.errors import BadInputError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image

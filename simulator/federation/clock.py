@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 import simpy
 from simpy.events import NORMAL
 
-from simulator.errors import InterludeError
+from interlude.simulator.errors import InterludeError
 
 
 class Sleeper:
@@ -39,7 +39,7 @@ class Clock(simpy.Environment):
         self.num_events = 0
         self.is_stopped = False
         """Whether somebody asked for the end."""
-        self.may_rest = False
+        self.may_end_idle = False
         """Whether it is all right that nothing is left to happen: nobody will ever be there again."""
         self._is_halted = False
 
@@ -51,14 +51,14 @@ class Clock(simpy.Environment):
         """Return from `advance` after this event; signal handlers and other threads may ask for it."""
         self._is_halted = True
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Take back a `pause`."""
         self._is_halted = self.is_stopped
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing will ever happen again."""
-        return self.may_rest and not self._queue
+        return self.may_end_idle and not self._queue
 
     def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
         """Wake a sleeper at a moment, in its turn among the events of that moment."""
@@ -83,7 +83,7 @@ class Clock(simpy.Environment):
         try:
             while num_events < most_events and not self._is_halted:
                 if not queue:
-                    if self.may_rest:
+                    if self.may_end_idle:
                         return True
                     raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
                 at_s, _, _, due = queue[0]

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from simpy import Event
 
-from simulator.federation.local_round import Update
-from simulator.federation.server import Returned, Server
-from simulator.federation.staleness import PolynomialStaleness, StalenessSpec
+from interlude.simulator.federation.client_day import Update
+from interlude.simulator.federation.server import Returned, Server
+from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 
 Serving = Generator[Event, Any, None]
 
@@ -40,7 +40,7 @@ class Barrier(BaseModel):
         needed = min(self.clients_per_round or server.num_clients, server.num_clients)
         while True:
             while not server.idle:
-                yield from server.receive(server.comes_on())  # everybody is late from earlier rounds, or off
+                yield from server.receive(server.next_online_event())  # everybody is late from earlier rounds, or off
             roles = yield from server.choose(math.ceil(needed * self.over_selection))
             server.dispatch(roles)
             updates = yield from gather(server, roles, needed, self.deadline_s)
@@ -199,8 +199,12 @@ def _send_and_receive(
     wanted = limit - server.num_in_flight
     roles = yield from server.choose(wanted)
     server.dispatch(roles)
-    comes_on = server.comes_on() if len(roles) < wanted else None
-    first = timeout | comes_on if timeout is not None and comes_on is not None else timeout or comes_on
+    next_online_event = server.next_online_event() if len(roles) < wanted else None
+    first = (
+        timeout | next_online_event
+        if timeout is not None and next_online_event is not None
+        else timeout or next_online_event
+    )
     return (yield from server.receive(first))
 
 

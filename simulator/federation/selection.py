@@ -6,9 +6,9 @@ from math import inf
 
 from simpy import Environment, Event
 
-from simulator.federation.clock import delay_s
-from simulator.randomness import Stream
-from simulator.world.availability import Availability
+from interlude.simulator.federation.clock import delay_s
+from interlude.simulator.randomness import Stream
+from interlude.simulator.world.availability import Availability
 
 _BLOCK_DRAWS = 256
 _BUSY = -1
@@ -116,7 +116,7 @@ class IdleAndOn(IdleClients):
         else:
             super().take(client)
 
-    def comes_on(self) -> Event | None:
+    def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
         self._bring_back()
         for client in tuple(self._clients):

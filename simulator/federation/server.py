@@ -8,24 +8,24 @@ from typing import Any, NamedTuple, Protocol
 from simpy import Event
 from torch import Tensor
 
-from models.network import Network, Parameters
-from simulator.arrays import Indices
-from simulator.federation.clock import Clock
-from simulator.federation.inbox import Inbox
-from simulator.federation.local_round import LocalRound, Steps, Update
-from simulator.federation.losses import Losses
-from simulator.federation.selection import IdleAndOn, IdleClients
-from simulator.federation.shared_link import SharedLink
-from simulator.federation.timeline import Timeline
-from simulator.federation.unsteady_round import UnsteadyRound
-from simulator.training.cost import shared_costs
-from simulator.training.executor import Executor
-from simulator.training.merge import Arrived
-from simulator.training.objective import Values
-from simulator.training.promise import is_finite
-from simulator.training.task import TrainingSpec, num_reported_bytes
-from simulator.world.outages import Outages
-from simulator.world.world import World
+from interlude.models.network import Network, Parameters
+from interlude.simulator.arrays import Indices
+from interlude.simulator.federation.accounting.losses import Losses
+from interlude.simulator.federation.client_day import LocalRound, Steps, Update
+from interlude.simulator.federation.clock import Clock
+from interlude.simulator.federation.inbox import Inbox
+from interlude.simulator.federation.journey import UnsteadyRound
+from interlude.simulator.federation.selection import IdleAndOn, IdleClients
+from interlude.simulator.federation.shared_link import SharedLink
+from interlude.simulator.federation.timeline import Timeline
+from interlude.simulator.training.cost import shared_costs
+from interlude.simulator.training.executors.future import is_finite
+from interlude.simulator.training.executors.sequential import Executor
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Values
+from interlude.simulator.training.task import TrainingSpec, num_reported_bytes
+from interlude.simulator.world.outages import Outages
+from interlude.simulator.world.world import World
 
 State = tuple[Parameters, Any]
 """The global model and the method's memory."""
@@ -60,7 +60,7 @@ class Decisions(Protocol):
         """Return what the server remembers besides the model, as it is before the first merge."""
         ...
 
-    def learn(self, memory: Any, updates: Sequence[Arrived]) -> Any:
+    def learn(self, memory: Any, updates: Sequence[ClientUpdate]) -> Any:
         """Return the memory after updates that make no new version."""
         ...
 
@@ -68,7 +68,7 @@ class Decisions(Protocol):
         """Return what is sent along with the model; its shapes never change."""
         ...
 
-    def merge(self, model: Parameters, memory: Any, updates: Sequence[Arrived]) -> State:
+    def merge(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> State:
         """Return the next model and memory."""
         ...
 
@@ -162,7 +162,7 @@ class Server:
             direction: SharedLink(clock, capacity) for direction, capacity in world.links.shared_bytes_per_s.items()
         }
         """The server's own links, where they are a limit."""
-        self._local_round = LocalRound if world.is_steady else UnsteadyRound
+        self._local_round = LocalRound if world.is_uninterrupted else UnsteadyRound
         self.seed = seed
         self._idle_since_s = [0.0] * population.num_clients
         held = [len(shard) for shard in population.shards]
@@ -230,7 +230,7 @@ class Server:
         come back at the same instant. A server that is away takes nobody in and sees no deadline until it is back.
         """
         if deadline is None and self._availability is not None and not self._in_flight and not len(self.inbox):
-            self.clock.may_rest = True  # nobody is left who could ever come
+            self.clock.may_end_idle = True  # nobody is left who could ever come
         returned = yield from self.inbox.get(deadline)
         if self._outages is not None:
             yield from self._until_back(self._outages)
@@ -238,7 +238,7 @@ class Server:
             self.idle.put_back(returned.client)
         return returned
 
-    def welcome(self, local_round: LocalRound) -> None:
+    def on_return(self, local_round: LocalRound) -> None:
         """Take note of a client that is back."""
         client, update = local_round.client, local_round.update
         if update is not None:
@@ -252,9 +252,9 @@ class Server:
         self.num_returned += 1
         self.inbox.put(Returned(client, update))
 
-    def comes_on(self) -> Event | None:
+    def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
-        return self.idle.comes_on() if isinstance(self.idle, IdleAndOn) else None
+        return self.idle.next_online_event() if isinstance(self.idle, IdleAndOn) else None
 
     def has_left(self, client: int) -> bool:
         """Return whether a client will never be on again."""
@@ -400,9 +400,9 @@ class Server:
             return self._method.client_round(local_round)
         return local_round.download()  # no data will come: it is sent out in vain
 
-    def _arrived(self, update: Update) -> Arrived:
+    def _arrived(self, update: Update) -> ClientUpdate:
         trained = update.trained.result()
-        return Arrived(
+        return ClientUpdate(
             client=update.client,
             groups=update.groups,
             num_samples=update.num_samples,

@@ -1,7 +1,7 @@
 """A link of the server that transfers share: max-min fair, re-allocated whenever one starts, ends or is held."""
 
-from simulator.federation.clock import Clock, Sleeper
-from simulator.world.sharing import max_min_rates
+from interlude.simulator.federation.clock import Clock, Sleeper
+from interlude.simulator.world.sharing import max_min_rates
 
 _NO_BYTES = 1e-6  # what rounding leaves of a transfer that is through
 

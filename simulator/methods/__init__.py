@@ -4,22 +4,22 @@ To add one: write its file, and name its class here. A method of your own needs 
 as ``my_package.my_module:MyMethod``.
 """
 
-from simulator.methods.base import Method
-from simulator.methods.bmsfed import BMSFed
-from simulator.methods.divfl import DivFL
-from simulator.methods.fedasync import FedAsync
-from simulator.methods.fedavg import FedAvg
-from simulator.methods.fedbuff import FedBuff
-from simulator.methods.fedcmi import FedCMI
-from simulator.methods.fedmchain import FedMChain
-from simulator.methods.fedmsplit import FedMSplit
-from simulator.methods.fedogm import FedOGM
-from simulator.methods.fedpmr import FedPMR
-from simulator.methods.fedproto import FedProto
-from simulator.methods.fedprox import FedProx
-from simulator.methods.mba import MBA
-from simulator.methods.modality_dropping import ModalityDropping
-from simulator.methods.powerofchoice import PowerOfChoice
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.bmsfed import BMSFed
+from interlude.simulator.methods.divfl import DivFL
+from interlude.simulator.methods.fedasync import FedAsync
+from interlude.simulator.methods.fedavg import FedAvg
+from interlude.simulator.methods.fedbuff import FedBuff
+from interlude.simulator.methods.fedcmi import FedCMI
+from interlude.simulator.methods.fedmchain import FedMChain
+from interlude.simulator.methods.fedmsplit import FedMSplit
+from interlude.simulator.methods.fedogm import FedOGM
+from interlude.simulator.methods.fedpmr import FedPMR
+from interlude.simulator.methods.fedproto import FedProto
+from interlude.simulator.methods.fedprox import FedProx
+from interlude.simulator.methods.mba import MBA
+from interlude.simulator.methods.modality_dropping import ModalityDropping
+from interlude.simulator.methods.powerofchoice import PowerOfChoice
 
 METHODS: dict[str, type[Method]] = {
     "fedavg": FedAvg,

@@ -1,6 +1,6 @@
 """What a BMSFed server remembers of its clients: prototypes, scores and gradients.
 
-Equations: see `simulator.methods.bmsfed`.
+Equations: see `interlude.simulator.methods.bmsfed`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from simulator.arrays import Floats
-from simulator.methods.facility_location import GradientMap, pseudo_gradient
-from simulator.training.merge import Arrived
+from interlude.simulator.arrays import Floats
+from interlude.simulator.methods.facility_location import GradientMap, pseudo_gradient
+from interlude.simulator.training.merge import ClientUpdate
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class Balance:
         total = self.num_samples.sum()
         return torch.where(total > 0.0, (self.num_samples * ratios).sum() / total.clamp(min=1.0), 1.0)
 
-    def updated(self, updates: Sequence[Arrived], prototypes: Mapping[str, Tensor], has_gradients: bool) -> "Balance":
+    def updated(
+        self, updates: Sequence[ClientUpdate], prototypes: Mapping[str, Tensor], has_gradients: bool
+    ) -> "Balance":
         """Return the view after updates: "no overheads", only what these clients sent is refreshed."""
         device = updates[0].parameters[next(iter(updates[0].parameters))].device
         scores, num_samples = self.scores.to(device).clone(), self.num_samples.to(device).clone()
@@ -87,7 +89,7 @@ class Balance:
         fused, single = self._gradients(updates) if has_gradients else (self.fused, self.single)
         return Balance(self.modalities, prototypes, scores, num_samples, fused, single)
 
-    def _gradients(self, updates: Sequence[Arrived]) -> tuple[GradientMap, Mapping[str, GradientMap]]:
+    def _gradients(self, updates: Sequence[ClientUpdate]) -> tuple[GradientMap, Mapping[str, GradientMap]]:
         """Return the refreshed maps: of what a client trained, and where it had never sent a gradient, of all."""
         fused: dict[int, Tensor] = {}
         single: dict[str, dict[int, Tensor]] = {m: {} for m in self.modalities}

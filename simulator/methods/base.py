@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from models.inputs import Inputs
-from models.network import ModelSpec, Network, Parameters
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, Serving
-from simulator.federation.server import Choosing, Server, State
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import WAITING, Ready, WaitingName
-from simulator.training.merge import Arrived, add_deltas, mix, num_holders, weighted_mean
-from simulator.training.objective import CrossEntropy, Objective, Values, proximal
-from simulator.training.task import Stint
+from interlude.models.inputs import Inputs
+from interlude.models.network import ModelSpec, Network, Parameters
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, Serving
+from interlude.simulator.federation.server import Choosing, Server, State
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import WAITING, Ready, WaitingName
+from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, num_holders, weighted_mean
+from interlude.simulator.training.objective import CrossEntropy, Objective, Values, proximal
+from interlude.simulator.training.task import LocalSteps
 
 
 class MethodOptions(BaseModel):
@@ -74,7 +74,7 @@ class Method:
         if client.trains_apart:
             trained = yield from self.train_apart(client, ready)
         else:
-            joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
+            joint = LocalSteps(self.objective_at(client, ready), client.num_steps(), "joint")
             trained = yield from client.train(joint, start=ready.start)
         yield from client.upload(trained)
 
@@ -82,7 +82,8 @@ class Method:
         """Train each modality alone, as a modality misses and the scenario says ``on_miss: uni_modal``."""
         steps = client.num_steps()
         stints = [
-            Stint(self.objective_at(client, Ready(ready.start, (m,))), steps, f"alone-{m}") for m in ready.modalities
+            LocalSteps(self.objective_at(client, Ready(ready.start, (m,))), steps, f"alone-{m}")
+            for m in ready.modalities
         ]
         return (yield from client.train(*stints, start=ready.start, kind="train_unimodal"))
 
@@ -117,7 +118,7 @@ class Method:
         """Return what the server remembers besides the model; nothing here."""
         del network, num_clients
 
-    def learn(self, memory: Any, updates: Sequence[Arrived]) -> Any:
+    def learn(self, memory: Any, updates: Sequence[ClientUpdate]) -> Any:
         """Return the memory after updates that make no new version; unchanged here."""
         del updates
         return memory
@@ -132,12 +133,14 @@ class Method:
         del memory
         return {}
 
-    def merge(self, model: Parameters, memory: Any, updates: Sequence[Arrived]) -> State:
+    def merge(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> State:
         """Return the next model as the server rule's paper merges, and the memory."""
         return merge_by_rule(self.options.server, model, updates), memory
 
 
-def merge_by_rule(rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[Arrived]) -> Parameters:
+def merge_by_rule(
+    rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[ClientUpdate]
+) -> Parameters:
     """Return the next model: FedAvg's mean at a barrier, FedAsync's mixing on arrival, FedBuff's buffered deltas."""
     match rule:
         case Barrier():

@@ -29,25 +29,25 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import Field, PositiveInt, model_validator
 
-from models.inputs import Inputs
-from models.network import ModelSpec, Network, Parameters
-from simulator.errors import BadInputError
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, ServerRule, Serving
-from simulator.federation.server import Choosing, Role, Server
-from simulator.methods.balance import Balance
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.divfl import PROBE, choose_by_values, probe, probe_round, subset_draw
-from simulator.methods.enhancement import ModalEnhanced, Source
-from simulator.methods.facility_location import GradientMap, Rule, balanced_greedy
-from simulator.methods.fedproto import global_prototypes
-from simulator.methods.waiting import Ready
-from simulator.training.evaluation import FUSED
-from simulator.training.merge import Arrived
-from simulator.training.objective import CrossEntropy, Objective, Values, proximal
-from simulator.training.prototypes import no_prototypes
-from simulator.training.task import Stint
+from interlude.models.inputs import Inputs
+from interlude.models.network import ModelSpec, Network, Parameters
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, ServerRule, Serving
+from interlude.simulator.federation.server import Choosing, Role, Server
+from interlude.simulator.methods.balance import Balance
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.divfl import PROBE, choose_by_values, probe, probe_round, subset_draw
+from interlude.simulator.methods.enhancement import ModalEnhanced, Source
+from interlude.simulator.methods.facility_location import GradientMap, Rule, balanced_greedy
+from interlude.simulator.methods.fedproto import global_prototypes
+from interlude.simulator.methods.waiting import Ready
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import CrossEntropy, Objective, Values, proximal
+from interlude.simulator.training.prototypes import no_prototypes
+from interlude.simulator.training.task import LocalSteps
 
 
 class BMSFedOptions(MethodOptions):
@@ -195,14 +195,14 @@ class BMSFed(Method):
             dict.fromkeys(network.modalities, nothing),
         )
 
-    def learn(self, memory: Balance, updates: Sequence[Arrived]) -> Balance:
+    def learn(self, memory: Balance, updates: Sequence[ClientUpdate]) -> Balance:
         """Return the view after updates."""
         prototypes = memory.prototypes
         if self._shares:
             prototypes = global_prototypes(self.options.server, prototypes, updates)
         return memory.updated(updates, prototypes, self.options.selection == "submodular")
 
-    def merge(self, model: Parameters, memory: Balance, updates: Sequence[Arrived]) -> tuple[Parameters, Balance]:
+    def merge(self, model: Parameters, memory: Balance, updates: Sequence[ClientUpdate]) -> tuple[Parameters, Balance]:
         """Return the next model, merged per group over those that trained it, and the view after the updates."""
         merged, _ = super().merge(model, memory, updates)
         return merged, self.learn(memory, updates)
@@ -241,7 +241,7 @@ class BMSFed(Method):
             told = torch.full_like(client.broadcast["ratio"][FUSED], role.ratio)
             client.broadcast = {**client.broadcast, "ratio": {FUSED: told}}
         objective = self._objective((role.modality,), source=self.options.prototypes, is_weak=True)
-        stint = Stint(objective, client.num_steps(), f"unimodal-{role.modality}")
+        stint = LocalSteps(objective, client.num_steps(), f"unimodal-{role.modality}")
         trained = yield from client.train(stint, start=model, kind="train_unimodal")
         yield from client.upload(trained)
 

@@ -14,18 +14,18 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from models.network import Network, Parameters
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, ServerRule, Serving, gather
-from simulator.federation.server import Choosing, Role, Server
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.facility_location import Draw, GradientMap, greedy, pseudo_gradient
-from simulator.methods.waiting import Ready, wait_for_all
-from simulator.randomness import Stream
-from simulator.training.merge import Arrived
-from simulator.training.objective import Objective
-from simulator.training.task import Stint
+from interlude.models.network import Network, Parameters
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, ServerRule, Serving, gather
+from interlude.simulator.federation.server import Choosing, Role, Server
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.facility_location import Draw, GradientMap, greedy, pseudo_gradient
+from interlude.simulator.methods.waiting import Ready, wait_for_all
+from interlude.simulator.randomness import Stream
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Objective
+from interlude.simulator.training.task import LocalSteps
 
 PROBE = "probe"
 """The role of a client that trains once before the first round, so that the server knows its gradient."""
@@ -106,7 +106,7 @@ class DivFL(Method):
         del network
         return GradientMap.empty(num_clients)
 
-    def learn(self, memory: GradientMap, updates: Sequence[Arrived]) -> GradientMap:
+    def learn(self, memory: GradientMap, updates: Sequence[ClientUpdate]) -> GradientMap:
         """Return the map with the updates' gradients."""
         encoders_only = self.options.gradients == "encoders"
 
@@ -116,7 +116,7 @@ class DivFL(Method):
         return memory.refreshed({update.client: pseudo_gradient(update, wanted) for update in updates})
 
     def merge(
-        self, model: Parameters, memory: GradientMap, updates: Sequence[Arrived]
+        self, model: Parameters, memory: GradientMap, updates: Sequence[ClientUpdate]
     ) -> tuple[Parameters, GradientMap]:
         """Return FedAvg's mean, and the map with the round's gradients."""
         merged, _ = super().merge(model, memory, updates)
@@ -136,7 +136,7 @@ def probe_round(client: LocalRound, objective: Callable[[Ready], Objective]) -> 
     """Spend the probe: one epoch on all modalities, at the scenario's learning rate, and its upload."""
     model = yield from client.download()
     ready = yield from wait_for_all(client, model, 1)
-    trained = yield from client.train(Stint(objective(ready), client.num_steps(1), "joint"), start=ready.start)
+    trained = yield from client.train(LocalSteps(objective(ready), client.num_steps(1), "joint"), start=ready.start)
     yield from client.upload(trained)
 
 

@@ -1,6 +1,6 @@
 """What a BMSFed client minimises and reports: cross-entropy and the enhancement of the modality that is behind.
 
-Equations: see `simulator.methods.bmsfed`.
+Equations: see `interlude.simulator.methods.bmsfed`.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
-from simulator.training.evaluation import FUSED
-from simulator.training.objective import Batch, Context, Objective, Values
-from simulator.training.prototypes import class_means, enhancement_loss, excess, true_class_scores
+from interlude.models.network import Network, Parameters
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.objective import Batch, Context, Objective, Values
+from interlude.simulator.training.prototypes import class_means, enhancement_loss, excess, true_class_scores
 
 Source = Literal["global", "local"]
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.packed import group_of
-from simulator.arrays import Floats
-from simulator.training.merge import Arrived
+from interlude.models.packed import group_of
+from interlude.simulator.arrays import Floats
+from interlude.simulator.training.merge import ClientUpdate
 
 Draw = Callable[[int, Sequence[int]], Sequence[int]]
 """The subset R that a greedy step looks at, from the step's index and the clients not selected yet."""
@@ -135,7 +135,7 @@ class GradientMap:
         return matrix
 
 
-def pseudo_gradient(update: Arrived, wanted: Callable[[str], bool]) -> Tensor:
+def pseudo_gradient(update: ClientUpdate, wanted: Callable[[str], bool]) -> Tensor:
     """Return theta_received - theta_k flattened [P], over the parameter groups that `wanted` says yes to."""
     return torch.cat(
         [(update.start[name] - value).flatten() for name, value in update.parameters.items() if wanted(group_of(name))]

@@ -9,9 +9,9 @@ With one client per round this is sequential training.
 
 from typing import Literal
 
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
 
 
 class FedAvgOptions(MethodOptions):

@@ -10,9 +10,9 @@ merge.
 
 from typing import Literal
 
-from simulator.federation.rules import Buffered, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
+from interlude.simulator.federation.rules import Buffered, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
 
 
 class FedBuffOptions(MethodOptions):

@@ -31,17 +31,17 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor
 from torch.nn import functional
 
-from models.decomposed import DecomposedNetwork, Projections, ProjectorName
-from models.inputs import Inputs
-from models.network import ModelSpec, Network, Parameters, select_groups
-from simulator.errors import BadInputError
-from simulator.federation.local_round import LocalRound
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import Ready
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context, Objective, Values, proximal
+from interlude.models.decomposed import DecomposedNetwork, Projections, ProjectorName
+from interlude.models.inputs import Inputs
+from interlude.models.network import ModelSpec, Network, Parameters, select_groups
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.federation.client_day import LocalRound
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import Ready
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context, Objective, Values, proximal
 
 _SMALLEST_PROBABILITY = 1e-12  # a softmax that underflows must not make a temperature of 0
 _PERSONAL_PARTS = ("infiltration_projector", "classifier")
@@ -272,7 +272,7 @@ class FedCMI(Method):
         return {**model, **memory[client]} if client in memory else model
 
     def merge(
-        self, model: Parameters, memory: dict[int, Parameters], updates: Sequence[Arrived]
+        self, model: Parameters, memory: dict[int, Parameters], updates: Sequence[ClientUpdate]
     ) -> tuple[Parameters, dict[int, Parameters]]:
         """Return the next model, and each client's own branch where branches are personal."""
         merged, _ = super().merge(model, memory, updates)
@@ -281,7 +281,7 @@ class FedCMI(Method):
         return merged, memory
 
 
-def _branch(update: Arrived) -> Parameters:
+def _branch(update: ClientUpdate) -> Parameters:
     """Return a client's infiltration projectors and classifiers."""
     groups = [group for group in update.groups if group.startswith(_PERSONAL_PARTS)]
     return select_groups(update.parameters, groups)

@@ -10,7 +10,7 @@ No equation was reachable; all of these are a RECONSTRUCTION:
              L = CE(f_m, y) + lambda CE(F + f_m, y)                     ec: ensemble
              L = CE(f_m, y)                                             nothing earlier to compensate
     server   Delta_k = theta_k - theta^(v_k) + e_k, sparsified; what is left out is the next e_k
-             theta_m <- theta_m + eta_s sum_c (N_c / N) Delta^c         see `simulator.training.sparse_consensus`
+             theta_m <- theta_m + eta_s sum_c (N_c / N) Delta^c         see `sparse_consensus`
 
 In the first cycle through the chain F holds the modalities before m, later all others; of these, those that the client
 holds. With one modality and lambda = 0 this is federated learning of that modality with SSCA.
@@ -25,19 +25,19 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
-from models.packed import group_of
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, ServerRule, Serving
-from simulator.federation.server import Server
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.phases import Chain, phases, pipelined_phases
-from simulator.methods.waiting import WaitingName
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context, Objective, Values, proximal
-from simulator.training.sparse_consensus import consensus, sparse_bytes, sparsify
-from simulator.training.task import Stint
+from interlude.models.network import Network, Parameters
+from interlude.models.packed import group_of
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, ServerRule, Serving
+from interlude.simulator.federation.server import Server
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.phases import Chain, phases, pipelined_phases
+from interlude.simulator.methods.waiting import WaitingName
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context, Objective, Values, proximal
+from interlude.simulator.training.sparse_consensus import consensus, sparse_bytes, sparsify
+from interlude.simulator.training.task import LocalSteps
 
 Compensation = Literal["residual", "ensemble"]
 _BIAS = "head.bias"
@@ -200,7 +200,7 @@ class FedMChain(Method):
             if modality == phase.modality or modality in earlier:
                 yield from client.wait_for(modality)
         loss = ErrorCompensated(phase.modality, earlier, phase.first, options.ec, options.ec_weight)
-        stint = Stint(
+        stint = LocalSteps(
             proximal(loss, options.proximal), client.num_steps(options.phase_epochs), f"unimodal-{phase.modality}"
         )
         trained = yield from client.train(stint, start=model)
@@ -226,7 +226,7 @@ class FedMChain(Method):
         return {"clusters": memory.clusters}
 
     def merge(
-        self, model: Parameters, memory: ChainMemory, updates: Sequence[Arrived]
+        self, model: Parameters, memory: ChainMemory, updates: Sequence[ClientUpdate]
     ) -> tuple[Parameters, ChainMemory]:
         """Return the model with one phase merged by SSCA, and what every client keeps for next time."""
         options, groups = self.options, updates[0].groups
@@ -243,7 +243,7 @@ class FedMChain(Method):
         return merged, ChainMemory(residuals if options.error_feedback else {}, clusters)
 
 
-def _sparsified(update: Arrived, residual: Mapping[str, Tensor], rho: float) -> tuple[Parameters, Parameters]:
+def _sparsified(update: ClientUpdate, residual: Mapping[str, Tensor], rho: float) -> tuple[Parameters, Parameters]:
     """Return what a client sends of Delta_k + e_k, and the e_k that is left."""
     kept: dict[str, Tensor] = {}
     left: dict[str, Tensor] = {}

@@ -20,14 +20,14 @@ import torch
 from pydantic import Field, NonNegativeFloat, field_validator
 from torch import Tensor
 
-from models.network import Network, Parameters
-from models.packed import group_of
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import Ready
-from simulator.training.merge import Arrived
-from simulator.training.objective import CrossEntropy, Objective, proximal
+from interlude.models.network import Network, Parameters
+from interlude.models.packed import group_of
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import Ready
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import CrossEntropy, Objective, proximal
 
 _HEAD = "head"
 
@@ -57,7 +57,7 @@ class Blocks:
     """n_k of its last round."""
 
 
-def graph_weights(updates: Sequence[Arrived]) -> dict[str, Tensor]:
+def graph_weights(updates: Sequence[ClientUpdate]) -> dict[str, Tensor]:
     """Return log q_b[k, l] [N, N] by block; -inf where the two clients do not share it.
 
     The logarithm, since the products of large blocks leave little of a softmax but its largest entry. Takes O(N^2 P)
@@ -84,7 +84,7 @@ def block_of(group: str) -> str:
     return _HEAD if group.partition(".")[0] == _HEAD else group
 
 
-def _flat(update: Arrived, group: str) -> Tensor | None:
+def _flat(update: ClientUpdate, group: str) -> Tensor | None:
     if group not in update.groups:
         return None
     return torch.cat([value.flatten() for name, value in update.parameters.items() if group_of(name) == group])
@@ -137,7 +137,7 @@ class FedMSplit(Method):
         return {}
 
     def merge(
-        self, model: Parameters, memory: Mapping[int, Blocks], updates: Sequence[Arrived]
+        self, model: Parameters, memory: Mapping[int, Blocks], updates: Sequence[ClientUpdate]
     ) -> tuple[Parameters, Mapping[int, Blocks]]:
         """Return the mean of all clients' blocks, and the blocks after mixing those of `updates` along the graph."""
         weights = graph_weights(updates)

@@ -19,13 +19,13 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from models.network import Network, Parameters
-from simulator.federation.local_round import LocalRound
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import Ready
-from simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective, proximal
+from interlude.models.network import Network, Parameters
+from interlude.simulator.federation.client_day import LocalRound
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import Ready
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective, proximal
 
 TensorsName = Literal["conv", "weights"]
 

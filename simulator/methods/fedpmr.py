@@ -17,15 +17,15 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import WAITING, Ready
-from simulator.training.objective import Batch, Context, Objective, Values, proximal
-from simulator.training.prototypes import class_means, enhancement_loss, true_class_scores
-from simulator.training.task import Stint
+from interlude.models.network import Network, Parameters
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import WAITING, Ready
+from interlude.simulator.training.objective import Batch, Context, Objective, Values, proximal
+from interlude.simulator.training.prototypes import class_means, enhancement_loss, true_class_scores
+from interlude.simulator.training.task import LocalSteps
 
 
 class FedPMROptions(MethodOptions):
@@ -103,7 +103,7 @@ class FedPMR(Method):
         model = yield from client.download()
         ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
         objective, steps = self.objective_at(client, ready), client.num_steps(1)
-        epochs = [Stint(objective, steps, "joint", first) for first in range(0, client.num_steps(), steps)]
+        epochs = [LocalSteps(objective, steps, "joint", first) for first in range(0, client.num_steps(), steps)]
         trained = yield from client.train(*epochs, start=ready.start)
         yield from client.upload(trained)
 

@@ -19,16 +19,16 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import WAITING, Ready
-from simulator.training.evaluation import FUSED
-from simulator.training.merge import Arrived, weighted_mean
-from simulator.training.objective import Batch, Context, Objective, Values, proximal
-from simulator.training.prototypes import (
+from interlude.models.network import Network, Parameters
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import WAITING, Ready
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.merge import ClientUpdate, weighted_mean
+from interlude.simulator.training.objective import Batch, Context, Objective, Values, proximal
+from interlude.simulator.training.prototypes import (
     class_means,
     enhancement_loss,
     merge_prototypes,
@@ -36,7 +36,7 @@ from simulator.training.prototypes import (
     no_prototypes,
     regulariser,
 )
-from simulator.training.task import Stint
+from interlude.simulator.training.task import LocalSteps
 
 Form = Literal["original", "balanced"]
 
@@ -88,7 +88,7 @@ class TowardsPrototypes(Objective):
 
 
 def global_prototypes(
-    rule: Barrier | OnArrival | Buffered, previous: Mapping[str, Tensor], updates: Sequence[Arrived]
+    rule: Barrier | OnArrival | Buffered, previous: Mapping[str, Tensor], updates: Sequence[ClientUpdate]
 ) -> dict[str, Tensor]:
     """Return the global prototypes [K, D] of each modality after updates that report theirs.
 
@@ -117,7 +117,7 @@ class Prototypes:
     """[K, D] of each modality."""
     initial: Parameters | None = None
     """Version 0, from which every client's own model starts; None until the first merge."""
-    personal: Mapping[int, Arrived] = field(default_factory=dict)
+    personal: Mapping[int, ClientUpdate] = field(default_factory=dict)
     """Each client's own model after its last round."""
 
 
@@ -158,7 +158,7 @@ class FedProto(Method):
             return
         own_model = yield from client.download(())
         ready = yield from WAITING[self.options.waiting](client, own_model, self.options.unimodal_epochs)
-        joint = Stint(self.objective_at(client, ready), client.num_steps(), "joint")
+        joint = LocalSteps(self.objective_at(client, ready), client.num_steps(), "joint")
         trained = yield from client.train(joint, start=ready.start)
         yield from client.upload(trained, group_bytes=0)
 
@@ -185,7 +185,9 @@ class FedProto(Method):
         """Return the global prototypes."""
         return {"prototype": memory.prototypes}
 
-    def merge(self, model: Parameters, memory: Prototypes, updates: Sequence[Arrived]) -> tuple[Parameters, Prototypes]:
+    def merge(
+        self, model: Parameters, memory: Prototypes, updates: Sequence[ClientUpdate]
+    ) -> tuple[Parameters, Prototypes]:
         """Return the next model, in the original form the mean of the clients' own, and the next prototypes."""
         prototypes = global_prototypes(self.options.server, memory.prototypes, updates)
         if self.options.form == "balanced":

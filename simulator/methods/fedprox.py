@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat
 
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
 
 
 class FedProxOptions(MethodOptions):

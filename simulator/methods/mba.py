@@ -26,14 +26,14 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
-from simulator.federation.rules import Buffered, OnArrival, ServerRule
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import Ready, WaitingName
-from simulator.training.merge import Arrived, Weight, add_deltas, mix
-from simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values, proximal
-from simulator.training.prototypes import class_means
+from interlude.models.network import Network, Parameters
+from interlude.simulator.federation.rules import Buffered, OnArrival, ServerRule
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import Ready, WaitingName
+from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values, proximal
+from interlude.simulator.training.prototypes import class_means
 
 AnchorKind = Literal["none", "sample", "class_mean"]
 DistanceName = Literal["cosine", "squared"]
@@ -198,7 +198,9 @@ class MBA(Method):
         """Return r_m and D_m."""
         return {"imbalance": memory.ratios(self.options.lazy_when), "anchor_distance": memory.distance}
 
-    def merge(self, model: Parameters, memory: Imbalance, updates: Sequence[Arrived]) -> tuple[Parameters, Imbalance]:
+    def merge(
+        self, model: Parameters, memory: Imbalance, updates: Sequence[ClientUpdate]
+    ) -> tuple[Parameters, Imbalance]:
         """Return the next model, each modality merged by its own weight, and the updated imbalance."""
         options, rule = self.options, self.options.server
         for update in updates:
@@ -219,7 +221,7 @@ class MBA(Method):
             return base
         return (base * ratio**self.options.gamma).clamp(0.0, self.options.alpha_max)
 
-    def _buffer_weights(self, updates: Sequence[Arrived], group: str, memory: Imbalance) -> dict[int, Weight]:
+    def _buffer_weights(self, updates: Sequence[ClientUpdate], group: str, memory: Imbalance) -> dict[int, Weight]:
         """Return w_km ~ n_k s(tau_k) exp(-gamma d_km) by position of the updates that hold the group, summing to 1."""
         holders = {position: update for position, update in enumerate(updates) if group in update.groups}
         rule, modality = self.options.server, modality_of(group)
@@ -244,5 +246,5 @@ def modality_of(group: str) -> str:
     return group.partition(".")[2]
 
 
-def _groups(updates: Sequence[Arrived]) -> list[str]:
+def _groups(updates: Sequence[ClientUpdate]) -> list[str]:
     return list(dict.fromkeys(group for update in updates for group in update.groups))

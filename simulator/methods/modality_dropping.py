@@ -12,12 +12,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, ServerRule
-from simulator.federation.server import Choosing, Server
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.randomness import Stream
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.federation.server import Choosing, Server
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.randomness import Stream
 
 _PURPOSE = "modality-dropping"
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from simulator.federation.local_round import Update
-from simulator.federation.rules import Barrier, Serving, gather
-from simulator.federation.server import Server
-from simulator.randomness import Stream
+from interlude.simulator.federation.client_day import Update
+from interlude.simulator.federation.rules import Barrier, Serving, gather
+from interlude.simulator.federation.server import Server
+from interlude.simulator.randomness import Stream
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     while True:
         holders = [client for client in chain.holders(step) if client in server.idle]
         if not holders:
-            yield from server.receive(server.comes_on())  # everybody is late from earlier phases, or off
+            yield from server.receive(server.next_online_event())  # everybody is late from earlier phases, or off
             continue
         clients = chain.draw(holders, rule)
         chain.dispatch(step, clients)
@@ -110,7 +110,7 @@ def phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
 
 
 @dataclass
-class _Underway:
+class _RunningPhase:
     """A pipelined phase."""
 
     step: int
@@ -126,9 +126,9 @@ def pipelined_phases(server: Server, chain: Chain, rule: Barrier) -> Serving:
     """
     free = set(range(server.num_clients))
 
-    def started(step: int) -> _Underway:
+    def started(step: int) -> _RunningPhase:
         holders = [client for client in chain.holders(step) if not server.has_left(client)]
-        return _Underway(step, set(chain.draw(holders, rule)))
+        return _RunningPhase(step, set(chain.draw(holders, rule)))
 
     def send(candidates: Iterable[int]) -> None:
         for phase in underway:

@@ -20,18 +20,18 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from models.network import Network, Parameters
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.federation.rules import Barrier, ServerRule, gather
-from simulator.federation.server import Choosing, Server
-from simulator.methods.base import Method, MethodOptions
-from simulator.methods.card import FormulaCard
-from simulator.methods.waiting import WAITING
-from simulator.randomness import Stream
-from simulator.training.evaluation import FUSED
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context, CrossEntropy, Values
-from simulator.training.task import Stint
+from interlude.models.network import Network, Parameters
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.federation.rules import Barrier, ServerRule, gather
+from interlude.simulator.federation.server import Choosing, Server
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.waiting import WAITING
+from interlude.simulator.randomness import Stream
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Values
+from interlude.simulator.training.task import LocalSteps
 
 _PROBE = "probe"
 
@@ -125,7 +125,7 @@ class PowerOfChoice(Method):
         model = yield from client.download()
         waiting = WAITING["first" if self.options.waiting == "first" else "all"]
         ready = yield from waiting(client, model, self.options.unimodal_epochs)
-        answer = yield from client.train(Stint(LossProbe(ready.modalities), 0, _PROBE), start=model)
+        answer = yield from client.train(LocalSteps(LossProbe(ready.modalities), 0, _PROBE), start=model)
         yield from client.upload(answer)
 
     def initial_memory(self, network: Network, num_clients: int) -> dict[int, Tensor]:
@@ -133,7 +133,7 @@ class PowerOfChoice(Method):
         del network, num_clients
         return {}
 
-    def learn(self, memory: dict[int, Tensor], updates: Sequence[Arrived]) -> dict[int, Tensor]:
+    def learn(self, memory: dict[int, Tensor], updates: Sequence[ClientUpdate]) -> dict[int, Tensor]:
         """Return the candidates' losses, 0-d each."""
         del memory
         return {update.client: update.report["loss"][FUSED] for update in updates}

@@ -12,10 +12,10 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from models.network import Parameters
-from simulator.federation.local_round import LocalRound, Steps
-from simulator.training.objective import CrossEntropy
-from simulator.training.task import Start, Stint
+from interlude.models.network import Parameters
+from interlude.simulator.federation.client_day import LocalRound, Steps
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.task import LocalSteps, Start
 
 WaitingName = Literal["all", "first", "opportunistic"]
 
@@ -70,7 +70,7 @@ def train_in_the_gaps(client: LocalRound, model: Parameters, unimodal_epochs: in
 
 def plan_gap(
     client: LocalRound, arrived: Sequence[str], done: dict[str, int], gap_s: float, max_steps: int
-) -> list[Stint]:
+) -> list[LocalSteps]:
     """Return the uni-modal steps that fit into a gap, and count them in `done`.
 
     Args:
@@ -81,7 +81,7 @@ def plan_gap(
         max_steps: most steps of one modality in a local round.
     """
     left_s = gap_s - client.overhead_s()
-    stints: list[Stint] = []
+    stints: list[LocalSteps] = []
     num_planned = -1
     while num_planned < len(stints):
         num_planned = len(stints)
@@ -89,15 +89,15 @@ def plan_gap(
             objective = CrossEntropy((modality,))
             step_s = client.step_s(objective, done[modality])
             if done[modality] < max_steps and step_s <= left_s:
-                stints.append(Stint(objective, 1, f"unimodal-{modality}", done[modality]))
+                stints.append(LocalSteps(objective, 1, f"unimodal-{modality}", done[modality]))
                 done[modality] += 1
                 left_s -= step_s
     return _joined(stints)
 
 
-def _joined(stints: Sequence[Stint]) -> list[Stint]:
+def _joined(stints: Sequence[LocalSteps]) -> list[LocalSteps]:
     """Join consecutive stints of one modality, so that an executor sees long runs."""
-    joined: list[Stint] = []
+    joined: list[LocalSteps] = []
     for stint in stints:
         if joined and joined[-1].objective == stint.objective:
             joined[-1] = replace(joined[-1], num_steps=joined[-1].num_steps + stint.num_steps)

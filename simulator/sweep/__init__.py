@@ -1,6 +1,6 @@
 """Many runs: a grid of scenarios, carried out by local processes or on a Ray cluster."""
 
-from simulator.sweep.grid import Flags, Sweep, load_sweep
-from simulator.sweep.runs import Outcome, run_sweep
+from interlude.simulator.sweep.grid import Flags, Sweep, load_sweep
+from interlude.simulator.sweep.runs import Outcome, run_sweep
 
 __all__ = ["Flags", "Outcome", "Sweep", "load_sweep", "run_sweep"]

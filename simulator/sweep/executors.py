@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from simulator.errors import BadInputError
-from simulator.sweep.local import LocalProcesses
-from simulator.sweep.ray_cluster import RayCluster
-from simulator.sweep.runs import Executor
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.sweep.local import LocalProcesses
+from interlude.simulator.sweep.ray_cluster import RayCluster
+from interlude.simulator.sweep.runs import Executor
 
 
 def executor_for(

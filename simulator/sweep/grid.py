@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import BadInputError, nearest
-from simulator.methods import METHODS
-from simulator.scenario import Scenario, load_documents, parse_scenario
-from simulator.strict_yaml import set_field
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.methods import METHODS
+from interlude.simulator.scenario.loading import Scenario, load_documents, parse_scenario
+from interlude.simulator.scenario.yaml_reader import set_field
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from simulator.assembly import choose_device
-from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.survival import CHECKPOINT_EVERY_S
-from simulator.sweep.runs import Ended, Event, Moved, Queue, Started, Task
-from simulator.training.host import num_cores
+from interlude.simulator.errors import BadInputError, InterludeError, one_line
+from interlude.simulator.run.build import choose_device
+from interlude.simulator.run.checkpointer import CHECKPOINT_EVERY_S
+from interlude.simulator.sweep.runs import Ended, Event, Moved, Queue, Started, Task
+from interlude.simulator.training.host import num_cores
 
-_COMMAND = "from simulator.sweep.worker import main; main()"
+_COMMAND = "from interlude.simulator.sweep.worker import main; main()"
 _BYTES_PER_RUN = 1e9
 """What a process is taken to need: runs of 16 to 100 small clients were measured at 0.5 to 0.7 GB."""
 _MOST_FALSE_STARTS = 3

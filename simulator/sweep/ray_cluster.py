@@ -23,16 +23,15 @@ from typing import Any
 
 import torch
 
-from simulator.errors import BadInputError, InterludeError, one_line
-from simulator.part import Part
-from simulator.record import package_versions
-from simulator.sweep.runs import Ended, Event, Queue, Started, Task
-from simulator.sweep.worker import carry_out
+from interlude.simulator.errors import BadInputError, InterludeError, one_line
+from interlude.simulator.record.writer import package_versions
+from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.sweep.runs import Ended, Event, Queue, Started, Task
+from interlude.simulator.sweep.worker import execute
 
 _CONNECT_S = 5.0
 _PROBE_S = 60.0
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-_ROOMS = ("simulator", "models")
 _PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
 
 
@@ -81,9 +80,8 @@ class RayCluster:
         ray = import_module("ray")
         own = {"include_dashboard": False} if self._address == "local" else {}
         with tempfile.TemporaryDirectory() as luggage:
-            for room in _ROOMS:
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(Path(__file__).parents[2] / room, Path(luggage) / room, ignore=ignored)
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(Path(__file__).parents[2], Path(luggage) / "interlude", ignore=ignored)
             luggage_of_runs = {"working_dir": luggage}
             try:
                 ray.init(self._address, runtime_env=luggage_of_runs, log_to_driver=False, logging_level="error", **own)
@@ -123,7 +121,7 @@ class RayCluster:
 class Request:
     """A run, as it travels to a node."""
 
-    part: Part
+    part: RunSpec
     files: Mapping[str, bytes]
     """Files that the scenario reads, by relative path."""
     packages: Mapping[str, str]
@@ -140,7 +138,7 @@ class Returned:
     """Why it failed, and the traceback where that says more."""
 
 
-def _request(part: Part) -> Request:
+def _request(part: RunSpec) -> Request:
     files = {
         given.as_posix(): path.read_bytes()
         for given, path in part.scenario.files().items()
@@ -161,7 +159,7 @@ def _carry_out(request: Request) -> Returned:
         for name, content in request.files.items():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(content)
-        failure = carry_out(request.part, Path("runs"), str(request.part.device), None)
+        failure = execute(request.part, Path("runs"), str(request.part.device), None)
         directory = next((info.parent for info in Path("runs").rglob("run.json")), Path("nowhere"))
         files = {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
     return Returned(files, failure)

@@ -1,8 +1,8 @@
 """The runs of a sweep: which are finished, which are to be carried out, and what became of them.
 
 A run is the one that is asked for if its resolved scenario, its code, its packages and its device are the same
-(`Part.identity`). Finished ones are left alone, so a sweep that was killed goes on where it was. A run that was killed,
-or failed, is gone on with where it was saved, or else carried out afresh. Who carries runs out, local processes or a
+(`RunSpec.identity`). Finished ones are left alone, so a sweep that was killed is resumed. A run that was killed, or
+failed, is resumed where it was saved, or else carried out afresh. Who carries runs out, local processes or a
 cluster, is an `Executor`.
 """
 
@@ -16,13 +16,13 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from simulator.checkpoint import Checkpoints
-from simulator.errors import BadInputError
-from simulator.files import only_one
-from simulator.part import Part
-from simulator.record import CHECKPOINTS, RunRecord, RunWriter, claim, end, is_only_begun, make_room
-from simulator.run import Moment
-from simulator.sweep.grid import Sweep
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import only_one
+from interlude.simulator.record.checkpoint import Checkpoints
+from interlude.simulator.record.writer import CHECKPOINTS, RunRecord, RunWriter, claim, end, is_only_begun, make_room
+from interlude.simulator.run.loop import Moment
+from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.sweep.grid import Sweep
 
 _LOCK_WAIT_S = 10.0  # workers hold the lock, too: those of a sweep that was killed take a moment to die
 _MOST_ATTEMPTS = 2
@@ -34,7 +34,7 @@ class Task:
 
     name: str
     """How people are told of it: its directory below the directory of all runs."""
-    part: Part
+    part: RunSpec
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def tasks_of(sweep: Sweep, runs: Path, device: torch.device, timing_only: bool) 
     """Return every run of a sweep."""
     root = sweep.parent_of_points(runs)
     parts = [
-        Part(scenario.for_run(method, scenario.seed), root, device, timing_only)
+        RunSpec(scenario.for_run(method, scenario.seed), root, device, timing_only)
         for scenario in sweep.scenarios
         for method in scenario.methods
     ]

@@ -10,17 +10,17 @@ import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from simulator.errors import InterludeError, one_line
-from simulator.experiment import run_scenario
-from simulator.part import Part
-from simulator.run import Moment
-from simulator.survival import Interrupted, Interruption, Survival
+from interlude.simulator.errors import InterludeError, one_line
+from interlude.simulator.run.checkpointer import Interrupted, Interruption, ResumePolicy
+from interlude.simulator.run.experiment import run_scenario
+from interlude.simulator.run.loop import Moment
+from interlude.simulator.run.spec import RunSpec
 
 _MOMENT_EVERY_S = 0.3
 
 
-def carry_out(
-    part: Part, runs: Path, device: str, tell: "Telling | None", survival: Survival | None = None
+def execute(
+    part: RunSpec, runs: Path, device: str, tell: "Telling | None", survival: ResumePolicy | None = None
 ) -> tuple[str, str | None] | None:
     """Carry out a run in this process; nothing else is there but, to be gone on with, an unfinished part of it.
 
@@ -34,7 +34,7 @@ def carry_out(
             device=device,
             workers=1,
             timing_only=part.timing_only,
-            survival=survival or Survival(resume=True, checkpoint_every_s=0.0),
+            survival=survival or ResumePolicy(resume=True, checkpoint_every_s=0.0),
             watch=tell,
         )
     except InterludeError as error:
@@ -79,13 +79,13 @@ def main() -> None:
 
 
 def _answer(message: bytes, connection: Connection, interruption: Interruption) -> tuple[str, str | None] | None:
-    """Carry out the run that a message asks for; returns what `carry_out` returns."""
+    """Carry out the run that a message asks for; returns what `execute` returns."""
     try:
         part, checkpoint_every_s = pickle.loads(message)
     except Exception as error:
         return one_line(repr(error)), traceback.format_exc()
-    survival = Survival(resume=True, checkpoint_every_s=checkpoint_every_s, interruption=interruption)
-    return carry_out(part, part.runs, str(part.device), Telling(connection), survival)
+    survival = ResumePolicy(resume=True, checkpoint_every_s=checkpoint_every_s, interruption=interruption)
+    return execute(part, part.runs, str(part.device), Telling(connection), survival)
 
 
 def _listen(connection: Connection, messages: "queue.SimpleQueue[bytes]") -> None:

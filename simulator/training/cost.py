@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.network import Network, Parameters
-from simulator.errors import BadInputError
-from simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values
-from simulator.training.task import Stint, num_reported_bytes, steps_per_epoch
+from interlude.models.network import Network, Parameters
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective, Values
+from interlude.simulator.training.task import LocalSteps, num_reported_bytes, steps_per_epoch
 
 MOST_STEPS = 100_000
 """Optimiser steps of one phase of a local round: far more than anybody trains, few enough to be counted one by one."""
@@ -77,7 +77,7 @@ class CostModel:
         is_last = step % per_epoch == per_epoch - 1
         return num_samples - (per_epoch - 1) * self._batch_size if is_last else self._batch_size
 
-    def _of_task(self, stints: tuple[Stint, ...], num_samples: int) -> TaskCost:
+    def _of_task(self, stints: tuple[LocalSteps, ...], num_samples: int) -> TaskCost:
         """Return the cost of a task on a window of `num_samples`."""
         objectives = list(dict.fromkeys(stint.objective for stint in stints))
         flops = sum(
@@ -95,7 +95,7 @@ class CostModel:
         trained = [modality for modality in self._network.modalities if f"encoder.{modality}" in groups]
         return TaskCost(flops, report_bytes, groups, "+".join(trained))
 
-    def _steps_by_size(self, stint: Stint, num_samples: int) -> list[tuple[int, int]]:
+    def _steps_by_size(self, stint: LocalSteps, num_samples: int) -> list[tuple[int, int]]:
         """Return the sizes of a stint's mini-batches and how many there are of each."""
         per_epoch = steps_per_epoch(num_samples, self._batch_size)
         num_last = (stint.first_step + stint.num_steps) // per_epoch - stint.first_step // per_epoch

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
-from models.packed import Packed
-from simulator.arrays import Samples
-from simulator.randomness import Stream
+from interlude.models.network import Network, Parameters
+from interlude.models.packed import Packed
+from interlude.simulator.arrays import Samples
+from interlude.simulator.randomness import Stream
 
 FUSED = "fused"
 """Stands in a metric's modality column where all modalities are used together."""

@@ -12,10 +12,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from models.network import Parameters
-from models.packed import Layout, Packed, pack
-from simulator.training.objective import Values
-from simulator.training.transfer import to_device
+from interlude.models.network import Parameters
+from interlude.models.packed import Layout, Packed, pack
+from interlude.simulator.training.objective import Values
+from interlude.simulator.training.transfer import to_device
 
 Weight = float | Tensor
 
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class ClientUpdate:
     """An update at the moment it is merged, its values computed."""
 
     client: int
@@ -40,7 +40,7 @@ class Arrived:
     report: Values
 
 
-def weighted_mean(model: Parameters, updates: Sequence[Arrived]) -> Packed:
+def weighted_mean(model: Parameters, updates: Sequence[ClientUpdate]) -> Packed:
     """Return sum_k n_k theta_k / sum_k n_k per group, over the updates that hold the group (FedAvg)."""
     theta, rows = _packed(model, updates)
     merged = theta.flat.clone()
@@ -52,7 +52,7 @@ def weighted_mean(model: Parameters, updates: Sequence[Arrived]) -> Packed:
     return Packed(theta.layout, merged)
 
 
-def mix(model: Parameters, update: Arrived, alpha: Mapping[str, Weight]) -> Packed:
+def mix(model: Parameters, update: ClientUpdate, alpha: Mapping[str, Weight]) -> Packed:
     """Return (1 - alpha_g) theta + alpha_g theta_k for each group g that the update holds (FedAsync).
 
     Args:
@@ -71,7 +71,7 @@ def mix(model: Parameters, update: Arrived, alpha: Mapping[str, Weight]) -> Pack
 
 
 def add_deltas(
-    model: Parameters, updates: Sequence[Arrived], weight: Callable[[int, str], Weight], learning_rate: float
+    model: Parameters, updates: Sequence[ClientUpdate], weight: Callable[[int, str], Weight], learning_rate: float
 ) -> Packed:
     """Return theta + learning_rate * sum_k w_kg (theta_k - theta^(v_k)) per group g (FedBuff and its relatives).
 
@@ -104,16 +104,16 @@ def weighted_sum(rows: Sequence[Tensor], weights: Sequence[Weight]) -> Tensor:
     return total
 
 
-def num_holders(updates: Sequence[Arrived], group: str) -> int:
+def num_holders(updates: Sequence[ClientUpdate], group: str) -> int:
     """Return how many updates hold a group."""
     return sum(group in update.groups for update in updates)
 
 
-def _holders(updates: Sequence[Arrived], group: str) -> tuple[int, ...]:
+def _holders(updates: Sequence[ClientUpdate], group: str) -> tuple[int, ...]:
     return tuple(position for position, update in enumerate(updates) if group in update.groups)
 
 
-def _packed(model: Parameters, updates: Sequence[Arrived]) -> tuple[Packed, list[Packed]]:
+def _packed(model: Parameters, updates: Sequence[ClientUpdate]) -> tuple[Packed, list[Packed]]:
     """Return the model and the updates in one layout."""
     theta = pack(model)
     return theta, [theta.layout.pack(update.parameters) for update in updates]

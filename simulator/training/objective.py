@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network, Parameters
+from interlude.models.network import Network, Parameters
 
 Noise = Callable[[Tensor], Tensor]
 """Standard normal numbers in the shape of a tensor."""

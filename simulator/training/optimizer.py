@@ -6,7 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from models.network import Parameters
+from interlude.models.network import Parameters
 
 
 class LinearDecay(BaseModel):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.network import Network
+from interlude.models.network import Network
 
 _FAR = -1e30  # logit of a class that takes no part: finite, so that a row of nothing else is uniform and not NaN
 

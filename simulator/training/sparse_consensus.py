@@ -23,8 +23,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from models.network import Parameters
-from simulator.arrays import Floats
+from interlude.models.network import Parameters
+from interlude.simulator.arrays import Floats
 
 CHANCE = 0.5
 """The agreement of two updates that share no coordinate: nothing is known."""

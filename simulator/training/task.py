@@ -10,11 +10,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
-from models.network import Parameters
-from simulator.arrays import Indices
-from simulator.randomness import Stream, torch_seed
-from simulator.training.objective import Objective, Values
-from simulator.training.optimizer import OptimizerSpec
+from interlude.models.network import Parameters
+from interlude.simulator.arrays import Indices
+from interlude.simulator.randomness import Stream, torch_seed
+from interlude.simulator.training.objective import Objective, Values
+from interlude.simulator.training.optimizer import OptimizerSpec
 
 
 class TrainingSpec(BaseModel):
@@ -35,7 +35,7 @@ class TrainingSpec(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Stint:
+class LocalSteps:
     """Consecutive optimiser steps on one objective."""
 
     objective: Objective
@@ -84,7 +84,7 @@ class Task:
     window: int
     version: int
     """Version of the global model that the client downloaded."""
-    stints: tuple[Stint, ...]
+    stints: tuple[LocalSteps, ...]
     samples: Indices
     """[W] indices of the window's samples in the training set."""
     start: Start
@@ -109,7 +109,7 @@ def diverged(label: str, loss: float) -> str:
     return f"the training loss of {label} is {loss}; a smaller learning rate may help"
 
 
-def noise_generator(seed: int, task: Task, stint: Stint, step: int) -> torch.Generator:
+def noise_generator(seed: int, task: Task, stint: LocalSteps, step: int) -> torch.Generator:
     """Return the source, on the CPU, of the normal numbers that belong to the `step`-th step of a stint's phase."""
     stream = Stream(seed, "noise", task.client, stint.phase)
     return torch.Generator().manual_seed(torch_seed(stream, task.window, step))
@@ -133,7 +133,7 @@ def window_samples(shard: Indices, window: int, num_samples: int | None) -> Indi
     return shard[(window * num_samples + np.arange(num_samples)) % len(shard)]
 
 
-def batch_positions(seed: int, task: Task, stint: Stint, batch_size: int) -> list[Indices]:
+def batch_positions(seed: int, task: Task, stint: LocalSteps, batch_size: int) -> list[Indices]:
     """Return the positions in the window of each step's mini-batch.
 
     The order belongs to (client, phase, window, epoch), so that the joint phase sees the same batches whatever

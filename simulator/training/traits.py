@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.network import Network, Parameters
-from simulator.training.objective import Batch, Context, Objective, Values
+from interlude.models.network import Network, Parameters
+from interlude.simulator.training.objective import Batch, Context, Objective, Values
 
 Path = tuple[str, ...]
 """Where a tensor stands in nested mappings."""

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveInt, Tag
 
-from simulator.arrays import Floats
-from simulator.randomness import ClientDraws, Stream
-from simulator.world.distributions import MeanOneJitter, NonNegativeDistribution, Rate, Seconds
+from interlude.simulator.arrays import Floats
+from interlude.simulator.randomness import ClientDraws, Stream
+from interlude.simulator.world.distributions import MeanOneJitter, NonNegativeDistribution, Rate, Seconds
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 

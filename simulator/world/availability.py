@@ -20,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from simulator.arrays import Floats
-from simulator.randomness import Stream
-from simulator.world.availability_files import Columns, NeverReady, read_intervals
-from simulator.world.availability_patterns import (
+from interlude.simulator.arrays import Floats
+from interlude.simulator.randomness import Stream
+from interlude.simulator.world.availability_files import Columns, NeverReady, read_intervals
+from interlude.simulator.world.availability_patterns import (
     FOREVER_S,
     AlwaysOn,
     Daily,
@@ -32,8 +32,8 @@ from simulator.world.availability_patterns import (
     Pattern,
     Replayed,
 )
-from simulator.world.distributions import Constant, Distribution, NonNegativeDistribution, Uniform
-from simulator.world.trace_files import assigned_devices
+from interlude.simulator.world.distributions import Constant, Distribution, NonNegativeDistribution, Uniform
+from interlude.simulator.world.trace_files import assigned_devices
 
 _DAY_S = 86_400.0
 

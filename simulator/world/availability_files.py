@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from simulator.data_directory import located
-from simulator.world.availability_patterns import SHORTEST_S, IntervalTraces
-from simulator.world.trace_files import non_negative, read_rows
+from interlude.simulator.files import located
+from interlude.simulator.world.availability_patterns import SHORTEST_S, IntervalTraces
+from interlude.simulator.world.trace_files import non_negative, read_rows
 
 NeverReady = Literal["refuse", "drop", "keep"]
 

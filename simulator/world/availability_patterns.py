@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from simulator.arrays import Floats
-from simulator.randomness import ClientDraws, Stream
+from interlude.simulator.arrays import Floats
+from interlude.simulator.randomness import ClientDraws, Stream
 
 FOREVER_S = 1e12
 """What lies later (31,700 years) never happens; a float64 there still tells a fifth of a millisecond."""

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
 
-from simulator.arrays import Floats
-from simulator.randomness import ClientDraws, Stream
-from simulator.world.arrivals import Probability
-from simulator.world.distributions import Constant, MeanOneJitter, NonNegativeDistribution, Rate
-from simulator.world.traces import PerSample, per_client
+from interlude.simulator.arrays import Floats
+from interlude.simulator.randomness import ClientDraws, Stream
+from interlude.simulator.world.arrivals import Probability
+from interlude.simulator.world.distributions import Constant, MeanOneJitter, NonNegativeDistribution, Rate
+from interlude.simulator.world.traces import PerSample, per_client
 
 FLOPS_PER_GFLOP = 1e9
 

@@ -27,8 +27,8 @@ from pydantic import (
 )
 from scipy import special, stats
 
-from simulator.arrays import Floats
-from simulator.world.trace_files import column_of
+from interlude.simulator.arrays import Floats
+from interlude.simulator.world.trace_files import column_of
 
 _LEAST = 2.0**-53
 """The least probability that is ever drawn."""
@@ -178,7 +178,8 @@ class Pareto(Distribution):
 class Empirical(Distribution):
     """The values of one column of a CSV file with a header line, interpolated between order statistics.
 
-    Every quantity is drawn on its own. Where a client is to be one device of the file, see `simulator.world.traces`.
+    Every quantity is drawn on its own. Where a client is to be one device of the file, see
+    `interlude.simulator.world.traces`.
     """
 
     distribution: Literal["empirical"]

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from simulator.arrays import Floats
-from simulator.randomness import Stream
-from simulator.world.distributions import NonNegativeDistribution
+from interlude.simulator.arrays import Floats
+from interlude.simulator.randomness import Stream
+from interlude.simulator.world.distributions import NonNegativeDistribution
 
 PURPOSES = ("train", "radio", "idle")
 """What energy is spent on."""

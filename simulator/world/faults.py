@@ -1,4 +1,4 @@
-"""What goes wrong in a local round; and at the server, see `simulator.world.outages`.
+"""What goes wrong in a local round; and at the server, see `interlude.simulator.world.outages`.
 
 * ``crash``: the device dies at a uniform fraction of the time that the local round would take undisturbed. Everything
   of that round is lost; the client is there again at once, with nothing.
@@ -10,10 +10,10 @@
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from simulator.arrays import Floats
-from simulator.randomness import ClientDraws
-from simulator.world.arrivals import Misses, Probability
-from simulator.world.outages import Outages, OutageSpec
+from interlude.simulator.arrays import Floats
+from interlude.simulator.randomness import ClientDraws
+from interlude.simulator.world.arrivals import Misses, Probability
+from interlude.simulator.world.outages import Outages, OutageSpec
 
 
 class UploadLossSpec(BaseModel):
@@ -75,7 +75,7 @@ class Faults:
         """When the server is away; None: never."""
 
     @property
-    def are_rare(self) -> bool:
+    def only_dropout(self) -> bool:
         """Whether nothing can go wrong but an upload that breaks off."""
         return not self._crashes and self._losses is None and self.outages is None
 

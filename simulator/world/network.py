@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
-from simulator.randomness import ClientDraws, Stream
-from simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution
-from simulator.world.traces import Bandwidth, SpeedDraws, SpeedTrace, per_client
+from interlude.simulator.randomness import ClientDraws, Stream
+from interlude.simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution
+from interlude.simulator.world.traces import Bandwidth, SpeedDraws, SpeedTrace, per_client
 
 Direction = Literal["up", "down"]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, field_validator
 
-from simulator.randomness import Stream
+from interlude.simulator.randomness import Stream
 
 _BLOCK_DRAWS = 64
 

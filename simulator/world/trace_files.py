@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from simulator.data_directory import DATA_VARIABLE, data_directory, located
-from simulator.randomness import Stream
+from interlude.simulator.files import DATA_VARIABLE, data_directory, located
+from interlude.simulator.randomness import Stream
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from scipy import special
 
-from simulator.arrays import Floats
-from simulator.data_directory import located
-from simulator.randomness import ClientDraws, Stream
-from simulator.world.distributions import (
+from interlude.simulator.arrays import Floats
+from interlude.simulator.files import located
+from interlude.simulator.randomness import ClientDraws, Stream
+from interlude.simulator.world.distributions import (
     Constant,
     Distribution,
     Empirical,
@@ -30,7 +30,7 @@ from simulator.world.distributions import (
     is_positive,
     number_is_constant,
 )
-from simulator.world.trace_files import assigned_devices, column_of
+from interlude.simulator.world.trace_files import assigned_devices, column_of
 
 _MBPS = {"bps": 1e-6, "kbps": 1e-3, "mbps": 1.0}
 _MS = {"s": 1e3, "ms": 1.0, "us": 1e-3}

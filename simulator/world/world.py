@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from simulator.world.arrivals import AnyArrival, ModalityArrivals
-from simulator.world.availability import Availability, AvailabilitySpec
-from simulator.world.compute import AnyCompute, Devices
-from simulator.world.energy import EnergySpec
-from simulator.world.faults import Faults, FaultSpec
-from simulator.world.network import Links, NetworkSpec
+from interlude.simulator.world.arrivals import AnyArrival, ModalityArrivals
+from interlude.simulator.world.availability import Availability, AvailabilitySpec
+from interlude.simulator.world.compute import AnyCompute, Devices
+from interlude.simulator.world.energy import EnergySpec
+from interlude.simulator.world.faults import Faults, FaultSpec
+from interlude.simulator.world.network import Links, NetworkSpec
 
 
 class WorldSpec(BaseModel):
@@ -61,9 +61,9 @@ class World:
         return bool(self._leaves_alone)
 
     @property
-    def is_steady(self) -> bool:
+    def is_uninterrupted(self) -> bool:
         """Whether a span, once begun, takes the time that it takes alone: nothing holds it up or breaks it off."""
-        return self.availability is None and self.faults.are_rare and not self.links.shared_bytes_per_s
+        return self.availability is None and self.faults.only_dropout and not self.links.shared_bytes_per_s
 
     def arrivals_s(
         self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]

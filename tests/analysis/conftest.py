@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from simulator.experiment import run_scenario
-from simulator.record import RunRecord
-from simulator.scenario import parse_scenario
+from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.run.experiment import run_scenario
+from interlude.simulator.scenario.loading import parse_scenario
 
 Make = Callable[..., list[RunRecord]]
 

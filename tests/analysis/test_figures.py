@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.choices import Choices
-from analysis.efficiency import time_shares
-from analysis.figures import FORMATS, KINDS, draw, render, write
-from analysis.files import write_files
-from analysis.runs import find_runs
-from analysis.style import PAPER
-from simulator.errors import BadInputError
+from interlude.analysis.choices import Choices
+from interlude.analysis.efficiency import time_shares
+from interlude.analysis.figures import FORMATS, KINDS, draw, render, write
+from interlude.analysis.files import write_files
+from interlude.analysis.runs import find_runs
+from interlude.analysis.style import PAPER
+from interlude.simulator.errors import BadInputError
 
 NOT_HERE = {"scalability", "worlds", "sensitivity", "accuracy-vs-energy"}
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis.gantt import interludes
+from interlude.analysis.gantt import interludes
 
 
 def day(*rows):

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from analysis.figures import draw
-from analysis.partition import label_skew
-from simulator.errors import BadInputError
+from interlude.analysis.figures import draw
+from interlude.analysis.partition import label_skew
+from interlude.simulator.errors import BadInputError
 
 
 def drawn(records):

@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from analysis.report import report_page, reproducing_scenario
-from analysis.summary import summarise_runs
-from analysis.tables import difference_table, paper_table, summary_table
-from simulator.scenario import parse_scenario
+from interlude.analysis.report import report_page, reproducing_scenario
+from interlude.analysis.summary import summarise_runs
+from interlude.analysis.tables import difference_table, paper_table, summary_table
+from interlude.simulator.scenario.loading import parse_scenario
 
 CARDS = [("MBA <the method>", [("paper", "Ma & others")])]
 

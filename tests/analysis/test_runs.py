@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from analysis.choices import DoesNotApplyError
-from analysis.runs import by_scenario, common_directory, differing, find_runs, leaves, need_one_scenario
-from simulator.errors import BadInputError
-from simulator.record import RunRecord
+from interlude.analysis.choices import DoesNotApplyError
+from interlude.analysis.runs import by_scenario, common_directory, differing, find_runs, leaves, need_one_scenario
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.writer import RunRecord
 
 
 def test_runs_are_found_in_run_scenario_and_parent_directories(timed):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.comparison import paired_differences
-from analysis.seeds import band, count
+from interlude.analysis.comparison import paired_differences
+from interlude.analysis.seeds import band, count
 
 
 def test_a_band_is_mean_and_t_interval_where_all_curves_are_known():

@@ -6,9 +6,9 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.summary import summarise_methods, summarise_runs
-from simulator.errors import BadInputError
-from simulator.record import RunRecord
+from interlude.analysis.summary import summarise_methods, summarise_runs
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.writer import RunRecord
 
 # (client, kind, start, end, bytes, staleness): two clients, 10 s each
 TIMELINE = [

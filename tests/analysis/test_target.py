@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.target import speedup_over, times_to_target
+from interlude.analysis.target import speedup_over, times_to_target
 
 
 def pairs(*rows):

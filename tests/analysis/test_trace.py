@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from analysis.trace import chrome_trace, to_json
+from interlude.analysis.trace import chrome_trace, to_json
 
 # what the format requires of each phase that is used, beside name, ph, pid and tid
 KEYS = {

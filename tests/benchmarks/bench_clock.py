@@ -11,7 +11,7 @@ import time
 
 import simpy
 
-from simulator import parse_scenario, run_scenario
+from interlude import parse_scenario, run_scenario
 
 CLIENTS, ROUNDS, REPEATS = 100, 1_000, 5
 

@@ -46,18 +46,18 @@ from workloads import (
     spread,
 )
 
-from simulator import RunRecord, Scenario, parse_scenario, run_scenario
-from simulator.assembly import populate
-from simulator.data import load_dataset
-from simulator.federation.server import Server
-from simulator.part import Part
-from simulator.record import RunWriter
-from simulator.run import Run
-from simulator.scenario import method_class
-from simulator.training.crew import Crew
-from simulator.training.merge import Arrived, weighted_mean
-from simulator.training.objective import CrossEntropy
-from simulator.training.task import Stint, Task, batch_positions
+from interlude import RunRecord, Scenario, parse_scenario, run_scenario
+from interlude.simulator.data import load_dataset
+from interlude.simulator.federation.server import Server
+from interlude.simulator.record.writer import RunWriter
+from interlude.simulator.run.build import populate
+from interlude.simulator.run.loop import Run
+from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.scenario.loading import method_class
+from interlude.simulator.training.merge import ClientUpdate, weighted_mean
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.task import LocalSteps, Task, batch_positions
+from interlude.simulator.training.workers.pool import WorkerPool
 
 
 class Configuration(NamedTuple):
@@ -128,7 +128,7 @@ class ExecutorAlone:
         for client in drawn.tolist():
             shard = self._server.population.shards[client]
             check(len(shard) == workload.samples_per_client, "every client holds the same number of samples")
-            stint = Stint(objective, workload.num_steps, "joint")
+            stint = LocalSteps(objective, workload.num_steps, "joint")
             tasks.append(Task(client, self._windows[client], 0, (stint,), shard, self.model, self.model))
             self._windows[client] += 1
         return tasks
@@ -142,7 +142,7 @@ class ExecutorAlone:
             arrived = []
             for task, promise in zip(tasks, promises, strict=True):
                 parameters = promise.result().parameters
-                arrived.append(Arrived(task.client, groups, len(task.samples), 0, parameters, model, {}))
+                arrived.append(ClientUpdate(task.client, groups, len(task.samples), 0, parameters, model, {}))
             return weighted_mean(model, arrived)
 
         self.model = self._executor.merge(rule, model)
@@ -159,11 +159,11 @@ class ExecutorAlone:
         return Measured(rounds * self.workload.clients_per_round, seconds)
 
 
-def assembled(given: Scenario, crew: Crew) -> Server:
+def assembled(given: Scenario, crew: WorkerPool) -> Server:
     """Return the server of a run that is never played, put together as `run_scenario` does."""
     dataset = load_dataset(given.data)
     with tempfile.TemporaryDirectory() as runs:
-        part = Part(given.for_run(given.methods[0], given.seed), Path(runs), torch.device("cpu"), timing_only=False)
+        part = RunSpec(given.for_run(given.methods[0], given.seed), Path(runs), torch.device("cpu"), timing_only=False)
         run = Run(part, dataset, populate(given, dataset), RunWriter(part.path, part.identity), crew)
     return run.server
 
@@ -171,7 +171,7 @@ def assembled(given: Scenario, crew: Crew) -> Server:
 # Whole runs
 
 
-def whole_run(given: Scenario, crew: Crew) -> tuple[RunRecord, Measured, tuple[float, float]]:
+def whole_run(given: Scenario, crew: WorkerPool) -> tuple[RunRecord, Measured, tuple[float, float]]:
     """Return the record of a run, what it took, and its first and last test loss."""
     with tempfile.TemporaryDirectory() as runs:
         started = time.perf_counter()
@@ -182,7 +182,7 @@ def whole_run(given: Scenario, crew: Crew) -> tuple[RunRecord, Measured, tuple[f
     return record, Measured(record.info["totals"]["local_rounds"], seconds), (losses.iloc[0], losses.iloc[-1])
 
 
-def slope(workload: Workload, kind: str, executor: Mapping[str, Any], crew: Crew, rounds: Rounds) -> Measured:
+def slope(workload: Workload, kind: str, executor: Mapping[str, Any], crew: WorkerPool, rounds: Rounds) -> Measured:
     """Return what a long run took more than a short one."""
     took = []
     for length in (rounds.short_run, rounds.long_run):
@@ -222,7 +222,7 @@ def check_executor(workload: Workload, server: Server) -> float:
     return difference
 
 
-def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], crew: Crew, rounds: int) -> float:
+def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], crew: WorkerPool, rounds: int) -> float:
     """Replay a run's recorded merges with the plain loop; return the loss's difference as a share of its change."""
     given = parse_scenario({**scenario(workload, kind, rounds), **executor})
     record, _, (first, last) = whole_run(given, crew)
@@ -237,7 +237,7 @@ def check_run(workload: Workload, kind: str, executor: Mapping[str, Any], crew: 
 
 def replayed(given: Scenario, record: RunRecord, loop: PlainLoop) -> State:
     """Return the last model of a run, trained anew with the plain loop along the merges in its timeline."""
-    server = assembled(given, Crew(0))
+    server = assembled(given, WorkerPool(0))
     method = method_class(given.methods[0].name)(given.methods[0])
     groups, objective = tuple(server.network.groups), CrossEntropy(server.network.modalities)
     models, windows = [server.model], Counter[int]()
@@ -246,11 +246,11 @@ def replayed(given: Scenario, record: RunRecord, loop: PlainLoop) -> State:
         updates = []
         for client, staleness in zip(merged["client"].tolist(), merged["staleness"].tolist(), strict=True):
             start, shard = models[version - 1 - staleness], server.population.shards[client]
-            stint = Stint(objective, loop.workload.num_steps, "joint")
+            stint = LocalSteps(objective, loop.workload.num_steps, "joint")
             task = Task(client, windows[client], version, (stint,), shard, start, start)
             windows[client] += 1
             parameters = plain_result(loop, task, start)
-            updates.append(Arrived(client, groups, len(shard), staleness, parameters, start, {}))
+            updates.append(ClientUpdate(client, groups, len(shard), staleness, parameters, start, {}))
         models.append(method.merge(models[-1], None, updates)[0])
     return models[-1]
 
@@ -292,11 +292,11 @@ def contenders(workload: Workload, rounds: Rounds, executors: Sequence[str], cre
     chosen: dict[str, Any] = {"tuned loop": partial(measured_loop, TunedLoop(workload), rounds.loop)}
     for name in executors:
         changes, processes = EXECUTORS[name]
-        crew = crews.enter_context(Crew(processes - 1))
+        crew = crews.enter_context(WorkerPool(processes - 1))
         crew.wait()
         given = parse_scenario({**scenario(workload, "sync", 1), **changes})
         differences = [f"executor alone {check_executor(workload, assembled(given, crew)):.0e} of the update"]
-        alone = ExecutorAlone(workload, assembled(given, crews.enter_context(alone_crew := Crew(processes - 1))))
+        alone = ExecutorAlone(workload, assembled(given, crews.enter_context(alone_crew := WorkerPool(processes - 1))))
         alone_crew.wait()
         alone.measured(rounds.warm_up)
         chosen[f"executor alone, {name}"] = partial(alone.measured, rounds.executor)

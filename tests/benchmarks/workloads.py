@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.encoders import ENCODERS
+from interlude.models.encoders import ENCODERS
 
 NUM_CLASSES = 10
 LEARNING_RATE = 0.05
@@ -252,9 +252,9 @@ def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
 
 def register() -> None:
     """Name the workloads' data in the simulator's table of data sets, as ``bench-W1`` and ``bench-W2``."""
-    from simulator.data import DATASETS, Source
-    from simulator.data.dataset import Dataset
-    from simulator.data.spec import DataSpec
+    from interlude.simulator.data import DATASETS, Source
+    from interlude.simulator.data.dataset import Dataset
+    from interlude.simulator.data.spec import DataSpec
 
     def load(spec: DataSpec) -> Dataset:
         train, test = samples(spec.dataset.removeprefix("bench-"))

@@ -5,8 +5,8 @@ import pytest
 from media_files import tone, write_video, write_wav
 from scipy.signal.windows import tukey
 
-from simulator.data.audio import log_spectrogram, num_columns, read_sound, repeated
-from simulator.errors import BadInputError
+from interlude.simulator.data.audio import log_spectrogram, num_columns, read_sound, repeated
+from interlude.simulator.errors import BadInputError
 
 
 def test_spectrograms_have_the_shapes_of_the_papers():

@@ -8,12 +8,12 @@ import torch
 from media_files import COLOURS, colour_numbers, tone, write_video, write_wav
 from PIL import Image
 
-from simulator.data import DATASETS, load_dataset
-from simulator.data.audio import log_spectrogram
-from simulator.data.ave import AveSpec, preparation
-from simulator.data.directory import cache_directory
-from simulator.data.prepare import prepare
-from simulator.errors import BadInputError
+from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data.audio import log_spectrogram
+from interlude.simulator.data.ave import AveSpec, preparation
+from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.prepare import prepare
+from interlude.simulator.errors import BadInputError
 
 HEADER = "Category&VideoID&Quality&StartTime&EndTime\n"
 TRAIN = ["Bus&a-1&good&2&5", "Church bell&b_2&good&0&10", "Bark&a-1&good&6&8", "Bark&c3&good&0&0"]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from models.inputs import InputSpec
-from simulator.data.cg_digits import CgDigitsSpec, load
-from simulator.data.colouring import PALETTE, colour
-from simulator.data.dataset import Dataset, standardised
+from interlude.models.inputs import InputSpec
+from interlude.simulator.data.cg_digits import CgDigitsSpec, load
+from interlude.simulator.data.colouring import PALETTE, colour
+from interlude.simulator.data.dataset import Dataset, standardised
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.inputs import Reader
-from simulator.data import load_dataset
-from simulator.data.cg_mnist import INPUTS, CgMnistSpec, load
-from simulator.data.colouring import DRAWN_PALETTE, PALETTE
-from simulator.data.idx import read_idx
-from simulator.data_directory import DATA_VARIABLE, data_directory
-from simulator.errors import BadInputError
+from interlude.models.inputs import Reader
+from interlude.simulator.data import load_dataset
+from interlude.simulator.data.cg_mnist import INPUTS, CgMnistSpec, load
+from interlude.simulator.data.colouring import DRAWN_PALETTE, PALETTE
+from interlude.simulator.data.idx import read_idx
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import DATA_VARIABLE, data_directory
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -92,7 +92,7 @@ def test_noise_moves_a_whole_image_by_one_clipped_colour(folder, content, monkey
             assert (mean, deviation) == (0.0, pytest.approx(0.2))
             return noise[: size[0]]
 
-    monkeypatch.setattr("simulator.data.cg_mnist.Stream.generator", lambda *_: Generator())
+    monkeypatch.setattr("interlude.simulator.data.cg_mnist.Stream.generator", lambda *_: Generator())
     color = small(colour_variance=0.04).train[0]["color"]
     # digit 0 is (1, 0, 0): (0.8, 0.1, 0) in bytes 204, 25.5 -> 26 (to even), 0; at gray 100: 80, 10, 0
     assert color[0, :, 3, 4].tolist() == [204, 26, 0]

@@ -9,14 +9,14 @@ import pytest
 import torch
 from media_files import COLOURS, colour_numbers, tone, write_video, write_wav
 
-from simulator.data import DATASETS, load_dataset
-from simulator.data.audio import log_spectrogram
-from simulator.data.crema_d import EMOTIONS, CremaDSpec, preparation
-from simulator.data.directory import cache_directory
-from simulator.data.prepare import prepare
-from simulator.errors import BadInputError
-from simulator.experiment import run_scenario
-from simulator.scenario import parse_scenario, preparation_of
+from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data.audio import log_spectrogram
+from interlude.simulator.data.crema_d import EMOTIONS, CremaDSpec, preparation
+from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.prepare import prepare
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.experiment import run_scenario
+from interlude.simulator.scenario.loading import parse_scenario, preparation_of
 
 CLIPS = [f"{1001 + i // 2}_IEO_{emotion}_HI" for i, emotion in enumerate([*EMOTIONS, *EMOTIONS[:2]])]
 TRAIN, TEST = CLIPS[:6], CLIPS[6:]

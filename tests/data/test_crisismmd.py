@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from simulator import BadInputError, parse_scenario, run_scenario
-from simulator.data import DATASETS, load_dataset
-from simulator.data.crisismmd import COLUMNS, CrisisMmdPreparation, CrisisMmdSpec
-from simulator.data.directory import cache_directory
-from simulator.data.prepare import prepare
+from interlude import BadInputError, parse_scenario, run_scenario
+from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data.crisismmd import COLUMNS, CrisisMmdPreparation, CrisisMmdSpec
+from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.prepare import prepare
 
 HEADER = "\t".join(COLUMNS)
 SPLITS = "crisismmd_datasplit_all/task_informative_text_img_{}.tsv"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simulator import BadInputError, parse_scenario, run_scenario
-from simulator.data import DATASETS, load_dataset
-from simulator.data.directory import cache_directory
-from simulator.data.modelnet40 import ModelNet40Preparation, ModelNet40Spec
-from simulator.data.prepare import prepare
+from interlude import BadInputError, parse_scenario, run_scenario
+from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.modelnet40 import ModelNet40Preparation, ModelNet40Spec
+from interlude.simulator.data.prepare import prepare
 
 CLASSES = {"vase": 60, "airplane": 120, "night_stand": 180}
 IMAGES = "modelnet40_images_new_12x"

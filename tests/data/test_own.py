@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from simulator import parse_scenario, run_scenario
-from simulator.data import folder as folder_door
-from simulator.data import function, load_dataset, own
-from simulator.data.dataset import Dataset
-from simulator.data.function import FunctionSpec
-from simulator.errors import BadInputError
-from simulator.part import Part
+from interlude import parse_scenario, run_scenario
+from interlude.simulator.data import folder as folder_door
+from interlude.simulator.data import function, load_dataset, own
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.function import FunctionSpec
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.spec import RunSpec
 
 
 def split(num_samples):
@@ -288,7 +288,7 @@ def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, sc
     assert record.metrics["value"].notna().all()
     assert record.partition.groupby("client")["count"].sum().tolist() == [6, 6]
     scenario = parse_scenario(given)
-    part = Part(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), False)
+    part = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), False)
     before = part.identity["files"]
     write_npz(tmp_path, *(changed(words=None)(split(n)) for n in (15, 6)))
     assert len(load_dataset(scenario.data).train[1]) == 15

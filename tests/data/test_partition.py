@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.data.dataset import Dataset
-from simulator.data.partition import (
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.partition import (
     DirichletPartition,
     IidPartition,
     LabelShardsPartition,
@@ -16,7 +16,7 @@ from simulator.data.partition import (
     hold_modalities,
     partition,
 )
-from simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError
 
 LABELS = np.repeat(np.arange(10), 50)
 SUBJECTS = np.array([3, 9, 3, 4, 4, 3, 9, 12, 12, 12])

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from simulator import parse_scenario
-from simulator.data.dataset import Dataset
-from simulator.data.partition import FilesPartition, partition
-from simulator.errors import BadInputError
-from simulator.part import Part
+from interlude import parse_scenario
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.partition import FilesPartition, partition
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.spec import RunSpec
 
 # what a line may look like, and the names of the samples that it speaks of
 FORMATS = {
@@ -108,7 +108,7 @@ def test_another_version_of_a_file_is_another_run(tmp_path, scenario_with):
     inner = write(tmp_path, 2, range(700), range(700, 1347))
     spec = {"kind": "files", "path": str(tmp_path), "alpha": 2}
     scenario = parse_scenario(scenario_with({"data.partition": spec, "clients.count": 2}))
-    part = Part(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), timing_only=True)
+    part = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), timing_only=True)
     before = part.identity["files"]
     (inner / "client-0.txt").write_text("0\n")
     after = part.identity["files"]

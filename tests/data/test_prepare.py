@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.inputs import InputSpec
-from simulator.data.prepare import Item, is_prepared, open_prepared, prepare
-from simulator.errors import BadInputError
-from simulator.training.shared import SharedSamples, looking_at, samples_in
+from interlude.models.inputs import InputSpec
+from interlude.simulator.data.prepare import Item, is_prepared, open_prepared, prepare
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.training.workers.shared_memory import SharedSamples, looking_at, samples_in
 
 MEAN, STD = (0.5,), (0.25,)
 READ = []

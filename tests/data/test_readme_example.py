@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simulator.cli import main
-from simulator.record import RunRecord
+from interlude.simulator.cli.main import main
+from interlude.simulator.record.writer import RunRecord
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from simulator.data.text import Vocabulary, clean, tokens
+from interlude.simulator.data.text import Vocabulary, clean, tokens
 
 
 @pytest.mark.parametrize(

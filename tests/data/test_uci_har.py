@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from simulator.data import load_dataset
-from simulator.data.dataset import standardised
-from simulator.data.uci_har import MODALITIES, UciHarSpec, load
-from simulator.data_directory import DATA_VARIABLE, data_directory
-from simulator.errors import BadInputError
+from interlude.simulator.data import load_dataset
+from interlude.simulator.data.dataset import standardised
+from interlude.simulator.data.uci_har import MODALITIES, UciHarSpec, load
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import DATA_VARIABLE, data_directory
 
 ROWS = 400
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from media_files import COLOURS, colour_numbers, tone, write_video, write_wav
 
-from simulator.data.images import read_rgb
-from simulator.data.video import chosen, frame_each_second, stacked
-from simulator.errors import BadInputError
+from interlude.simulator.data.images import read_rgb
+from interlude.simulator.data.video import chosen, frame_each_second, stacked
+from interlude.simulator.errors import BadInputError
 
 
 @pytest.mark.parametrize("suffix", ["flv", "mp4"])

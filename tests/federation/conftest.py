@@ -17,26 +17,26 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import RunRecord, parse_scenario, run_scenario
-from simulator.federation.clock import Clock
-from simulator.federation.server import Population, Server
-from simulator.federation.timeline import Timeline
-from simulator.methods import METHODS
-from simulator.training.cost import CostModel
-from simulator.training.executor import Executor, SequentialExecutor, TimingOnlyExecutor
-from simulator.training.objective import CrossEntropy
-from simulator.training.optimizer import OptimizerSpec
-from simulator.training.task import Task, TrainingSpec
-from simulator.world.faults import UploadLossSpec
-from simulator.world.outages import Outages, OutageWindows
+from interlude import RunRecord, parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.federation.clock import Clock
+from interlude.simulator.federation.server import Population, Server
+from interlude.simulator.federation.timeline import Timeline
+from interlude.simulator.methods import METHODS
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.executors.sequential import Executor, SequentialExecutor, TimingOnlyExecutor
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.task import Task, TrainingSpec
+from interlude.simulator.world.faults import UploadLossSpec
+from interlude.simulator.world.outages import Outages, OutageWindows
 
 _INPUTS, _WIDTH, _NUM_CLASSES = 8, 4, 3
 
 
 @dataclass
 class PaperWorld:
-    """A world out of tables; see `simulator.world.world.World`, whose doors it has."""
+    """A world out of tables; see `interlude.simulator.world.world.World`, whose doors it has."""
 
     delays_s: Mapping[str, Sequence[float | None]]
     """Per modality and client: seconds from dispatch until the data are there; None: they miss every round."""
@@ -70,7 +70,7 @@ class PaperWorld:
         self.outages = Outages(OutageWindows(kind="windows", windows_s=self.away), 0) if self.away else None
 
     @property
-    def is_steady(self) -> bool:
+    def is_uninterrupted(self) -> bool:
         return not (self.crashes or self.lost_attempts or self.away or self.on is not None or self.shared_bytes_per_s)
 
     def next_on(self, client: int, at_s: float) -> float:
@@ -114,7 +114,7 @@ class PaperWorld:
 
 
 class FirstIdleFirst:
-    """Stands in for `simulator.federation.selection.IdleClients`: a queue."""
+    """Stands in for `interlude.simulator.federation.selection.IdleClients`: a queue."""
 
     def __init__(self, num_clients: int, seed: int) -> None:
         self._clients = list(range(num_clients))
@@ -175,7 +175,7 @@ def paper(monkeypatch) -> Callable[..., Played]:
         **world: Any,
     ) -> Played:
         if first_idle_first:
-            monkeypatch.setattr("simulator.federation.server.IdleClients", FirstIdleFirst)
+            monkeypatch.setattr("interlude.simulator.federation.server.IdleClients", FirstIdleFirst)
         modalities, num_clients = tuple(delays_s), len(step_s)
         network = Network(ModelSpec(encoder="mlp", width=_WIDTH), dict.fromkeys(modalities, (_INPUTS,)), _NUM_CLASSES)
         training = TrainingSpec(batch_size=batch_size, optimizer=OptimizerSpec(learning_rate=0.1))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simulator.federation.energy import energy_j
+from interlude.simulator.federation.accounting.energy import energy_j
 
 WATTS = {"train": np.array([5.0, 7.0]), "radio": np.array([2.0, 3.0]), "idle": np.array([0.5, 0.25])}
 SPANS = [

@@ -9,11 +9,11 @@ import weakref
 import pandas as pd
 import pytest
 
-from simulator.federation.clock import Clock, Sleeper
-from simulator.federation.invariants import BrokenInvariantError, check
-from simulator.federation.shared_link import SharedLink, Transfer
-from simulator.world.faults import UploadLossSpec
-from simulator.world.sharing import max_min_rates
+from interlude.simulator.federation.accounting.invariants import BrokenInvariantError, check
+from interlude.simulator.federation.clock import Clock, Sleeper
+from interlude.simulator.federation.shared_link import SharedLink, Transfer
+from interlude.simulator.world.faults import UploadLossSpec
+from interlude.simulator.world.sharing import max_min_rates
 
 GC = "gray+color"
 ALONE = {"delays_s": {"gray": (1.0,), "color": (1.0,)}, "step_s": (1.0,)}
@@ -331,7 +331,7 @@ def test_rates_are_allocated_anew_whenever_a_transfer_starts_or_ends():
     link = SharedLink(clock, 6.0)
     for name, latency_s, num_bytes, limit in (("A", 0.0, 4.0, 1.0), ("B", 0.0, 10.0, 99.0), ("C", 2.0, 15.0, 99.0)):
         Transfer(link, latency_s, num_bytes, limit, math.inf, Noting(clock, ended_s[name]))
-    clock.may_rest = True
+    clock.may_end_idle = True
     clock.advance(99.0)
     assert ended_s == {"A": [4.0], "B": [2.0], "C": [pytest.approx(4 + 5 / 6)]}
 
@@ -341,7 +341,7 @@ def test_a_transfer_that_is_through_keeps_nobody_alive():
     clock, ended_s = Clock(), []
     noting = Noting(clock, ended_s)
     Transfer(SharedLink(clock, 1.0), 0.0, 1.0, 1.0, 100.0, noting)
-    clock.may_rest = True
+    clock.may_end_idle = True
     clock.advance(50.0)
     alive = weakref.ref(noting)
     del noting

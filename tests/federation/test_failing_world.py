@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from simulator import parse_scenario
-from simulator.world.availability import Availability
+from interlude import parse_scenario
+from interlude.simulator.world.availability import Availability
 
 UNTIL_S = 30.0
 

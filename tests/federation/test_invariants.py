@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from models.network import Network
-from simulator import parse_scenario
-from simulator.assembly import populate
-from simulator.data import load_dataset
-from simulator.federation.invariants import BrokenInvariantError, check
-from simulator.methods import METHODS
-from simulator.world.network import Links
-from simulator.world.world import World
+from interlude import parse_scenario
+from interlude.models.network import Network
+from interlude.simulator.data import load_dataset
+from interlude.simulator.federation.accounting.invariants import BrokenInvariantError, check
+from interlude.simulator.methods import METHODS
+from interlude.simulator.run.build import populate
+from interlude.simulator.world.network import Links
+from interlude.simulator.world.world import World
 
 RULES = [
     {"rule": "barrier"},

@@ -7,10 +7,10 @@ To pin a new scenario, or one whose order was meant to change, copy the hash fro
 
 import pytest
 
-from simulator import run_scenario
-from simulator.errors import BadInputError
-from simulator.scenario import load_documents, load_scenarios
-from simulator.sweep import load_sweep
+from interlude import run_scenario
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.scenario.loading import load_documents, load_scenarios
+from interlude.simulator.sweep import load_sweep
 
 UNTIL_S = 60
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from simulator.federation.rules import Barrier, Buffered, OnArrival
-from simulator.federation.staleness import ConstantStaleness
-from simulator.methods.base import merge_by_rule
-from simulator.methods.fedasync import FedAsync
-from simulator.training.merge import Arrived
+from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival
+from interlude.simulator.federation.staleness import ConstantStaleness
+from interlude.simulator.methods.base import merge_by_rule
+from interlude.simulator.methods.fedasync import FedAsync
+from interlude.simulator.training.merge import ClientUpdate
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for room in ("simulator", "models") for path in (ROOT / room).rglob("*.py"))
@@ -115,7 +115,7 @@ def test_training_starts_from_the_model_of_the_dispatch_however_late_it_is_compu
 
 
 def update(delta, staleness=0, num_samples=1, start=0.0):
-    return Arrived(
+    return ClientUpdate(
         client=0,
         groups=("head.bias",),
         num_samples=num_samples,
@@ -151,8 +151,8 @@ def test_golden_merges(rule, updates, expected):
 # --- host time, global randomness, standard input --------------------------------------------------------------------
 
 MAY_READ_THE_HOSTS_CLOCK = {
-    "simulator/run.py", "simulator/progress.py", "simulator/calibrate_bench.py", "simulator/files.py",
-    "simulator/sweep/worker.py", "simulator/sweep/local.py", "simulator/survival.py",
+    "simulator/run/loop.py", "simulator/cli/progress.py", "simulator/calibrate/bench.py", "simulator/files.py",
+    "simulator/sweep/worker.py", "simulator/sweep/local.py", "simulator/run/checkpointer.py",
 }  # fmt: skip
 CLOCKS = {"time", "datetime", "timeit"}
 STREAMS = {"Generator", "Philox"}
@@ -255,7 +255,7 @@ def test_time_does_not_follow_the_host(wild, run, monkeypatch):
     scenario = wild({"name": "fedasync"}, until={"simulated_s": 6})
     (one,) = run(scenario, timing_only=False, afresh=True)
     ticks = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr("simulator.run.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("interlude.simulator.run.loop.time.perf_counter", lambda: float(next(ticks)))
     (other,) = run(scenario, timing_only=False, afresh=True)
     assert one.timeline.equals(other.timeline)
     assert one.metrics.equals(other.metrics)

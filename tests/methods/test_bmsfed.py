@@ -7,21 +7,21 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.errors import BadInputError
-from simulator.federation.rules import Barrier
-from simulator.methods.balance import Balance
-from simulator.methods.bmsfed import BMSFed, BMSFedOptions, Weak
-from simulator.methods.divfl import probe
-from simulator.methods.enhancement import ModalEnhanced
-from simulator.methods.facility_location import GradientMap
-from simulator.methods.fedavg import FedAvg, FedAvgOptions
-from simulator.training.cost import CostModel
-from simulator.training.evaluation import FUSED
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context
-from simulator.training.task import Stint
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.federation.rules import Barrier
+from interlude.simulator.methods.balance import Balance
+from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions, Weak
+from interlude.simulator.methods.divfl import probe
+from interlude.simulator.methods.enhancement import ModalEnhanced
+from interlude.simulator.methods.facility_location import GradientMap
+from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context
+from interlude.simulator.training.task import LocalSteps
 
 MODALITIES = ("gray", "color")
 
@@ -116,7 +116,7 @@ def test_payload_of_a_report(objective, expected):
     network = Network(ModelSpec(encoder="mlp", width=512), {"gray": (4,), "color": (4,)}, num_classes=10)
     method = BMSFed(BMSFedOptions())
     costs = CostModel(network, 4, method.broadcast(method.initial_memory(network, 3)))
-    cost = costs.of_task((Stint(objective, 1, "joint"),), 4)
+    cost = costs.of_task((LocalSteps(objective, 1, "joint"),), 4)
     assert cost.report_bytes == expected
     assert cost.groups == network.groups_of(objective.modalities)
 
@@ -131,7 +131,7 @@ def arrived(client, *, gray=None, color=None, num_samples=1, score=None, start=0
     values = {"gray": gray, "color": color}
     trained = [m for m, value in values.items() if value is not None]
     moved = {n: values.get(n.split(".")[1], gray if color is None else color) for n in NAMES}
-    return Arrived(
+    return ClientUpdate(
         client=client,
         groups=(*(f"{part}.{m}" for m in trained for part in ("encoder", "head")), "head.bias"),
         num_samples=num_samples,

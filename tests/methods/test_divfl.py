@@ -7,22 +7,22 @@ import pandas as pd
 import pytest
 import torch
 
-from simulator import parse_scenario, run_scenario
-from simulator.errors import BadInputError
-from simulator.federation.rules import Barrier
-from simulator.federation.selection import IdleClients
-from simulator.federation.server import Server
-from simulator.methods.divfl import DivFL, DivFLOptions, choose_by_values, probe, subset_draw
-from simulator.methods.facility_location import GradientMap
-from simulator.methods.fedavg import FedAvg, FedAvgOptions
-from simulator.training.executor import TimingOnlyExecutor
-from simulator.training.merge import Arrived
+from interlude import parse_scenario, run_scenario
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.federation.rules import Barrier
+from interlude.simulator.federation.selection import IdleClients
+from interlude.simulator.federation.server import Server
+from interlude.simulator.methods.divfl import DivFL, DivFLOptions, choose_by_values, probe, subset_draw
+from interlude.simulator.methods.facility_location import GradientMap
+from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
+from interlude.simulator.training.executors.sequential import TimingOnlyExecutor
+from interlude.simulator.training.merge import ClientUpdate
 
 NAMES = ("encoder.gray.w", "head.gray.w")
 
 
 def arrived(client, encoder, head, num_samples=1):
-    return Arrived(
+    return ClientUpdate(
         client=client,
         groups=("encoder.gray", "head.gray"),
         num_samples=num_samples,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from simulator.methods.facility_location import GradientMap, balanced_greedy, greedy, pseudo_gradient
-from simulator.training.merge import Arrived
+from interlude.simulator.methods.facility_location import GradientMap, balanced_greedy, greedy, pseudo_gradient
+from interlude.simulator.training.merge import ClientUpdate
 
 # Five clients on two lines. Fused gradients: the middle one is client 2. Weak gradients: the middle one is client 0.
 FUSED = np.abs(np.subtract.outer([0.0, 1, 2, 10, 12], [0.0, 1, 2, 10, 12]))
@@ -122,7 +122,7 @@ def test_only_rows_and_columns_of_those_who_sent_change():
 
 def test_a_pseudo_gradient_is_what_the_client_took_away():
     names = ("encoder.gray.w", "head.gray.weight")
-    update = Arrived(
+    update = ClientUpdate(
         client=0,
         groups=("encoder.gray", "head.gray"),
         num_samples=1,

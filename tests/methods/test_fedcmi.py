@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from models.decomposed import DecomposedNetwork
-from models.network import ModelSpec
-from models.packed import group_of
-from simulator import BadInputError, parse_scenario, run_scenario
-from simulator.methods.fedavg import FedAvg, FedAvgOptions
-from simulator.methods.fedcmi import (
+from interlude import BadInputError, parse_scenario, run_scenario
+from interlude.models.decomposed import DecomposedNetwork
+from interlude.models.network import ModelSpec
+from interlude.models.packed import group_of
+from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
+from interlude.simulator.methods.fedcmi import (
     FedCMI,
     FedCMIOptions,
     Infiltrated,
@@ -20,9 +20,9 @@ from simulator.methods.fedcmi import (
     class_temperatures,
     distillation,
 )
-from simulator.training.cost import CostModel
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context, CrossEntropy
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 
 BOTH = ("gray", "color")
 
@@ -193,7 +193,7 @@ def test_temperatures_come_from_the_received_model_over_the_window(net, paramete
 
 def arrived(net, modalities, value, client=0, num_samples=1):
     full = {name: torch.full(shape.shape, value) for name, shape in net.shapes.items()}
-    return Arrived(client, net.groups_of(modalities), num_samples, 0, full, full, {})
+    return ClientUpdate(client, net.groups_of(modalities), num_samples, 0, full, full, {})
 
 
 def test_each_side_is_merged_over_its_holders_and_the_head_over_all(net):

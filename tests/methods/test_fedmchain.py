@@ -9,19 +9,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import BadInputError, parse_scenario, run_scenario
-from simulator.federation.clock import Clock
-from simulator.federation.rules import Barrier
-from simulator.federation.server import Population, Server
-from simulator.federation.timeline import Timeline
-from simulator.methods.fedmchain import ErrorCompensated, FedMChain, FedMChainOptions
-from simulator.training.cost import CostModel
-from simulator.training.executor import SequentialExecutor, TimingOnlyExecutor
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context, CrossEntropy
-from simulator.training.optimizer import OptimizerSpec
-from simulator.training.task import Stint, TrainingSpec
+from interlude import BadInputError, parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.federation.clock import Clock
+from interlude.simulator.federation.rules import Barrier
+from interlude.simulator.federation.server import Population, Server
+from interlude.simulator.federation.timeline import Timeline
+from interlude.simulator.methods.fedmchain import ErrorCompensated, FedMChain, FedMChainOptions
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.executors.sequential import SequentialExecutor, TimingOnlyExecutor
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.task import LocalSteps, TrainingSpec
 
 LN2, LN3 = math.log(2.0), math.log(3.0)
 
@@ -93,7 +93,9 @@ def test_frozen_logits_are_computed_once_and_paid_for():
     costs = CostModel(network, 4, {})
     with_a, alone = ErrorCompensated("b", ("a",), "a", "residual", 1.0), ErrorCompensated("b", (), "a", "residual", 1.0)
     frozen = 2 * 8 * (6 * 5 + 5 * 5 + 5 * 3)  # a forward pass of a over the window of 8
-    difference = costs.of_task((Stint(with_a, 2, "b"),), 8).flops - costs.of_task((Stint(alone, 2, "b"),), 8).flops
+    difference = (
+        costs.of_task((LocalSteps(with_a, 2, "b"),), 8).flops - costs.of_task((LocalSteps(alone, 2, "b"),), 8).flops
+    )
     assert difference == frozen
 
 
@@ -102,7 +104,7 @@ def test_frozen_logits_are_computed_once_and_paid_for():
 
 def arrived(client, delta, *, num_samples=1, start=1.0):
     parameters = {"encoder.a.w": start + torch.tensor(delta), "encoder.b.w": torch.tensor([99.0])}
-    return Arrived(
+    return ClientUpdate(
         client, ("encoder.a",), num_samples, 0, parameters, {**parameters, "encoder.a.w": torch.tensor(start)}, {}
     )
 
@@ -141,7 +143,7 @@ class PaperWorld:
     delays_s: dict[str, list[float | None]]
     train_s: list[float]
 
-    is_steady, drops_windows, may_train_apart = True, False, False
+    is_uninterrupted, drops_windows, may_train_apart = True, False, False
     availability = outages = None
 
     def __post_init__(self):
@@ -335,7 +337,7 @@ class PlainRounds(FedMChain):
     def client_round(self, client):
         model = yield from client.download()
         yield from client.wait_for("a")
-        stint = Stint(CrossEntropy(("a",)), client.num_steps(self.options.phase_epochs), "unimodal-a")
+        stint = LocalSteps(CrossEntropy(("a",)), client.num_steps(self.options.phase_epochs), "unimodal-a")
         trained = yield from client.train(stint, start=model)
         yield from client.upload(trained)
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from simulator import BadInputError, parse_scenario, run_scenario
-from simulator.methods.fedmsplit import FedMSplit, FedMSplitOptions, graph_weights
-from simulator.methods.waiting import Ready
-from simulator.training.merge import Arrived
-from simulator.training.objective import CrossEntropy, Proximal
+from interlude import BadInputError, parse_scenario, run_scenario
+from interlude.simulator.methods.fedmsplit import FedMSplit, FedMSplitOptions, graph_weights
+from interlude.simulator.methods.waiting import Ready
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import CrossEntropy, Proximal
 
 GROUPS = ("encoder.a", "head.a", "encoder.b", "head.b")
 
@@ -18,7 +18,7 @@ def update(client, num_samples=1, **values):
     """Blocks of the given values, e.g. ``encoder_a=[1.0, 2.0]``."""
     parameters = {f"{name.replace('_', '.')}.w": torch.tensor(value) for name, value in values.items()}
     groups = tuple(name.replace("_", ".") for name in values)
-    return Arrived(client, groups, num_samples, 0, parameters, {}, {})
+    return ClientUpdate(client, groups, num_samples, 0, parameters, {}, {})
 
 
 def merged(updates, memory=None):

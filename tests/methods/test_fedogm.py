@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.methods.fedogm import Modulated, coefficients
-from simulator.training.cost import CostModel
-from simulator.training.objective import Batch, Context, CrossEntropy
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.methods.fedogm import Modulated, coefficients
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 
 BOTH = ("gray", "color")
 

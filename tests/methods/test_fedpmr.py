@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.methods.fedpmr import Rebalanced
-from simulator.training.cost import CostModel
-from simulator.training.executor import SequentialExecutor
-from simulator.training.objective import Batch, Context
-from simulator.training.optimizer import OptimizerSpec
-from simulator.training.task import Stint, Task, TrainingSpec
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.methods.fedpmr import Rebalanced
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.executors.sequential import SequentialExecutor
+from interlude.simulator.training.objective import Batch, Context
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
 
 
 def batch_of(**inputs):
@@ -115,7 +115,7 @@ def test_prototypes_are_those_of_the_epochs_start():
     executor = SequentialExecutor(network, spec, 0, data, data)
     initial = network.initial_parameters(generator, torch.device("cpu"))
     objective = Rebalanced(("gray", "color"), 3.0)
-    first, second = Stint(objective, 2, "joint"), Stint(objective, 2, "joint", first_step=2)
+    first, second = LocalSteps(objective, 2, "joint"), LocalSteps(objective, 2, "joint", first_step=2)
 
     def train(start, *stints):
         index = torch.arange(8).numpy()
@@ -123,7 +123,7 @@ def test_prototypes_are_those_of_the_epochs_start():
         return executor.train(task).parameters
 
     torch.testing.assert_close(train(initial, first, second), train(train(initial, first), second))
-    stale = train(initial, Stint(objective, 4, "joint"))
+    stale = train(initial, LocalSteps(objective, 4, "joint"))
     assert any(not torch.equal(value, stale[name]) for name, value in train(initial, first, second).items())
 
 

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.federation.rules import Barrier, OnArrival
-from simulator.federation.staleness import PolynomialStaleness
-from simulator.methods.fedproto import FedProto, FedProtoOptions, TowardsPrototypes, global_prototypes
-from simulator.training.cost import CostModel
-from simulator.training.evaluation import FUSED
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context
-from simulator.training.task import Stint
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.federation.rules import Barrier, OnArrival
+from interlude.simulator.federation.staleness import PolynomialStaleness
+from interlude.simulator.methods.fedproto import FedProto, FedProtoOptions, TowardsPrototypes, global_prototypes
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context
+from interlude.simulator.training.task import LocalSteps
 
 MODALITIES = ("gray", "color")
 
@@ -55,7 +55,7 @@ def test_loss_by_hand(identity_network, form, term):
 
 def arrived(client, value, *, num_samples=1, prototype=0.0, staleness=0, groups=("encoder.gray",), start=0.0):
     names = ("encoder.gray.w", "encoder.color.w")
-    return Arrived(
+    return ClientUpdate(
         client=client,
         groups=groups,
         num_samples=num_samples,
@@ -114,7 +114,7 @@ def test_payload_of_a_report():
     network = Network(ModelSpec(encoder="mlp", width=512), {"gray": (4,), "color": (4,)}, num_classes=10)
     method = FedProto(FedProtoOptions())
     costs = CostModel(network, 4, method.broadcast(method.initial_memory(network, 3)))
-    stint = Stint(TowardsPrototypes(MODALITIES, "original", 1.0), 1, "joint")
+    stint = LocalSteps(TowardsPrototypes(MODALITIES, "original", 1.0), 1, "joint")
     assert costs.of_task((stint,), 4).report_bytes == 2 * 20_480 + 40
 
 

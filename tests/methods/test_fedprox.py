@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.methods.fedprox import FedProx, FedProxOptions
-from simulator.methods.waiting import Ready
-from simulator.training.objective import Batch, Context, CrossEntropy
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.methods.fedprox import FedProx, FedProxOptions
+from interlude.simulator.methods.waiting import Ready
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 
 SCENARIO = {
     "name": "fedprox",

@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.methods.mba import MBA, Anchored, Imbalance, MBAOptions, delta
-from simulator.training.cost import CostModel
-from simulator.training.merge import Arrived
-from simulator.training.objective import Batch, Context
-from simulator.training.task import Stint
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.methods.mba import MBA, Anchored, Imbalance, MBAOptions, delta
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Batch, Context
+from interlude.simulator.training.task import LocalSteps
 
 
 def arrived(value, *, report=None, staleness=0, num_samples=1, start=0.0):
     names = ("encoder.gray.w", "head.gray.weight", "encoder.color.w", "head.color.weight", "head.bias")
-    return Arrived(
+    return ClientUpdate(
         client=0,
         groups=("encoder.gray", "head.gray", "encoder.color", "head.color", "head.bias"),
         num_samples=num_samples,
@@ -109,7 +109,7 @@ def test_anchor_and_report_are_paid_for():
     network = Network(ModelSpec(encoder="mlp", width=5), {"gray": (6,), "color": (4,)}, num_classes=3)
     costs = CostModel(network, 4, {})
     objective = Anchored(("gray", "color"), ("gray",), 1.0, "sample", "cosine", weighted=False)
-    cost = costs.of_task((Stint(objective, 2, "joint"),), 8)
+    cost = costs.of_task((LocalSteps(objective, 2, "joint"),), 8)
     one_pass = 2 * 8 * (6 * 5 + 5 * 5)  # gray's encoder forward over the window of 8
     assert cost.flops == 2 * costs.step_flops(objective, 4) + 2 * one_pass
     assert cost.report_bytes == 4  # one float32 distance

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from simulator import parse_scenario, run_scenario
-from simulator.methods.modality_dropping import ModalityDropping, ModalityDroppingOptions
+from interlude import parse_scenario, run_scenario
+from interlude.simulator.methods.modality_dropping import ModalityDropping, ModalityDroppingOptions
 
 BOTH = ("gray", "color")
 SCENARIO = {

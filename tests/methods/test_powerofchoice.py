@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator import BadInputError, parse_scenario, run_scenario
-from simulator.federation.rules import Barrier
-from simulator.methods.powerofchoice import LossProbe, PowerOfChoice, PowerOfChoiceOptions, largest
-from simulator.training.cost import CostModel
-from simulator.training.evaluation import FUSED
-from simulator.training.executor import SequentialExecutor
-from simulator.training.objective import CrossEntropy
-from simulator.training.optimizer import OptimizerSpec
-from simulator.training.task import Stint, Task, TrainingSpec
+from interlude import BadInputError, parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.federation.rules import Barrier
+from interlude.simulator.methods.powerofchoice import LossProbe, PowerOfChoice, PowerOfChoiceOptions, largest
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.evaluation import FUSED
+from interlude.simulator.training.executors.sequential import SequentialExecutor
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
 
 BOTH = ("gray", "color")
 SCENARIO = {
@@ -120,7 +120,7 @@ def test_a_probe_reports_the_mean_loss_of_the_window_and_changes_nothing():
     executor = SequentialExecutor(
         network, TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1)), 0, samples, samples
     )
-    stint = Stint(LossProbe(BOTH), 0, "probe")
+    stint = LocalSteps(LossProbe(BOTH), 0, "probe")
     task = Task(client=0, window=0, version=0, stints=(stint,), samples=np.arange(5), start=model, received=model)
     trained = executor.submit(task).result()
     logits = network(model, {m: x[:5] for m, x in inputs.items()}).logits

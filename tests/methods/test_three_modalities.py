@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simulator import parse_scenario, run_scenario
-from simulator.methods import METHODS
+from interlude import parse_scenario, run_scenario
+from interlude.simulator.methods import METHODS
 
 SIZES = {"a": 6, "b": 3, "c": 4}
 OWNERS = [0, *[1] * 12, *[2] * 20, *[3] * 20, *[4] * 20]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from models.decomposed import DecomposedNetwork
-from models.network import ModelSpec, Network
+from interlude.models.decomposed import DecomposedNetwork
+from interlude.models.network import ModelSpec, Network
 
 DIGITS = {"gray": (1, 28, 28), "color": (3, 28, 28)}
 

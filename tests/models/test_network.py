@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
-from models.encoders import misfit
-from models.inputs import InputSpec
-from models.network import ModelSpec, Network
-from models.packed import group_of
+from interlude.models.encoders import misfit
+from interlude.models.inputs import InputSpec
+from interlude.models.network import ModelSpec, Network
+from interlude.models.packed import group_of
 
 DIGITS = {"gray": (1, 28, 28), "color": (3, 28, 28)}
 

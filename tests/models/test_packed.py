@@ -5,9 +5,9 @@ import pickle
 import pytest
 import torch
 
-from models.decomposed import DecomposedNetwork
-from models.network import ModelSpec, Network
-from models.packed import group_of, pack
+from interlude.models.decomposed import DecomposedNetwork
+from interlude.models.network import ModelSpec, Network
+from interlude.models.packed import group_of, pack
 
 NETWORKS = {
     "mlp": Network(ModelSpec(encoder="mlp", width=5), {"a": (6,), "b": (4,)}, 3),

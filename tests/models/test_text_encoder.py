@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.encoders import misfit
-from models.inputs import InputSpec
-from models.network import ModelSpec, Network
+from interlude.models.encoders import misfit
+from interlude.models.inputs import InputSpec
+from interlude.models.network import ModelSpec, Network
 
 WORDS = InputSpec((4,), num_tokens=5)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulator import RunRecord, parse_scenario, run_scenario
-from simulator.survival import Interrupted, Interruption, Survival
+from interlude import RunRecord, parse_scenario, run_scenario
+from interlude.simulator.run.checkpointer import Interrupted, Interruption, ResumePolicy
 
 
 class AtEvents(Interruption):
@@ -40,7 +40,7 @@ def stop_at(given: Mapping[str, Any], runs: Path, *events: float, timing_only: b
     """Stop a run of one method after each of some events; returns the newest checkpoint."""
     scenario = parse_scenario(given)
     for event in events:
-        survival = Survival(resume=True, interruption=AtEvents(event), checkpoint_every_s=1e6)
+        survival = ResumePolicy(resume=True, interruption=AtEvents(event), checkpoint_every_s=1e6)
         with pytest.raises(Interrupted):
             run_scenario(scenario, runs=runs, device="cpu", workers=1, timing_only=timing_only, survival=survival)
     return max(runs.rglob("*.safetensors"), key=lambda path: path.name)
@@ -52,7 +52,7 @@ def play(
     """Run a scenario of one method, stopped and resumed after each of some events."""
     if events:
         stop_at(given, runs, *events, timing_only=timing_only)
-    survival = Survival(resume=True, checkpoint_every_s=0.0)
+    survival = ResumePolicy(resume=True, checkpoint_every_s=0.0)
     (record,) = run_scenario(
         parse_scenario(given), runs=runs, device="cpu", workers=workers, timing_only=timing_only, survival=survival
     )

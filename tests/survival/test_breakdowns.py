@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from simulator import RunRecord, TrainingError, parse_scenario, run_scenario
-from simulator.errors import RecordError
-from simulator.survival import Survival
-from simulator.training.stacked import StackedTrainer
+from interlude import RunRecord, TrainingError, parse_scenario, run_scenario
+from interlude.simulator.errors import RecordError
+from interlude.simulator.run.checkpointer import ResumePolicy
+from interlude.simulator.training.stacked.trainer import StackedTrainer
 
 POISONED = """
 from typing import Literal
-from simulator.methods.fedavg import FedAvg, FedAvgOptions
-from simulator.training.objective import Proximal
+from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
+from interlude.simulator.training.objective import Proximal
 
 class Options(FedAvgOptions):
     name: Literal["poisoned:Poisoned"] = "poisoned:Poisoned"
@@ -141,7 +141,7 @@ def test_on_a_full_disk_a_run_stops_with_a_sentence_and_its_record_is_whole(wild
                 device="cpu",
                 workers=1,
                 timing_only=what == "timeline",
-                survival=Survival(checkpoint_every_s=saved_every_s),
+                survival=ResumePolicy(checkpoint_every_s=saved_every_s),
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -160,6 +160,6 @@ def test_on_a_full_disk_a_run_stops_with_a_sentence_and_its_record_is_whole(wild
         device="cpu",
         workers=1,
         timing_only=what == "timeline",
-        survival=Survival(resume=True, checkpoint_every_s=0.0),
+        survival=ResumePolicy(resume=True, checkpoint_every_s=0.0),
     )
     assert (whole.path / "metrics.csv").read_text().startswith(text[: text.rindex("\n") // 2])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.packed import Packed, pack
-from simulator.checkpoint import Checkpoints, DamagedError, read
-from simulator.snapshot import CannotHoldError
+from interlude.models.packed import Packed, pack
+from interlude.simulator.record.checkpoint import Checkpoints, DamagedError, read
+from interlude.simulator.record.snapshot import CannotHoldError
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator.survival import Interrupted, Interruption
+from interlude.simulator.run.checkpointer import Interrupted, Interruption
 
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "3"))
@@ -26,7 +26,7 @@ def command(tmp_path):
 
     def start(*arguments):
         return subprocess.Popen(
-            [sys.executable, "-m", "simulator.cli", *map(str, arguments)],
+            [sys.executable, "-m", "interlude.simulator.cli.main", *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
             stdin=subprocess.DEVNULL,

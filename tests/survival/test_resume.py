@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator import parse_scenario, run_scenario
-from simulator.errors import BadInputError, InterludeError
-from simulator.methods import METHODS
-from simulator.survival import Survival
+from interlude import parse_scenario, run_scenario
+from interlude.simulator.errors import BadInputError, InterludeError
+from interlude.simulator.methods import METHODS
+from interlude.simulator.run.checkpointer import ResumePolicy
 
 ENTRIES = {
     **{name: {"name": name} for name in METHODS},
@@ -80,13 +80,13 @@ def test_saving_changes_nothing(wild, tmp_path, files_of, stopped_and_resumed):
         runs=tmp_path / "often",
         device="cpu",
         workers=1,
-        survival=Survival(checkpoint_every_s=1e-3),
+        survival=ResumePolicy(checkpoint_every_s=1e-3),
     )
     assert files_of(often) == files_of(stopped_and_resumed(scenario, tmp_path / "never"))
 
 
 def test_workers_may_come_and_go_between_the_parts_of_a_run(wild, tmp_path, stopped_and_resumed, files_of, monkeypatch):
-    monkeypatch.setattr("simulator.training.batched._STEPS_BEFORE_HELP", 20)
+    monkeypatch.setattr("interlude.simulator.training.executors.batched._STEPS_BEFORE_HELP", 20)
     scenario = wild({"name": "fedasync"}, clients={"count": 40}, until={"simulated_s": 8})
     calm = stopped_and_resumed(scenario, tmp_path / "calm")
     half = calm.info["totals"]["events"] // 2
@@ -126,7 +126,7 @@ def test_damaged_checkpoints_are_named_and_with_none_left_a_run_begins_again(wil
         for path in sorted(folder.glob("*.safetensors"), reverse=True)[:num_damaged]:
             path.write_bytes(path.read_bytes()[:4096])
     said: list[str] = []
-    survival = Survival(resume=True, say=said.append)
+    survival = ResumePolicy(resume=True, say=said.append)
     (record,) = run_scenario(scenario, runs=tmp_path / "runs", device="cpu", workers=1, survival=survival)
     assert files_of(record) == files_of(calm)
     assert [sentence.count("is damaged") for sentence in said] == [1, 1, 0]
@@ -140,7 +140,7 @@ def test_an_unfinished_run_is_gone_on_with_only_as_what_it_is(wild, tmp_path, st
 
     def refusal(changed, **flags):
         with pytest.raises(BadInputError) as refused:
-            run_scenario(parse_scenario(changed), runs=tmp_path, device="cpu", survival=Survival(**flags))
+            run_scenario(parse_scenario(changed), runs=tmp_path, device="cpu", survival=ResumePolicy(**flags))
         return str(refused.value)
 
     assert "pass --resume to go on with it" in refusal(given)
@@ -149,10 +149,10 @@ def test_an_unfinished_run_is_gone_on_with_only_as_what_it_is(wild, tmp_path, st
         said = refusal(other, resume=True, force=force)
         assert "until.simulated_s was 9.0, and now is 10.0" in said
         assert "--force" not in said
-    monkeypatch.setattr("simulator.part.code_digest", lambda _: "other")
+    monkeypatch.setattr("interlude.simulator.run.spec.code_digest", lambda _: "other")
     said = refusal(given, resume=True)
     assert "the simulator's code has changed; pass --force to go on all the same" in said
-    survival = Survival(resume=True, force=True)
+    survival = ResumePolicy(resume=True, force=True)
     (record,) = run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", workers=1, survival=survival)
     assert record.is_complete
 
@@ -169,9 +169,9 @@ def test_a_replay_that_leads_elsewhere_is_an_error_and_not_another_run(
 ):
     given = wild({"name": "fedavg"}, until={"simulated_s": 9})
     stop(given, tmp_path, 30)
-    monkeypatch.setattr(f"simulator.federation.{place}", changed)  # code that has changed
+    monkeypatch.setattr(f"interlude.simulator.federation.{place}", changed)  # code that has changed
     with pytest.raises(InterludeError, match="does not lead to its checkpoint"):
-        run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", survival=Survival(resume=True))
+        run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", survival=ResumePolicy(resume=True))
 
 
 def test_a_method_whose_memory_cannot_be_held_runs_without_checkpoints(wild, tmp_path, monkeypatch):
@@ -179,10 +179,10 @@ def test_a_method_whose_memory_cannot_be_held_runs_without_checkpoints(wild, tmp
         def start(self):
             self.function()
 
-    monkeypatch.setattr("simulator.methods.fedavg.FedAvg.initial_memory", lambda *_: {1, 2})
-    monkeypatch.setattr("simulator.survival.threading.Timer", Hasty)
+    monkeypatch.setattr("interlude.simulator.methods.fedavg.FedAvg.initial_memory", lambda *_: {1, 2})
+    monkeypatch.setattr("interlude.simulator.run.checkpointer.threading.Timer", Hasty)
     given = wild({"name": "fedavg"}, until={"simulated_s": 5})
-    survival = Survival(checkpoint_every_s=60.0)
+    survival = ResumePolicy(checkpoint_every_s=60.0)
     (record,) = run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", workers=1, survival=survival)
     assert record.is_complete
     assert ["cannot hold a builtins.set" in note for note in record.info["totals"]["notes"]] == [True]
@@ -201,7 +201,7 @@ def test_a_run_that_is_half_overwritten_is_no_complete_run(wild, tmp_path, monke
             run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, overwrite=True)
     with pytest.raises(BadInputError, match=r"an unfinished run \(interrupted\)"):
         run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
-    survival = Survival(resume=True)
+    survival = ResumePolicy(resume=True)
     (again,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, survival=survival)
     assert again.info["totals"]["order_sha256"] == whole.info["totals"]["order_sha256"]
 

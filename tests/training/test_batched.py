@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-import simulator.assembly
-from models.network import ModelSpec, Network
-from simulator import parse_scenario, run_scenario
-from simulator.errors import TrainingError
-from simulator.methods import METHODS
-from simulator.scenario import UntilSpec
-from simulator.training import batched, jobs, recording
-from simulator.training.batched import BatchedExecutor
-from simulator.training.crew import Crew
-from simulator.training.executor import SequentialExecutor
-from simulator.training.merge import Arrived, mix, weighted_mean
-from simulator.training.objective import CrossEntropy
-from simulator.training.optimizer import OptimizerSpec
-from simulator.training.stacked import StackedTrainer
-from simulator.training.strategy import ExecutorSpec, Strategy, choose_strategy, client_bytes
-from simulator.training.task import Stint, Task, Trained, TrainingSpec, resolve
+import interlude.simulator.run.build
+from interlude import parse_scenario, run_scenario
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.errors import TrainingError
+from interlude.simulator.methods import METHODS
+from interlude.simulator.scenario.loading import UntilSpec
+from interlude.simulator.training import batched, jobs, recording
+from interlude.simulator.training.executors.batched import BatchedExecutor
+from interlude.simulator.training.executors.sequential import SequentialExecutor
+from interlude.simulator.training.executors.strategy import ExecutorSpec, Strategy, choose_strategy, client_bytes
+from interlude.simulator.training.merge import ClientUpdate, mix, weighted_mean
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.stacked.trainer import StackedTrainer
+from interlude.simulator.training.task import LocalSteps, Task, Trained, TrainingSpec, resolve
+from interlude.simulator.training.workers.pool import WorkerPool
 
 TOLERANCE = 1e-4
 """Largest difference from the reference, relative to what training changed; float32 leaves about 1e-5."""
@@ -71,7 +71,7 @@ def witnessed(tmp_path_factory, scenario_with):
             scenario = ragged(scenario_with, VARIANTS[name], kind="sequential")
             Witness.seen = []
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(simulator.assembly, "SequentialExecutor", Witness)
+                patch.setattr(interlude.simulator.run.build, "SequentialExecutor", Witness)
                 run_scenario(scenario, runs=runs / name, device="cpu")
             known[name] = (Witness.last, Witness.seen)
         return known[name]
@@ -143,7 +143,7 @@ def test_series_are_learned_alike_under_every_strategy(strategy):
             client,
             0,
             0,
-            (Stint(CrossEntropy(("a", "b")), 3, "joint"),),
+            (LocalSteps(CrossEntropy(("a", "b")), 3, "joint"),),
             np.arange(10 * client, 10 * client + 9 - client),
             model,
             model,
@@ -212,7 +212,7 @@ def task_of(model, client=0, start=None, num_steps=2, samples=None):
         client=client,
         window=0,
         version=0,
-        stints=(Stint(JOINT, num_steps, "joint"),),
+        stints=(LocalSteps(JOINT, num_steps, "joint"),),
         samples=np.arange(client * 5, client * 5 + 5) if samples is None else np.array(samples),
         start=model if start is None else start,
         received=model,
@@ -276,7 +276,7 @@ def test_versions_that_nobody_needs_are_freed(network, executor):
 
 def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
-    with Crew(1) as crew:
+    with WorkerPool(1) as crew:
         helped = with_help(executor, crew)
         model = model_of(network)
         promises = [helped.submit(task_of(model, client)) for client in range(10)]
@@ -292,7 +292,7 @@ def test_rows_of_the_arena_are_free_again_when_nobody_looks_at_them(network, exe
 
 def test_answers_of_an_earlier_run_are_nobodys(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
-    with Crew(1) as crew:
+    with WorkerPool(1) as crew:
         crew.wait()
         for seed in (1, 2, 3):
             model = model_of(network, seed)
@@ -309,7 +309,7 @@ def test_answers_of_an_earlier_run_are_nobodys(network, executor, monkeypatch):
 
 def test_a_client_that_starts_from_a_model_of_its_own_keeps_it_on_the_way_to_a_worker(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
-    with Crew(1) as crew:
+    with WorkerPool(1) as crew:
         crew.wait()
         helped = with_help(executor, crew)
         received = model_of(network)
@@ -335,7 +335,7 @@ def test_an_evaluation_that_fails_can_fail_again(network, executor, monkeypatch)
 
 def test_a_worker_that_dies_is_done_without(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
-    with Crew(1) as crew:
+    with WorkerPool(1) as crew:
         crew.wait()
         helped = with_help(executor, crew)
         model = model_of(network)
@@ -352,7 +352,7 @@ def test_a_worker_that_dies_is_done_without(network, executor, monkeypatch):
 
 def test_what_a_worker_cannot_do_is_one_sentence(network, executor, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
-    with Crew(1) as crew:
+    with WorkerPool(1) as crew:
         crew.wait()
         helped = with_help(executor, crew)
         first = [helped.submit(task_of(model_of(network), client)) for client in range(10)]
@@ -400,7 +400,7 @@ def test_nothing_between_submit_and_merge_waits_for_the_device(network):
 
         def rule():
             trained = [promise.result() for promise in promises]
-            updates = [Arrived(c, groups, 5, 0, t.parameters, model, t.report) for c, t in enumerate(trained)]
+            updates = [ClientUpdate(c, groups, 5, 0, t.parameters, model, t.report) for c, t in enumerate(trained)]
             return mix(weighted_mean(model, updates), updates[0], dict.fromkeys(groups, 0.5))
 
         return executor.merge(rule, model, promises)

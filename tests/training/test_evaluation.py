@@ -1,7 +1,7 @@
 import torch
 
-from models.network import ModelSpec, Network
-from simulator.training.evaluation import evaluate
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.training.evaluation import evaluate
 
 
 def test_accuracies_of_fused_and_single_modalities_by_hand():

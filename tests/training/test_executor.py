@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from models.network import ModelSpec, Network
-from simulator.errors import TrainingError
-from simulator.training.cost import CostModel
-from simulator.training.executor import SequentialExecutor, TimingOnlyExecutor
-from simulator.training.objective import CrossEntropy, Proximal
-from simulator.training.optimizer import OptimizerSpec
-from simulator.training.task import Stint, Task, TrainingSpec, batch_positions, window_samples
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.errors import TrainingError
+from interlude.simulator.training.cost import CostModel
+from interlude.simulator.training.executors.sequential import SequentialExecutor, TimingOnlyExecutor
+from interlude.simulator.training.objective import CrossEntropy, Proximal
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec, batch_positions, window_samples
 
 SHAPES = {"a": (6,), "b": (4,)}
 JOINT = CrossEntropy(("a", "b"))
@@ -50,7 +50,7 @@ def task(network, *stints, start=None):
 @pytest.mark.parametrize("optimizer", [{}, {"momentum": 0.9}, {"momentum": 0.9, "weight_decay": 0.01}])
 def test_training_equals_torch_sgd_on_the_same_batches(network, samples, optimizer):
     executor = SequentialExecutor(network, spec(**optimizer), 0, samples, samples)
-    given = task(network, Stint(JOINT, 6, "joint"))
+    given = task(network, LocalSteps(JOINT, 6, "joint"))
     parameters = {name: p.clone().requires_grad_() for name, p in given.start.items()}
     sgd = torch.optim.SGD(parameters.values(), lr=0.1, **optimizer)
     inputs, labels = samples
@@ -81,7 +81,7 @@ def test_the_learning_rate_falls_with_the_version_that_was_received(schedule, ra
 
 def test_one_step_at_a_version_is_the_gradient_times_its_rate(network, samples):
     schedule = {"kind": "steps", "at_versions": [7], "factor": 0.25}
-    given = task(network, Stint(JOINT, 1, "joint"))  # which starts from version 7
+    given = task(network, LocalSteps(JOINT, 1, "joint"))  # which starts from version 7
     full = SequentialExecutor(network, spec(), 0, samples, samples).submit(given).result().parameters
     less = SequentialExecutor(network, spec(schedule=schedule), 0, samples, samples).submit(given).result().parameters
     for name, start in given.start.items():
@@ -89,7 +89,7 @@ def test_one_step_at_a_version_is_the_gradient_times_its_rate(network, samples):
 
 
 def test_unimodal_training_changes_its_encoder_its_slice_and_the_bias_only(network, samples):
-    given = task(network, Stint(CrossEntropy(("a",)), 3, "unimodal-a"))
+    given = task(network, LocalSteps(CrossEntropy(("a",)), 3, "unimodal-a"))
     trained = SequentialExecutor(network, spec(), 0, samples, samples).submit(given).result().parameters
     changed = {name for name, value in trained.items() if not torch.equal(value, given.start[name])}
     assert {".".join(name.split(".")[:2]) for name in changed} == {"encoder.a", "head.a", "head.bias"}
@@ -97,18 +97,18 @@ def test_unimodal_training_changes_its_encoder_its_slice_and_the_bias_only(netwo
 
 def test_a_task_can_start_from_the_promise_of_another(network, samples):
     executor = SequentialExecutor(network, spec(), 0, samples, samples)
-    first = task(network, Stint(JOINT, 3, "joint"))
+    first = task(network, LocalSteps(JOINT, 3, "joint"))
     promise = executor.submit(first)
-    chained = executor.submit(task(network, Stint(JOINT, 3, "other"), start=promise)).result()
-    direct = executor.submit(task(network, Stint(JOINT, 3, "other"), start=promise.result().parameters)).result()
+    chained = executor.submit(task(network, LocalSteps(JOINT, 3, "other"), start=promise)).result()
+    direct = executor.submit(task(network, LocalSteps(JOINT, 3, "other"), start=promise.result().parameters)).result()
     assert all(torch.equal(chained.parameters[n], direct.parameters[n]) for n in direct.parameters)
 
 
 def test_stints_go_on_in_the_same_batch_order(network):
     # 3 batches an epoch; steps 0..1 and then 2..4 are the five first batches
-    whole = batch_positions(0, given := task(network, Stint(JOINT, 5, "p")), given.stints[0], 4)
-    first = batch_positions(0, given, Stint(JOINT, 2, "p"), 4)
-    rest = batch_positions(0, given, Stint(JOINT, 3, "p", first_step=2), 4)
+    whole = batch_positions(0, given := task(network, LocalSteps(JOINT, 5, "p")), given.stints[0], 4)
+    first = batch_positions(0, given, LocalSteps(JOINT, 2, "p"), 4)
+    rest = batch_positions(0, given, LocalSteps(JOINT, 3, "p", first_step=2), 4)
     assert [b.tolist() for b in whole] == [b.tolist() for b in first + rest]
     assert [len(b) for b in whole] == [4, 4, 2, 4, 4]
     assert sorted(np.concatenate(whole[:3])) == list(range(NUM_SAMPLES))
@@ -116,8 +116,8 @@ def test_stints_go_on_in_the_same_batch_order(network):
 
 def test_proximal_term_pulls_towards_the_received_model(network, samples):
     executor = SequentialExecutor(network, spec(), 0, samples, samples)
-    far = executor.submit(given := task(network, Stint(JOINT, 6, "joint"))).result().parameters
-    near = executor.submit(task(network, Stint(Proximal(JOINT, 1.0), 6, "joint"))).result().parameters
+    far = executor.submit(given := task(network, LocalSteps(JOINT, 6, "joint"))).result().parameters
+    near = executor.submit(task(network, LocalSteps(Proximal(JOINT, 1.0), 6, "joint"))).result().parameters
 
     def drift(parameters):
         return sum((parameters[n] - given.received[n]).square().sum().item() for n in parameters)
@@ -128,12 +128,12 @@ def test_proximal_term_pulls_towards_the_received_model(network, samples):
 def test_a_loss_that_is_not_finite_names_client_and_task(network, samples):
     executor = SequentialExecutor(network, spec(learning_rate=1e30), 0, samples, samples)
     with pytest.raises(TrainingError, match=r"client 2, local round 0, task 'joint' from model version 7"):
-        executor.submit(task(network, Stint(JOINT, 6, "joint"))).result()
+        executor.submit(task(network, LocalSteps(JOINT, 6, "joint"))).result()
 
 
 def test_timing_only_never_has_a_result(network):
     with pytest.raises(TrainingError, match="timing-only"):
-        TimingOnlyExecutor().submit(task(network, Stint(JOINT, 1, "joint"))).result()
+        TimingOnlyExecutor().submit(task(network, LocalSteps(JOINT, 1, "joint"))).result()
 
 
 def test_windows_take_turns_through_the_shard():
@@ -155,7 +155,7 @@ def test_unimodal_steps_cost_only_their_branch(network):
 
 def test_a_task_costs_its_full_batches_and_the_rest(network):
     costs = CostModel(network, 4, {})
-    cost = costs.of_task((Stint(JOINT, costs.num_steps(10, epochs=2), "joint"),), 10)
+    cost = costs.of_task((LocalSteps(JOINT, costs.num_steps(10, epochs=2), "joint"),), 10)
     assert cost.flops == 4 * costs.step_flops(JOINT, 4) + 2 * costs.step_flops(JOINT, 2)
     assert cost.report_bytes == 0
 

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from simulator.federation.rules import Barrier, Buffered, OnArrival
-from simulator.federation.staleness import ConstantStaleness, HingeStaleness, PolynomialStaleness
-from simulator.methods.base import merge_by_rule
-from simulator.training.merge import Arrived, mix, weighted_mean
+from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival
+from interlude.simulator.federation.staleness import ConstantStaleness, HingeStaleness, PolynomialStaleness
+from interlude.simulator.methods.base import merge_by_rule
+from interlude.simulator.training.merge import ClientUpdate, mix, weighted_mean
 
 ENCODER, BIAS = "encoder.a.weight", "head.bias"
 
 
 def update(value, *, groups=("encoder.a", "head.bias"), num_samples=1, staleness=0, start=0.0, client=0, report=None):
-    return Arrived(
+    return ClientUpdate(
         client=client,
         groups=groups,
         num_samples=num_samples,

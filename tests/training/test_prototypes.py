@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from models.network import ModelSpec, Network
-from simulator.training import prototypes as p
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.training import prototypes as p
 
 # z = (0, 0), c_0 = (3, 4) at distance 5, c_1 = (0, 1) at distance 1, nobody holds class 2
 PROTOTYPES = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]])

@@ -2,7 +2,7 @@
 
 import torch
 
-from simulator.training.recording import Recorder
+from interlude.simulator.training.stacked.recording import Recorder
 
 
 def step(weights, inputs):

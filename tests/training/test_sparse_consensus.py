@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from simulator.training.merge import Arrived, weighted_mean
-from simulator.training.sparse_consensus import (
+from interlude.simulator.training.merge import ClientUpdate, weighted_mean
+from interlude.simulator.training.sparse_consensus import (
     agreement,
     cluster,
     consensus,
@@ -138,7 +138,7 @@ def test_clusters_are_summed_by_their_samples():
 
 
 def arrived(delta, start, num_samples):
-    return Arrived(0, ("encoder.a",), num_samples, 0, {NAME: start + delta}, {NAME: start}, {})
+    return ClientUpdate(0, ("encoder.a",), num_samples, 0, {NAME: start + delta}, {NAME: start}, {})
 
 
 @pytest.mark.parametrize(("signs", "least"), [("agree", 0.55), ("differ", 1.0)])

@@ -5,14 +5,14 @@ from typing import Literal
 import pytest
 import torch
 
-from models.inputs import InputSpec
-from simulator import parse_scenario, run_scenario
-from simulator.data import DATASETS
-from simulator.data.dataset import Dataset
-from simulator.data.source import Source
-from simulator.data.spec import DataSpec
-from simulator.methods import METHODS
-from simulator.training import recording
+from interlude import parse_scenario, run_scenario
+from interlude.models.inputs import InputSpec
+from interlude.simulator.data import DATASETS
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.source import Source
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.methods import METHODS
+from interlude.simulator.training import recording
 
 NUM_TOKENS, LENGTH = 12, 5
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from simulator.world.availability import Availability, AvailabilitySpec
-from simulator.world.availability_patterns import FOREVER_S
+from interlude.simulator.world.availability import Availability, AvailabilitySpec
+from interlude.simulator.world.availability_patterns import FOREVER_S
 
 SPEC = TypeAdapter(AvailabilitySpec)
 DAY_S = 86_400.0

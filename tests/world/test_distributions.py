@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from simulator.world.distributions import (
+from interlude.simulator.world.distributions import (
     DISTRIBUTIONS,
     Empirical,
     MeanOneJitter,

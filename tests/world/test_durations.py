@@ -5,11 +5,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from simulator.world.arrivals import ModalityArrivals, PerRound, StreamOfWindows
-from simulator.world.compute import ComputeSpec, Devices
-from simulator.world.faults import Faults, FaultSpec
-from simulator.world.network import Links, NetworkSpec
-from simulator.world.world import World, WorldSpec
+from interlude.simulator.world.arrivals import ModalityArrivals, PerRound, StreamOfWindows
+from interlude.simulator.world.compute import ComputeSpec, Devices
+from interlude.simulator.world.faults import Faults, FaultSpec
+from interlude.simulator.world.network import Links, NetworkSpec
+from interlude.simulator.world.world import World, WorldSpec
 
 THREE_SECONDS = {"distribution": "constant", "value_s": 3.0}
 NUM_WINDOWS = 4000

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from simulator.world.arrivals import PerRound
-from simulator.world.compute import ComputeSpec, Devices
-from simulator.world.energy import EnergySpec
-from simulator.world.faults import Faults, FaultSpec, UploadLossSpec
-from simulator.world.outages import Outages, OutageSpec
+from interlude.simulator.world.arrivals import PerRound
+from interlude.simulator.world.compute import ComputeSpec, Devices
+from interlude.simulator.world.energy import EnergySpec
+from interlude.simulator.world.faults import Faults, FaultSpec, UploadLossSpec
+from interlude.simulator.world.outages import Outages, OutageSpec
 
 NUM = 4_000
 

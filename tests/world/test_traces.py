@@ -9,13 +9,13 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from simulator.randomness import Stream
-from simulator.scenario import load_scenarios
-from simulator.world.availability import Availability
-from simulator.world.compute import AnyCompute, Devices
-from simulator.world.distributions import Distribution
-from simulator.world.network import Links, NetworkSpec
-from simulator.world.traces import SLOWEST
+from interlude.simulator.randomness import Stream
+from interlude.simulator.scenario.loading import load_scenarios
+from interlude.simulator.world.availability import Availability
+from interlude.simulator.world.compute import AnyCompute, Devices
+from interlude.simulator.world.distributions import Distribution
+from interlude.simulator.world.network import Links, NetworkSpec
+from interlude.simulator.world.traces import SLOWEST
 
 COMPUTE = TypeAdapter(AnyCompute)
 SCENARIOS = Path(__file__).parents[2] / "scenarios"

@@ -1,0 +1,55 @@
+"""Interlude: a discrete-event simulator of asynchronous multi-modal federated learning.
+
+From Python:
+
+    import interlude
+
+    records = interlude.run_scenario(interlude.load_scenario("scenarios/quickstart.yaml"))
+    records[0].metrics  # a pandas frame: time_s, version, metric, modality, value
+
+The members `simulator`, `models` and `analysis` are links to the folders of the same names beside this one. Names are
+imported when they are first used, so that ``import interlude`` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
+    from interlude.simulator.record.writer import RunRecord
+    from interlude.simulator.run.experiment import run_scenario
+    from interlude.simulator.scenario.loading import Scenario, load_scenario, load_scenarios, parse_scenario
+
+_HOMES = {
+    "BadInputError": "simulator.errors",
+    "InterludeError": "simulator.errors",
+    "RunRecord": "simulator.record.writer",
+    "Scenario": "simulator.scenario.loading",
+    "TrainingError": "simulator.errors",
+    "load_scenario": "simulator.scenario.loading",
+    "load_scenarios": "simulator.scenario.loading",
+    "parse_scenario": "simulator.scenario.loading",
+    "run_scenario": "simulator.run.experiment",
+}
+
+__all__ = [
+    "BadInputError",
+    "InterludeError",
+    "RunRecord",
+    "Scenario",
+    "TrainingError",
+    "load_scenario",
+    "load_scenarios",
+    "parse_scenario",
+    "run_scenario",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'interlude' has no attribute '{name}'")
+    return getattr(import_module(f"interlude.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "analysis", "models", "simulator"]

@@ -1,0 +1,261 @@
+"""Measures the ways to train on this machine, for a person to read. Nothing is written, and no run ever looks at it.
+
+Candidates take turns within rounds, so that a machine that slows down slows all of them; ratios are taken inside a
+round. Measured is joint training on cross-entropy, through the executors that runs use: tasks submitted, results asked
+for. The clock, merges and evaluations are not in it. One process, one thread; worker processes are measured last, with
+the fastest candidate. From Python:
+
+    from interlude.simulator.calibrate.measure import calibrate
+
+    calibrate(load_scenario("scenarios/quickstart.yaml")).advice
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import yaml
+
+from interlude.simulator.calibrate.bench import MOST_ROUNDS, Bench, Candidate, Contender, Measured, Size, take_turns
+from interlude.simulator.calibrate.cases import Case, case_of
+from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.run.build import choose_device, how_trained
+from interlude.simulator.scenario.loading import Scenario
+from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
+from interlude.simulator.training.host import has_bfloat16, keep_freed_memory, num_cores, one_thread
+from interlude.simulator.training.workers.pool import WorkerPool, is_supported
+
+CLEARLY = 1.1
+"""A candidate is clearly faster if it is so many times as fast in the median round, and faster in every round."""
+FEWEST_ROUNDS = 3
+"""Fewer say nothing about the spread."""
+_CPU_GROUPS = (4, 16, 64)
+_GPU_GROUPS = (16, 64, 128, 256)
+_EXTRAS_GROUP = 16
+"""Group size of compiled and bfloat16 stacks where the rule makes none."""
+_LONGEST_MESSAGE = 120
+_CREW_SHARE = 0.3
+"""Of the time, for worker processes."""
+_LONGEST_PLAYS_S = (1.0, 10.0)
+"""A stack may always take the first, and never more than the second: what takes longer may not fit into memory."""
+
+LeftOut = tuple[str, str]
+"""What could not be measured, and why."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How fast this machine trains one case."""
+
+    case: str
+    device: str
+    current: Candidate
+    """What a run takes now: by the written rule, or as the scenario says."""
+    reason: str
+    measured: tuple[Measured, ...]
+    """In one process; the first is the reference, one client after the other."""
+    with_crew: Measured | None
+    """The fastest batched candidate with worker processes; None where there are none."""
+    crew_gain: float
+    """How many times as fast it is with them as without; 1 where there are none."""
+    left_out: tuple[LeftOut, ...]
+    """Candidates that were not measured."""
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that were measured."""
+        return len(self.measured[0].steps_per_s)
+
+    @property
+    def faster(self) -> Measured | None:
+        """The fastest candidate that is clearly faster than the current one; None where there is none."""
+        now = next(one for one in self.measured if one.candidate == self.current)
+        if self.num_rounds < FEWEST_ROUNDS:
+            return None
+        clearly = [one for one in self.measured if _is_clearly_faster(one, now)]
+        return max(clearly, key=lambda one: one.median_steps_per_s, default=None)
+
+    @property
+    def advice(self) -> str:
+        """The line of YAML that makes a scenario take the clearly faster candidate; empty where there is none."""
+        return "" if self.faster is None else yaml_of(self.faster.candidate.spec)
+
+    @property
+    def gflops(self) -> float:
+        """Achieved GFLOP/s on this model, one client after the other, as a device trains."""
+        return self.measured[0].median_gflops
+
+
+def calibrate(
+    given: Scenario | Case,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    seconds: float = 30.0,
+    compiles: bool = False,
+    bfloat16: bool = False,
+) -> Calibration:
+    """Measure how fast this machine trains, and return what was found.
+
+    Args:
+        given: whose model, data shapes, batch size and clients are trained.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: processes that train on a CPU, this one included; None: one per core.
+        seconds: host seconds to measure for. Starting workers, recording and compiling come on top, and so does what
+            one round of a slow network takes longer.
+        compiles: measure a compiled stack, too.
+        bfloat16: measure bfloat16, too.
+
+    Raises:
+        BadInputError: if the device is not here, or a number makes no sense.
+        TrainingError: if training breaks down.
+    """
+    if not 0.0 < seconds < math.inf:
+        raise BadInputError(f"--seconds: must be a number of seconds above 0; given {seconds:g}")
+    if workers is not None and workers < 1:
+        raise BadInputError(f"--workers: must be at least 1; given {workers}")
+    chosen = choose_device(device)
+    num_processes = (workers or num_cores()) if chosen.type == "cpu" and is_supported else 1
+    with one_thread():
+        keep_freed_memory()
+        bench = Bench(given if isinstance(given, Case) else case_of(given), chosen)
+        return _calibration(bench, compiles, bfloat16, num_processes, seconds)
+
+
+def yaml_of(spec: ExecutorSpec) -> str:
+    """Return the line of a scenario that says this."""
+    said = {"executor": spec.model_dump(exclude_defaults=True)}
+    return yaml.safe_dump(said, default_flow_style=None, sort_keys=False, width=math.inf).strip()
+
+
+def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: int, seconds: float) -> Calibration:
+    candidates, current, left_out = _candidates(bench, compiles, bfloat16)
+    alone_s = seconds if num_processes == 1 else seconds * (1.0 - _CREW_SHARE)
+    turn_s = alone_s / (len(candidates) * (MOST_ROUNDS + 1))
+    steps_per_s = _first_impression(bench, candidates[0], turn_s)
+    size = bench.size(steps_per_s, max(_groups(bench.device)), turn_s)
+    shortest_s, longest_s = _LONGEST_PLAYS_S
+    contenders = []
+    for contender in (Contender(bench, candidate, size) for candidate in candidates):
+        play_s = contender.num_steps / steps_per_s
+        is_long = contender.stacks and play_s > min(max(shortest_s, 3 * turn_s), longest_s)
+        why_not = ""
+        if contender.candidate == current:
+            contender.warm_up()
+        else:
+            why_not = f"two stacks take {play_s:.1f} s or more" if is_long else _try_out(contender)
+        if why_not:
+            left_out.append((contender.candidate.label, why_not))
+        else:
+            contenders.append(contender)
+    take_turns(contenders, turn_s, alone_s)
+    measured = tuple(contender.measured(contenders[0]) for contender in contenders)
+    with_crew, crew_gain = None, 1.0
+    if num_processes > 1:
+        with_crew, crew_gain = _with_crew(bench, measured, size, num_processes, seconds - alone_s)
+        if with_crew is None:
+            left_out.append((f"{num_processes} processes", "a round of all clients is one stack: nothing to share"))
+    return Calibration(
+        case=bench.case.name,
+        device=str(bench.device),
+        current=current,
+        reason=how_trained(bench.case.executor, bench.network, bench.device, bench.case.training.batch_size)[1],
+        measured=measured,
+        with_crew=with_crew,
+        crew_gain=crew_gain,
+        left_out=tuple(left_out),
+    )
+
+
+def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Candidate], Candidate, list[LeftOut]]:
+    """Return the candidates, the reference first; which of them a run takes now; and what is left out."""
+    network, device, batch_size = bench.network, bench.device, bench.case.training.batch_size
+    left_out = []
+    compiled = choose_strategy(ExecutorSpec(strategy="stacked", compile=True), network, device, batch_size)
+    if compiles and not compiled.records:
+        left_out.append(
+            ("compiled", f"steps are not compiled on {device.type}" if compiled.stacks else compiled.reason)
+        )
+        compiles = False
+    now = bench.case.executor
+    if now.compile and not compiles:
+        left_out.append(
+            (how_trained(now, network, device, batch_size)[0], "measured without compiling; --compile measures it")
+        )
+        now = now.model_copy(update={"compile": False})
+    strategy = choose_strategy(now, network, device, batch_size)
+    own_size = strategy.group_size if strategy.stacks else _EXTRAS_GROUP
+    sizes = {*_distinct(_groups(device), len(bench.case.windows)), *([own_size] if strategy.stacks else [])}
+    specs = [ExecutorSpec(kind="sequential"), ExecutorSpec(strategy="looped")]
+    specs += [ExecutorSpec(strategy="stacked", group_size=size) for size in sorted(sizes)]
+    if bfloat16 and device.type == "cpu" and not has_bfloat16():
+        left_out.append(("bfloat16", "this machine's CPU does not compute in it"))
+        bfloat16 = False
+    if bfloat16:
+        specs.append(ExecutorSpec(strategy="looped", precision="bfloat16"))
+        specs.append(ExecutorSpec(strategy="stacked", group_size=own_size, precision="bfloat16"))
+    if compiles:
+        specs.append(ExecutorSpec(strategy="stacked", group_size=own_size, compile=True))
+    by_label: dict[str, Candidate] = {}
+    for spec in [*specs, now]:
+        label, _ = how_trained(spec, network, device, batch_size)
+        by_label.setdefault(label, Candidate(label, spec))  # where nothing may be stacked, stacks are looped
+    return list(by_label.values()), by_label[how_trained(now, network, device, batch_size)[0]], left_out
+
+
+def _groups(device: torch.device) -> tuple[int, ...]:
+    return _CPU_GROUPS if device.type == "cpu" else _GPU_GROUPS
+
+
+def _distinct(sizes: Sequence[int], num_clients: int) -> list[int]:
+    """Return the group sizes that so few clients fill: at least the smallest that holds all of them."""
+    return [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if num_clients > smaller]
+
+
+def _first_impression(bench: Bench, reference: Candidate, turn_s: float) -> float:
+    """Return the client-steps per second of the reference, roughly."""
+    contender = Contender(bench, reference, Size(most_steps=1, looped_tasks=2))
+    contender.warm_up()
+    contender.take_turn(turn_s / 2)
+    return contender.rates[0][0]
+
+
+def _try_out(contender: Contender) -> str:
+    """Warm a contender up; returns why it cannot be measured, nothing where it can."""
+    try:
+        contender.warm_up()
+    except torch.OutOfMemoryError:
+        return "does not fit into the device's memory"
+    except RuntimeError as error:  # of PyTorch: no compiler there, an operation that a device lacks
+        return f"fails here: {one_line(error)[:_LONGEST_MESSAGE]}"
+    return ""
+
+
+def _with_crew(
+    bench: Bench, measured: Sequence[Measured], size: Size, num_processes: int, seconds: float
+) -> tuple[Measured | None, float]:
+    """Measure the fastest batched candidate with worker processes beside itself without; returns the gain, too.
+
+    Nothing where workers would not take part.
+    """
+    batched = [one for one in measured if one.candidate.spec.kind != "sequential"]
+    best = max(batched, key=lambda one: one.median_steps_per_s)
+    helped = Candidate(best.candidate.label, best.candidate.spec, num_processes)
+    with WorkerPool(num_processes - 1) as crew:
+        crew.wait()
+        contenders = [Contender(bench, best.candidate, size), Contender(bench, helped, size, crew)]
+        for contender in contenders:
+            contender.warm_up()
+        if not contenders[1].has_help:
+            return None, 1.0
+        take_turns(contenders, seconds / (2 * MOST_ROUNDS), seconds)
+    alone = statistics.median(best.ratios)
+    with_crew = contenders[1].measured(contenders[0], alone)
+    return with_crew, statistics.median(with_crew.ratios) / alone
+
+
+def _is_clearly_faster(one: Measured, other: Measured) -> bool:
+    ratios = [mine / theirs for mine, theirs in zip(one.steps_per_s, other.steps_per_s, strict=True)]
+    return statistics.median(ratios) > CLEARLY and min(ratios) > 1.0

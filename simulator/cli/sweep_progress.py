@@ -1,0 +1,81 @@
+"""Shows a sweep: one bar over all runs and a line for each under way, or plain lines where there is no terminal."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import TaskID
+
+from interlude.simulator.cli.bars import Bars
+from interlude.simulator.run.loop import Moment
+from interlude.simulator.sweep.runs import Ended, Event, Lost, Moved, Started
+
+
+class SweepDisplay(Bars):
+    """A context manager to pass to `run_sweep` as its watcher.
+
+    Args:
+        console: where it is shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._num_runs = 0
+        self._num_done = 0
+        self._num_failed = 0
+        self._whole: TaskID | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._done: dict[str, float] = {}
+
+    def begin(self, num_runs: int, num_finished: int) -> None:
+        """Say how many runs there are, and how many were finished before."""
+        self._num_runs = num_runs
+        self._num_done = num_finished
+        if num_finished:
+            self._say(f"{num_finished} of {num_runs} runs were finished before, and are left as they are")
+        if self._console.is_terminal:
+            left = num_runs - num_finished
+            self._whole = self._progress.add_task("all runs", total=max(left, 1), status=self._count())
+
+    def see(self, event: Event) -> None:
+        """Show what happened."""
+        name = event.task.name
+        match event:
+            case Started():
+                self._add_bar(name)
+            case Moved(moment=moment):
+                self._move_bar(name, moment)
+            case Lost(how=how):
+                self._remove_bar(name)
+                self._say(f"{name}: its process was lost, {how}; it is begun again")
+            case Ended(error=error):
+                self._remove_bar(name)
+                self._num_done += 1
+                self._num_failed += error is not None
+                self._done[name] = 1.0
+                self._say(
+                    f"{self._num_done}/{self._num_runs} {name}: {'complete' if error is None else f'failed: {error}'}"
+                )
+        if self._whole is not None:
+            self._progress.update(self._whole, completed=sum(self._done.values()), status=self._count())
+
+    def _add_bar(self, name: str) -> None:
+        if self._console.is_terminal:
+            self._bars[name] = self._progress.add_task(escape(name), total=1.0, status="")
+
+    def _move_bar(self, name: str, moment: Moment) -> None:
+        self._done[name] = moment.done
+        if name in self._bars:
+            accuracy = "" if moment.accuracy is None else f", accuracy {moment.accuracy:.3f}"
+            status = f"t = {moment.time_s:,.0f} s, version {moment.version}{accuracy}"
+            self._progress.update(self._bars[name], completed=moment.done, status=status)
+
+    def _remove_bar(self, name: str) -> None:
+        self._done.pop(name, None)
+        if name in self._bars:
+            self._progress.remove_task(self._bars.pop(name))
+
+    def _count(self) -> str:
+        failed = f", {self._num_failed} failed" if self._num_failed else ""
+        return f"{self._num_done} of {self._num_runs}{failed}"
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(escape(sentence), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""What a run is held to and what it cost: invariants, losses, energy."""

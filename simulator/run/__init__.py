@@ -1,0 +1,1 @@
+"""One run: built from its specification, estimated, advanced, observed, saved."""

@@ -1,0 +1,1 @@
+"""Many clients trained as one stack of parameters."""

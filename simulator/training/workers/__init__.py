@@ -1,0 +1,1 @@
+"""Worker processes that share training with the process of the clock."""

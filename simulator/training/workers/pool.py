@@ -1,0 +1,265 @@
+"""The crew: worker processes of one thread each, and the jobs they share with the process that runs the clock.
+
+Who carries out a job never changes its result, so jobs go to whoever is free: workers take the oldest ones, and the
+main process, when it needs a result that nobody has begun, computes it itself.
+"""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections import deque
+from itertools import count
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
+from typing import Any, Protocol
+
+from interlude.simulator.errors import TrainingError
+
+is_supported = sys.platform != "win32"
+"""Whether worker processes can be had here; they need descriptors that travel through Unix sockets."""
+
+
+_COMMAND = "from interlude.simulator.training.workers.worker import main; main()"
+
+
+class Job(Protocol):
+    """Something to compute."""
+
+    is_done: bool
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody can still ask for its results."""
+        ...
+
+    def execute(self) -> None:
+        """Compute it here."""
+        ...
+
+    def message(self) -> tuple[str, object] | None:
+        """Return what a worker is asked, None where it cannot be sent now."""
+        ...
+
+    def accept(self, answer: Any) -> None:
+        """Take a worker's answer."""
+        ...
+
+
+class _Worker:
+    """A worker process, seen from here."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            paths = [path or os.getcwd() for path in sys.path]
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _COMMAND, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C is this process's business; it closes the connection
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            )
+        self.connection = Connection(ours.detach())
+        self.jobs: dict[int, Job] = {}
+        self.setup: object = None
+        self.setup_number = 0
+        self.is_here = False
+        """Whether the process has come up and takes messages."""
+
+
+class WorkerPool:
+    """Worker processes, started when they are first wanted and kept from run to run; a context manager.
+
+    Args:
+        num_workers: processes beside this one.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        self._num_wanted = num_workers if is_supported else 0
+        self._numbers = count(1)
+        self.workers: list[_Worker] = []
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.connection.close()
+        for worker in self.workers:
+            try:
+                worker.process.wait(timeout=1.0)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()  # busy with what nobody wants any more
+                worker.process.wait()
+        self.workers = []
+        self._num_wanted = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there are workers to be had."""
+        return self._num_wanted > 0
+
+    def start(self) -> None:
+        """Start the processes, if they are not there yet; they take seconds to come, and nobody waits for them."""
+        while len(self.workers) < self._num_wanted:
+            self.workers.append(_Worker())
+
+    def wait(self) -> None:
+        """Wait until the processes are there: for whoever measures them."""
+        self.start()
+        for worker in self.workers:
+            if not worker.is_here:
+                worker.connection.recv()
+                worker.is_here = True
+
+    def new_number(self) -> int:
+        """Return a number that no message of this crew has had, in this run or an earlier one."""
+        return next(self._numbers)
+
+    def lose(self, worker: _Worker) -> None:
+        """Give up a worker that died."""
+        self._num_wanted -= 1
+        self.workers.remove(worker)
+        worker.connection.close()
+        worker.process.kill()
+        worker.process.wait()
+
+
+class JobQueue:
+    """The jobs of one run.
+
+    Args:
+        crew: who helps; nobody before `begin`.
+        most_at_once: jobs that a worker holds, so that it never waits for the next.
+    """
+
+    def __init__(self, crew: WorkerPool | None, most_at_once: int) -> None:
+        self._crew = crew
+        self._most_at_once = most_at_once
+        self._setup: bytes | None = None
+        self._descriptors: tuple[int, ...] = ()
+        self._queue: deque[Job] = deque()
+
+    @property
+    def has_help(self) -> bool:
+        """Whether workers take jobs."""
+        return self._setup is not None
+
+    def begin(self, setup: object, descriptors: tuple[int, ...]) -> None:
+        """Let workers take jobs from now on.
+
+        Args:
+            setup: what a worker needs to know of this run.
+            descriptors: what it needs to open.
+        """
+        assert self._crew is not None
+        self._setup = pickle.dumps(setup)
+        self._descriptors = descriptors
+        self._crew.start()
+
+    def put(self, job: Job) -> None:
+        """Add a job; it is carried out when somebody has time, at the latest when it is needed."""
+        self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
+        self._queue.append(job)
+
+    def finish(self, job: Job) -> None:
+        """See to it that a job is done: by carrying it out here, or by carrying out others until a worker has it."""
+        while not job.is_done:
+            self._collect(timeout_s=0.0)
+            if job.is_done:
+                return
+            ours = job if job in self._queue else self._queue[0] if self._queue else None
+            if ours is None:
+                assert self._crew is not None, "a job that is neither done nor waiting is at a worker"
+                assert any(job in worker.jobs.values() for worker in self._crew.workers)
+                self._collect(timeout_s=None)
+                continue
+            self._queue.remove(ours)
+            self._feed()
+            try:
+                ours.execute()
+            except BaseException:
+                self._queue.appendleft(ours)
+                raise
+
+    def finish_all(self) -> None:
+        """See to it that every job is done that somebody wants."""
+        while True:
+            self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
+            if self._queue:
+                self.finish(self._queue[0])
+            elif self.has_help and self._crew is not None and any(map(self._has_jobs, self._crew.workers)):
+                self._collect(timeout_s=None)
+            else:
+                return
+
+    def _has_jobs(self, worker: _Worker) -> bool:
+        """Return whether a worker is at work for this run."""
+        return worker.setup is self._setup and bool(worker.jobs)
+
+    def poll(self) -> None:
+        """Take in what workers have answered, and give them more to do."""
+        self._collect(timeout_s=0.0)
+        self._feed()
+
+    def _feed(self) -> None:
+        if self._crew is None or self._setup is None:
+            return
+        for worker in [worker for worker in self._crew.workers if worker.is_here]:
+            try:
+                while self._queue and len(worker.jobs) < self._most_at_once:
+                    message = self._queue[0].message()
+                    if message is None:
+                        return
+                    self._send(worker, message, self._queue.popleft())
+            except (BrokenPipeError, ConnectionResetError):
+                self._lose(worker)
+
+    def _send(self, worker: _Worker, message: tuple[str, object], job: Job) -> None:
+        assert self._crew is not None
+        is_new = worker.setup is not self._setup
+        if is_new:
+            worker.jobs.clear()  # left over from an earlier run
+        number = self._crew.new_number()
+        worker.jobs[number] = job  # first of all, so that it is not lost with a worker that is gone
+        if is_new:
+            worker.setup_number = self._crew.new_number()
+            worker.connection.send(("setup", worker.setup_number, self._setup))
+            for descriptor in self._descriptors:
+                send_handle(worker.connection, descriptor, worker.process.pid)
+            worker.setup = self._setup
+        kind, body = message
+        worker.connection.send((kind, number, pickle.dumps(body)))
+
+    def _collect(self, timeout_s: float | None) -> None:
+        """Take in answers; with no time limit, wait for at least one."""
+        if self._crew is None or self._setup is None:
+            return
+        busy = {worker.connection: worker for worker in self._crew.workers if worker.jobs or not worker.is_here}
+        for connection in wait(list(busy), timeout_s) if busy else ():
+            assert isinstance(connection, Connection)
+            worker = busy[connection]
+            try:
+                while connection.poll():
+                    self._take(worker, *connection.recv())
+            except (EOFError, ConnectionResetError):
+                self._lose(worker)
+
+    def _take(self, worker: _Worker, number: int, is_good: bool, answer: Any) -> None:
+        worker.is_here = True
+        job = worker.jobs.pop(number, None)
+        is_ours = number == worker.setup_number or (job is not None and job.is_wanted)
+        if not is_good and is_ours:
+            if job is not None:
+                self._queue.appendleft(job)  # whoever asks again is told by this process
+            raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)
+        if job is not None and is_good:
+            job.accept(answer)
+
+    def _lose(self, worker: _Worker) -> None:
+        """Go on without a worker that died; its jobs are carried out by others."""
+        assert self._crew is not None
+        self._queue.extendleft(reversed(list(worker.jobs.values())))
+        self._crew.lose(worker)

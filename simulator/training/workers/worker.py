@@ -1,0 +1,213 @@
+"""A worker process: trains what it is sent, one thread, until the connection closes.
+
+`interlude.simulator.training.workers.pool` starts it with the descriptor of a socket. Parameters never travel: messages
+name rows of a shared arena. What a worker computes is what the process that sent it would have computed, to the bit.
+"""
+
+import os
+import pickle
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+from interlude.models.network import Network
+from interlude.models.packed import Packed
+from interlude.simulator.arrays import Indices
+from interlude.simulator.training.evaluation import evaluate_together
+from interlude.simulator.training.executors.strategy import Strategy
+from interlude.simulator.training.host import keep_freed_memory
+from interlude.simulator.training.objective import Values
+from interlude.simulator.training.stacked.trainer import StackedTrainer
+from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.workers.shared_memory import Arena, Place, looking_at, samples_in
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker needs to know of a run; two descriptors follow: the arena's and the samples'."""
+
+    network: Network
+    spec: TrainingSpec
+    seed: int
+    strategy: Strategy
+    num_rows: int
+    places: Mapping[str, Place]
+
+
+@dataclass(frozen=True, slots=True)
+class SentTask:
+    """A task whose parameters are rows of the arena."""
+
+    client: int
+    window: int
+    version: int
+    stints: tuple[LocalSteps, ...]
+    samples: Indices
+    received: int
+    broadcast: Any
+    """As numpy arrays."""
+    result: int
+    """The row for the trained parameters."""
+
+    @classmethod
+    def of(cls, task: Task, arrays: "Arrays", received: int, result: int) -> "SentTask":
+        """Return a task as it is sent."""
+        broadcast = {
+            name: {m: arrays.of(value) for m, value in values.items()} for name, values in task.broadcast.items()
+        }
+        return cls(task.client, task.window, task.version, task.stints, task.samples, received, broadcast, result)
+
+
+@dataclass(frozen=True, slots=True)
+class SentChain:
+    """A chain of tasks."""
+
+    start: int
+    tasks: tuple[SentTask, ...]
+
+
+HERE = 0
+"""The number of the first answer, which says that the process has come up; a crew numbers its messages from 1."""
+
+
+class Arrays:
+    """Tensors as numpy arrays, which are cheap to send; one that many tasks share is sent once."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, Any] = {}
+
+    def of(self, tensor: torch.Tensor) -> Any:
+        """Return a tensor as an array, the same one whenever it is asked for."""
+        return self._arrays.setdefault(id(tensor), tensor.numpy())
+
+
+Done = list[list[tuple[float, Any]]]
+"""Loss and report, as numpy arrays, of each task of each chain."""
+
+
+class Worker:
+    """One run, as a worker process sees it.
+
+    Args:
+        setup: the run.
+        arena: rows of parameters.
+        samples: the shared block of samples.
+    """
+
+    def __init__(self, setup: Setup, arena_descriptor: int, samples_descriptor: int) -> None:
+        layout = setup.network.layout
+        tensors = looking_at(samples_descriptor, setup.places)
+        self._network = setup.network
+        self._arena = Arena(arena_descriptor, layout.size, layout.dtype, setup.num_rows)
+        self._test = samples_in(tensors, "test")
+        train = samples_in(tensors, "train")
+        self._trainer = StackedTrainer(setup.network, setup.spec, setup.seed, train, setup.strategy)
+        self._stacks = setup.strategy.stacks
+
+    def train(self, chains: list[SentChain]) -> Done:
+        """Train chains; leaves the parameters in their rows and returns the rest."""
+        received: dict[int, Packed] = {}
+        tensors: dict[int, torch.Tensor] = {}
+        trained = self._trainer.train([self._tasks(chain, received, tensors) for chain in chains])
+        done: Done = []
+        for chain, results in zip(chains, trained, strict=True):
+            for task, result in zip(chain.tasks, results, strict=True):
+                assert isinstance(result.parameters, Packed)
+                self._arena.row(task.result).copy_(result.parameters.flat)
+            done.append([(float(result.loss), as_arrays(result.report)) for result in results])
+        return done
+
+    def evaluate(self, rows: list[int]) -> Any:
+        """Return the test metrics of some rows."""
+        return evaluate_together(self._network, [self._packed(row) for row in rows], self._test, self._stacks)
+
+    def _tasks(self, chain: SentChain, received: dict[int, Packed], tensors: dict[int, torch.Tensor]) -> list[Task]:
+        """Return a chain's tasks; what was one object where they come from is one object here."""
+
+        def tensor(array: Any) -> torch.Tensor:
+            return tensors.setdefault(id(array), torch.as_tensor(array))
+
+        return [
+            Task(
+                client=sent.client,
+                window=sent.window,
+                version=sent.version,
+                stints=sent.stints,
+                samples=sent.samples,
+                start=self._packed(chain.start),
+                received=received.setdefault(sent.received, self._packed(sent.received)),
+                broadcast={
+                    name: {m: tensor(array) for m, array in inner.items()} for name, inner in sent.broadcast.items()
+                },
+            )
+            for sent in chain.tasks
+        ]
+
+    def _packed(self, row: int) -> Packed:
+        return Packed(self._network.layout, self._arena.row(row))
+
+
+def as_arrays(values: Values) -> Any:
+    """Return named tensors as numpy arrays, which are cheap to send."""
+    return {name: {m: value.numpy() for m, value in inner.items()} for name, inner in values.items()}
+
+
+def as_tensors(values: Any) -> Values:
+    """Return named numpy arrays as tensors."""
+    return {name: {m: torch.as_tensor(value) for m, value in inner.items()} for name, inner in values.items()}
+
+
+def read(connection: Connection, messages: "SimpleQueue[tuple[str, int, Any] | None]") -> None:
+    """Take messages in as they come, so that whoever sends one never waits for the one before to be answered."""
+    try:
+        while True:
+            kind, number, body = connection.recv()
+            if kind == "setup":
+                body = (body, [recv_handle(connection) for _ in range(2)])
+            messages.put((kind, number, body))
+    except (EOFError, OSError):
+        messages.put(None)
+
+
+def serve(connection: Connection) -> None:
+    """Answer messages until the other side closes."""
+    messages: SimpleQueue[tuple[str, int, Any] | None] = SimpleQueue()
+    threading.Thread(target=read, args=(connection, messages), daemon=True).start()
+    worker: Worker | None = None
+    connection.send((HERE, True, None))
+    while (message := messages.get()) is not None:
+        kind, number, body = message
+        try:
+            if kind == "setup":
+                setup, descriptors = body
+                worker = Worker(pickle.loads(setup), *descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                continue
+            assert worker is not None
+            answer = getattr(worker, kind)(pickle.loads(body))
+        except Exception:
+            connection.send((number, False, traceback.format_exc()))
+        else:
+            connection.send((number, True, answer))
+
+
+def main() -> None:
+    """Run a worker process; it ends when the other side closes the connection."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    with suppress(BrokenPipeError, ConnectionResetError):
+        serve(Connection(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
