@@ -1,1 +1,1 @@
-"""Reads run directories, tabulates and draws. Knows records, never methods or training."""
+"""Reads run directories, tabulates and draws. Imports the record, never methods or training."""

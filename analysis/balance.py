@@ -1,4 +1,4 @@
-"""Imbalance between modalities over time: the gap between their accuracies, and what methods measure themselves."""
+"""Imbalance between modalities over time: the gap between their accuracies, and measures that methods report."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from interlude.analysis.choices import Choices, Drawing, labels_of, need_accurac
 from interlude.analysis.runs import need_one_scenario
 from interlude.analysis.style import COLOURS, LINES, legend_below, look_of
 from interlude.analysis.summary import accuracy_curves
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 _MEASURED = {
     "imbalance": "imbalance ratio r",
@@ -21,7 +21,7 @@ _MEASURED = {
 
 
 def imbalance(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw imbalance over simulated seconds: a panel for the accuracy gap, one for each measure that methods report.
+    """Draw imbalance over simulated seconds: a panel for the accuracy gap, one for each measure reported by methods.
 
     The gap is the best modality's accuracy alone less the worst one's; 0 is balance.
 
@@ -73,7 +73,7 @@ def _draw_gap(axis: Axes, records: Sequence[RunRecord], labels: Sequence[str]) -
 
 
 def _draw_measure(axis: Axes, records: Sequence[RunRecord], labels: Sequence[str], metric: str) -> None:
-    """Draw a measure by modality: colour tells the method, the dashes the modality, which is written at the end."""
+    """Draw a measure: a colour for each method, a line style for each modality."""
     modalities: list[str] = []
     for index, label in enumerate(labels):
         tables = [r.metrics[r.metrics["metric"] == metric] for r in records if r.label == label]

@@ -1,4 +1,4 @@
-"""What one can choose of a figure, what a figure comes with, and how it says that it does not apply."""
+"""The options of figures, a figure with its caption, and the error for a figure that does not apply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from interlude.analysis.style import SCREEN, Style
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 
 class DoesNotApplyError(BadInputError):
@@ -16,7 +16,7 @@ class DoesNotApplyError(BadInputError):
 
 @dataclass(frozen=True)
 class Choices:
-    """What one can choose of a figure."""
+    """The options of figures, the same for all kinds."""
 
     baseline: str | None = None
     """Label of the method that others are compared with; None for `fedavg`, or the first one if there is none."""
@@ -31,11 +31,11 @@ class Choices:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and what it shows."""
+    """A figure and its caption."""
 
     figure: Figure
     caption: str
-    """What is seen, numbers included: for those who cannot see it, too."""
+    """Describes the figure, numbers included, also for readers who cannot see it."""
 
 
 def baseline_of(records: Sequence[RunRecord], choices: Choices) -> str:

@@ -1,4 +1,4 @@
-"""What the commands that read run directories do, from paths to files."""
+"""The commands that read run directories, from paths to files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from interlude.analysis.runs import common_directory, find_runs
 from interlude.analysis.style import STYLES
 from interlude.analysis.trace import chrome_trace, to_json
 from interlude.simulator.errors import BadInputError, nearest
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 
 def choose(
@@ -21,7 +21,7 @@ def choose(
     window: str | None = None,
     style: str = "screen",
 ) -> Choices:
-    """Return choices from what a command line says; `window` is ``START:END`` in simulated seconds.
+    """Return choices from command-line values; `window` is ``START:END`` in simulated seconds.
 
     Raises:
         BadInputError: naming the option.
@@ -38,16 +38,16 @@ def plot_runs(
 
     Args:
         paths: run directories, scenario directories or parents of them.
-        kinds: keys of `interlude.analysis.figures.KINDS`, or none for all that apply.
+        kinds: keys of `interlude.analysis.figures.KINDS`; empty: all that apply.
         out: where the files go; None for the directory that holds the runs.
         formats: png, svg, pdf, separated by commas.
-        choices: what one can choose.
+        choices: options of the figures.
 
     Returns:
         The files, and a sentence for each run that is left out and each kind that does not apply.
 
     Raises:
-        BadInputError: for anything that cannot be used; then nothing is written.
+        BadInputError: for any input that cannot be used; then nothing is written.
     """
     records, left_out = find_runs(paths)
     _check_baseline(records, choices)

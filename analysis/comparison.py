@@ -1,4 +1,4 @@
-"""Paired differences between methods: runs of one scenario and seed met the same world, so seeds are pairs."""
+"""Paired differences between methods: runs of one scenario and seed share a world, so seeds make pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from interlude.analysis.seeds import half_width
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more a method has of something than the baseline, over seeds that both have."""
+    """A method's value minus the baseline's, over the seeds that both have."""
 
     label: str
     column: str
@@ -33,7 +33,7 @@ def paired_differences(runs: pd.DataFrame, baseline: str, columns: Sequence[str]
     Args:
         runs: `summarise_runs` of one scenario.
         baseline: a label.
-        columns: what to compare.
+        columns: columns of `runs` to compare.
     """
     by_seed = {str(label): group.set_index("seed") for label, group in runs.groupby("method", sort=False)}
     base = by_seed[baseline]

@@ -11,13 +11,13 @@ from interlude.analysis import seeds
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of, need_accuracy
 from interlude.analysis.runs import need_one_scenario
 from interlude.analysis.style import legend_below, look_of
-from interlude.analysis.summary import TRANSFER, accuracy_curves, activities, energy_curve
-from interlude.simulator.record.writer import RunRecord
+from interlude.analysis.summary import TRANSFER, accuracy_curves, energy_curve
+from interlude.simulator.record.reader import RunRecord
 
-_WIDE = 15  # where the longest curve is so much longer than the shortest, a linear axis would hide the short one
+_WIDE = 15  # beyond this ratio of the longest to the shortest curve a linear axis would hide the short one
 
 Positions = Callable[[RunRecord], "pd.Series[float]"]
-"""Where each evaluation of a run is drawn, by its simulated time."""
+"""Position of each evaluation of a run on the horizontal axis, by its simulated time."""
 
 
 def accuracy_vs_time(records: Sequence[RunRecord], choices: Choices) -> Drawing:
@@ -31,12 +31,12 @@ def accuracy_vs_version(records: Sequence[RunRecord], choices: Choices) -> Drawi
 
 
 def accuracy_vs_bytes(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw accuracy over the payload that all clients have moved up and down, in MB."""
+    """Draw accuracy over the payload of all clients, up and down, in MB."""
     return _accuracy(records, choices, _megabytes, "payload up and down, all clients (MB)", "bytes")
 
 
 def accuracy_vs_energy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw accuracy over the energy that all clients have drawn, in kJ; DoesNotApplyError where the world has none."""
+    """Draw accuracy over the energy of all clients, in kJ; DoesNotApplyError if the world has no energy section."""
     for record in records:
         if energy_curve(record).empty:
             raise DoesNotApplyError(f"{record.path} counts no energy: the scenario has no world.energy")
@@ -89,7 +89,7 @@ def _draw(axis: Axes, band: pd.DataFrame, label: str, index: int) -> None:
 
 
 def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:
-    """Let the axis end with the curves; make it logarithmic, from a linear start, where they differ much in length."""
+    """End the axis with the curves; make it logarithmic, from a linear start, where their lengths differ much."""
     ends = [float(series.iloc[-1]) for series in positions]
     if max(ends) > _WIDE * min(ends):
         steps = [float(series[series > 0].min()) for series in positions if (series > 0).any()]
@@ -128,7 +128,7 @@ def _version(record: RunRecord) -> "pd.Series[float]":
 
 def _megabytes(record: RunRecord) -> "pd.Series[float]":
     timeline = record.timeline
-    moved = timeline[activities(timeline).isin(TRANSFER)].sort_values("end_s")
+    moved = timeline[timeline["activity"].isin(TRANSFER)].sort_values("end_s")
     total = np.append(0.0, moved["bytes"].to_numpy(dtype=float).cumsum() / 1e6)
     times_s = accuracy_curves(record).index
     return pd.Series(total[np.searchsorted(moved["end_s"], times_s, side="right")], times_s)

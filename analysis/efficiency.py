@@ -1,4 +1,4 @@
-"""Where the clients' time went, and how stale the merged updates were."""
+"""Clients' time by activity, and the staleness of merged updates."""
 
 from collections.abc import Sequence
 
@@ -6,33 +6,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from interlude.analysis.activities import activity_label
 from interlude.analysis.choices import Choices, Drawing, labels_of
 from interlude.analysis.runs import need_one_scenario
 from interlude.analysis.style import COLOURS, bar_figure, legend_below
-from interlude.analysis.summary import TRANSFER, activities
-from interlude.simulator.record.writer import RunRecord
+from interlude.analysis.summary import TRANSFER
+from interlude.simulator.record.reader import RunRecord
 
-_NAMES = {
-    "train": "joint training",
-    "train_unimodal": "uni-modal training in gaps",
-    **dict.fromkeys(TRANSFER, "transfer"),
-    "wait": "wait for data",
-    "stalled": "held up by the server",
-    "backoff": "pause before sending again",
-    "idle": "idle",
-    "off": "off",
-}
-_LOOKS = {
-    "joint training": "#0072B2",
+_LABELS = {"train_unimodal": "uni-modal training in gaps", **dict.fromkeys(TRANSFER, "transfer")}
+_COLOURS = {
+    activity_label("train"): "#0072B2",
     "uni-modal training in gaps": "#E69F00",
     "transfer": "#009E73",
-    "wait for data": "#BDBDBD",
-    "held up by the server": "#D55E00",
-    "pause before sending again": "#F0A77B",
+    activity_label("wait"): "#BDBDBD",
+    activity_label("stalled"): "#D55E00",
+    activity_label("backoff"): "#F0A77B",
     "idle": "#EFEFEF",
     "off": "#7A7A7A",
 }
-_DARK = ("joint training", "transfer", "held up by the server", "off")
+"""Colour by label, in the order of the legend."""
+_DARK = (activity_label("train"), "transfer", activity_label("stalled"), "off")
 _LABELLED = 0.06  # narrower parts of a bar have no room for a number
 _MOST_BINS = 30
 _SHOWN = 0.995  # of the updates; few stragglers would squeeze all others into one bin
@@ -41,27 +34,27 @@ _SHOWN = 0.995  # of the updates; few stragglers would squeeze all others into o
 def time_shares(record: RunRecord) -> dict[str, float]:
     """Return the share of all clients' time that was spent on each activity; the shares sum to 1."""
     timeline = record.timeline
-    spans = timeline[timeline["kind"] != "merge"]
-    spent_s = (spans["end_s"] - spans["start_s"]).groupby(activities(spans)).sum()
+    spans = timeline[timeline["activity"] != "merge"]
+    spent_s = (spans["end_s"] - spans["start_s"]).groupby(spans["activity"]).sum()
     shares: dict[str, float] = {}
-    for kind, seconds in spent_s.items():
-        activity = _NAMES.get(str(kind), str(kind))
-        shares[activity] = shares.get(activity, 0.0) + float(seconds / spent_s.sum())
+    for activity, seconds in spent_s.items():
+        label = _LABELS.get(str(activity)) or activity_label(str(activity))
+        shares[label] = shares.get(label, 0.0) + float(seconds / spent_s.sum())
     return shares
 
 
 def efficiency(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw where the clients' time went, a stacked bar per method; DoesNotApplyError for mixed scenarios."""
+    """Draw the clients' time by activity, a stacked bar per method; DoesNotApplyError for mixed scenarios."""
     need_one_scenario(records)
     shares = {label: _mean_shares([r for r in records if r.label == label]) for label in labels_of(records)}
     found = {activity for parts in shares.values() for activity in parts}
-    activities = [*(name for name in _LOOKS if name in found), *sorted(found - _LOOKS.keys())]
+    activities = [label for label in _COLOURS if label in found]
     style = choices.style
     figure, axis = bar_figure(style, len(shares), extra_in=1.5)
     left = np.zeros(len(shares))
-    for index, activity in enumerate(activities):
+    for activity in activities:
         values = [parts.get(activity, 0.0) for parts in shares.values()]
-        colour = _LOOKS.get(activity, COLOURS[(index + 3) % len(COLOURS)])
+        colour = _COLOURS[activity]
         rows = range(len(values))
         axis.barh(rows, values, left=left, height=0.7, color=colour, label=activity, edgecolor="0.5", linewidth=0.4)
         ink, points = "white" if activity in _DARK else "black", 0.85 * style.font_points
@@ -76,12 +69,12 @@ def efficiency(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axis.set_xlabel("share of all clients' simulated time")
     legend_below(figure, axis, style)
-    figure.suptitle(f"{records[0].scenario['name']}: where the clients' time went")
-    said = "; ".join(
+    figure.suptitle(f"{records[0].scenario['name']}: clients' time by activity")
+    texts = "; ".join(
         f"{label}: {', '.join(f'{activity} {share:.0%}' for activity, share in parts.items())}"
         for label, parts in shares.items()
     )
-    return Drawing(figure, f"Share of all clients' simulated time by activity, mean over seeds. {said}.")
+    return Drawing(figure, f"Share of all clients' simulated time by activity, mean over seeds. {texts}.")
 
 
 def _mean_shares(records: Sequence[RunRecord]) -> dict[str, float]:
@@ -93,7 +86,7 @@ def _mean_shares(records: Sequence[RunRecord]) -> dict[str, float]:
 
 
 def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw how stale updates were when merged, in versions: a histogram per method over all its seeds."""
+    """Draw the staleness of merged updates in versions, a histogram per method over all its seeds."""
     need_one_scenario(records)
     labels, style = labels_of(records), choices.style
     ages = {label: pd.concat([_ages(r) for r in records if r.label == label]) for label in labels}
@@ -122,7 +115,7 @@ def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
 
 def _ages(record: RunRecord) -> "pd.Series[float]":
     timeline = record.timeline
-    return timeline.loc[timeline["kind"] == "merge", "staleness"].astype(float)
+    return timeline.loc[timeline["activity"] == "merge", "staleness"].astype(float)
 
 
 def _age_text(ages: "pd.Series[float]") -> str:

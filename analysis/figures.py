@@ -1,4 +1,4 @@
-"""The kinds of figures, which of them apply to given runs, and how they get onto the disk."""
+"""The kinds of figures: which apply to given runs, rendering and writing."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from interlude.analysis.scalability import across_worlds, scalability
 from interlude.analysis.sensitivity import sensitivity
 from interlude.analysis.target import speedup, time_to_accuracy
 from interlude.simulator.errors import BadInputError, nearest
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 Draw = Callable[[Sequence[RunRecord], Choices], Drawing]
 
@@ -31,7 +31,7 @@ class Kind:
     title: str
     draw: Draw
     spans_scenarios: bool = False
-    """Whether it compares scenarios, so that it is drawn of all of them together."""
+    """Whether it compares scenarios, so one figure shows all of them."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -44,11 +44,11 @@ KINDS: Mapping[str, Kind] = {
     "scalability": Kind("Scalability", scalability, spans_scenarios=True),
     "worlds": Kind("Across worlds", across_worlds, spans_scenarios=True),
     "sensitivity": Kind("Sensitivity to options", sensitivity, spans_scenarios=True),
-    "efficiency": Kind("Where the clients' time went", efficiency),
+    "efficiency": Kind("Clients' time by activity", efficiency),
     "staleness": Kind("Staleness", staleness),
     "imbalance": Kind("Imbalance between modalities", imbalance),
-    "gantt": Kind("What clients do", gantt),
-    "partition": Kind("Who holds what", partition),
+    "gantt": Kind("Client activities", gantt),
+    "partition": Kind("Data partition", partition),
 }
 FORMATS = ("png", "svg", "pdf")
 ALL = "all"
@@ -61,7 +61,7 @@ class Plot:
 
     kind: str
     scenario: str | None
-    """Name of the scenario it shows; None where it shows all that were given."""
+    """Name of the scenario that it shows; None: all that are given."""
     drawing: Drawing
 
 
@@ -72,14 +72,14 @@ def draw(
 
     Args:
         records: the runs.
-        kinds: keys of `KINDS`, or ``all``: whatever applies, each scenario apart.
-        choices: what one can choose.
+        kinds: keys of `KINDS`, or ``all``: every kind that applies, for each scenario by itself.
+        choices: options of the figures.
 
     Returns:
-        The figures, and a sentence for each kind that was skipped as it does not apply.
+        The figures, and a sentence for each kind that is skipped because it does not apply.
 
     Raises:
-        BadInputError: for an unknown kind, and for one asked for by name that does not apply.
+        BadInputError: for an unknown kind, and for a named kind that does not apply.
     """
     choices = choices or Choices()
     for kind in kinds:
@@ -117,17 +117,17 @@ def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot
                 skipped.setdefault((name, str(error)), []).append(of)
                 continue
             if scenario is None:
-                break  # drawn of all together: no need to draw each apart
+                break  # one figure shows all scenarios
     return plots, [f"skipped {name}{_of(names)}: {why}" for (name, why), names in skipped.items()]
 
 
 def _of(names: Sequence[str]) -> str:
-    """Return what a figure was not drawn of."""
+    """Return the scenarios without the figure, for a sentence."""
     return "" if names == [""] else f" of {names[0]}" + (f" and {len(names) - 1} others" if len(names) > 1 else "")
 
 
 def render(plot: Plot, suffix: str, choices: Choices, dpi: int = 200) -> bytes:
-    """Return a figure as a file of a format (png, svg or pdf); the same figure is the same bytes."""
+    """Return a figure as the bytes of a file (png, svg or pdf); equal figures are equal bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context(rc=choices.style.rc):
         plot.drawing.figure.savefig(buffer, format=suffix, dpi=dpi, metadata=_NO_DATE[suffix])

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Writes several files at once: either all of them appear, complete, or none."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who holds what: how many samples each client has, and of which classes."""
+"""The partition of the data: number of samples and classes of each client."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of
 from interlude.analysis.runs import need_one_scenario
 from interlude.analysis.style import COLOURS, legend_below
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 
 def partition(records: Sequence[RunRecord], choices: Choices) -> Drawing:
@@ -21,12 +21,12 @@ def partition(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     seeds the first is shown.
 
     Raises:
-        DoesNotApplyError: for mixed scenarios, or a run that was recorded without its partition.
+        DoesNotApplyError: for mixed scenarios, or a record without a partition.
     """
     need_one_scenario(records)
     record = records[0]
     if not (record.path / "partition.csv").exists():
-        raise DoesNotApplyError(f"{record.path} does not say who held what; run it again")
+        raise DoesNotApplyError(f"{record.path} has no partition.csv; run it again")
     table = record.partition
     counts = table.pivot_table(index="client", columns="label", values="count", aggfunc="sum", fill_value=0)
     held = table.groupby("client")["modalities"].first()
@@ -37,12 +37,12 @@ def partition(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     _draw_classes(figure, right, counts)
     legend_below(figure, left, style)
     seed = f"seed {record.seed}"
-    figure.suptitle(f"{record.scenario['name']}: who holds what ({seed})")
+    figure.suptitle(f"{record.scenario['name']}: data partition ({seed})")
     sizes = counts.sum(axis=1)
     groups = ", ".join(f"{count} with {name}" for name, count in held.value_counts(sort=False).items())
     return Drawing(
         figure,
-        f"The partition that {', '.join(labels_of(records))} learn from, {seed}: {len(sizes)} clients ({groups}) with "
+        f"The data partition of {', '.join(labels_of(records))}, {seed}: {len(sizes)} clients ({groups}) with "
         f"{sizes.min()} to {sizes.max()} samples, median {sizes.median():g}, of {counts.shape[1]} classes. Label skew, "
         f"the mean share of a client's samples that would have to change class to match the whole set: "
         f"{label_skew(counts):.2f} (0: as the whole set).",

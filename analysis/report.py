@@ -14,7 +14,7 @@ from interlude.analysis.choices import Choices, baseline_of, labels_of
 from interlude.analysis.figures import KINDS, Plot, draw, render
 from interlude.analysis.runs import by_scenario, common_name, need_one_scenario
 from interlude.analysis.tables import TextTable, difference_table, paper_table, summary_table
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 _LARGEST_SVG_BYTES = 1_000_000  # beyond, a PNG is smaller and quicker to show
 
@@ -37,13 +37,13 @@ class Image:
 
 @dataclass(frozen=True)
 class ScenarioPart:
-    """What the page says about one scenario."""
+    """The page's section about one scenario."""
 
     name: str
     facts: Sequence[tuple[str, str]]
     summary: TextTable
     paper: TextTable | None
-    """What came out beside what was published."""
+    """Results beside the published ones."""
     paper_source: str
     baseline: str
     differences: TextTable
@@ -59,14 +59,14 @@ def report_page(
     choices: Choices | None = None,
     question: str | None = None,
 ) -> str:
-    """Return the page as HTML that needs no network.
+    """Return the page as HTML that loads nothing over the network.
 
     Args:
         records: complete runs.
         cards: formula cards of the methods.
         command: the command that makes this page.
-        choices: baseline, target and what else one can choose of the figures.
-        question: what the runs are to answer; None for one made from the scenarios.
+        choices: baseline, target and the other options of the figures.
+        question: the question that the runs answer; None: composed from the scenarios.
 
     Raises:
         BadInputError: if two runs are the same run, or no run has the baseline's label.
@@ -83,7 +83,7 @@ def report_page(
         _part(name, group, [image for scenario, image in images if (scenario or only) == name], choices)
         for name, group in groups.items()
     ]
-    loader = jinja2.PackageLoader("analysis")
+    loader = jinja2.PackageLoader("interlude.analysis")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return page.get_template("report.html.jinja").render(
         title=f"Interlude: {_heading(list(groups))}",
@@ -103,7 +103,7 @@ def _heading(names: Sequence[str]) -> str:
 
 
 def reproducing_scenario(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """Return the scenario that all of these runs are parts of: theirs, with all their methods and the first seed."""
+    """Return the scenario of all these runs: theirs, with all their methods and the first seed."""
     methods = {record.label: record.scenario["methods"][0] for record in records}
     return {**records[0].scenario, "methods": list(methods.values())}
 
@@ -143,10 +143,10 @@ def _question(groups: dict[str, list[RunRecord]]) -> str:
     labels = list(dict.fromkeys(record.label for group in groups.values() for record in group))
     where = "the same simulated world" if len(groups) == 1 else f"{len(groups)} simulated worlds"
     if len(labels) == 1:
-        return f"How does {labels[0]} do in {where}: how accurate, how soon, at what cost?"
+        return f"How does {labels[0]} perform in {where}: accuracy, time to reach it and cost?"
     return (
-        f"In {where}, with the same random numbers for all, how do {', '.join(labels[:-1])} and {labels[-1]} compare: "
-        "how accurate do they end, how soon do they get there, and what does it cost in bytes and device time?"
+        f"In {where}, with common random numbers, how do {', '.join(labels[:-1])} and {labels[-1]} compare in "
+        "accuracy, time to reach it, bytes and device time?"
     )
 
 
@@ -165,7 +165,7 @@ def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
         ),
     ]
     if any(record.info.get("timing_only") for record in records):
-        facts.append(("timing only", "the clock ran without training, so there are no accuracies"))
+        facts.append(("timing only", "the clock runs without training, so there are no accuracies"))
     return facts
 
 
@@ -187,7 +187,7 @@ def _commands(name: str, records: Sequence[RunRecord]) -> list[str]:
 
 
 def _versions(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """Return the versions of every package that any of the runs was computed with."""
+    """Return the versions of every package that computed any of the runs."""
     found: dict[str, dict[str, None]] = {}
     for record in records:
         for package, version in record.info.get("packages", {}).items():

@@ -1,14 +1,13 @@
-"""Finds run directories, and tells apart the scenarios they are of."""
+"""Finds run directories and groups them by scenario."""
 
-import re
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from interlude.analysis.choices import DoesNotApplyError
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record import reader
+from interlude.simulator.record.reader import RunRecord
 
 _NOT_WORLD = ("name", "seed", "methods", "paper")
 
@@ -19,24 +18,19 @@ class Found(NamedTuple):
     records: list[RunRecord]
     """Complete runs, in the order of the paths, then of names and seeds."""
     left_out: list[str]
-    """A sentence for each run that failed or is not finished."""
+    """A sentence for each run that failed or is unfinished."""
 
 
 def find_runs(paths: Sequence[Path]) -> Found:
-    """Return the runs at or below paths; a path that leads below it to unfinished ones leaves those out.
+    """Return the complete runs at or below paths; unfinished ones below a path are left out.
 
     Raises:
-        BadInputError: if a path is missing or holds no run, or a run is damaged, or nothing is complete.
+        BadInputError: if a path is missing or holds no run, or a run is damaged, or no run is complete.
     """
     found: dict[Path, RunRecord] = {}
     left_out: dict[Path, str] = {}
     for path in paths:
-        if not path.is_dir():
-            raise BadInputError(f"{path}: {'is not a directory' if path.exists() else 'does not exist'}")
-        directories = [path] if (path / "run.json").exists() else [info.parent for info in path.rglob("run.json")]
-        if not directories:
-            raise BadInputError(f"{path}: holds no run directory (none with a run.json)")
-        for record in sorted(map(RunRecord, directories), key=lambda r: (_natural(r.path.parent), r.label, r.seed)):
+        for record in reader.find_runs(path):
             if record.is_complete:
                 found.setdefault(record.path.resolve(), record)
             else:
@@ -48,19 +42,13 @@ def find_runs(paths: Sequence[Path]) -> Found:
     return Found(list(found.values()), [f"left out {sentence}" for sentence in left_out.values()])
 
 
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """Return a key that sorts paths with their numbers as numbers, so that 16 comes before 100."""
-    words = re.split(r"(\d+)", str(path))
-    return [(word, int(number)) for word, number in zip_longest(words[::2], words[1::2], fillvalue="0")]
-
-
 def _unfinished(record: RunRecord) -> str:
     why = f": {record.info['error']}" if record.info.get("error") else ""
     return f"{record.path}: the run is not complete ({record.info['status']}{why})"
 
 
 def common_name(names: Sequence[str]) -> str:
-    """Return what the names of scenarios begin with alike, without what joins it to the rest; may be empty."""
+    """Return the common prefix of scenario names without its trailing separator; may be empty."""
     differs = (i for i, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1)
     return names[0] if len(set(names)) == 1 else names[0][: next(differs, min(map(len, names)))].rstrip("-_. ")
 
@@ -87,17 +75,17 @@ def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def world_of(record: RunRecord) -> dict[str, Any]:
-    """Return everything the run's scenario says, by path, but its name, seed and method, and what was published."""
+    """Return the fields of the run's scenario by path, without name, seed, methods and published results."""
     return leaves({key: value for key, value in record.scenario.items() if key not in _NOT_WORLD})
 
 
 def options_of(record: RunRecord) -> dict[str, Any]:
-    """Return the method's options by path, but its label."""
+    """Return the method's options by path, without its label."""
     return {path: value for path, value in leaves(record.scenario["methods"][0]).items() if path != "label"}
 
 
 def differing(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the paths whose values are not the same in all mappings, with the different values."""
+    """Return the paths whose values differ between the mappings, with the distinct values."""
     paths = dict.fromkeys(path for mapping in mappings for path in mapping)
     found = {}
     for path in paths:
@@ -134,10 +122,10 @@ def by_scenario(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def need_one_scenario(records: Sequence[RunRecord]) -> None:
-    """Check that all runs are of one scenario, so that they can share a plot, and that no two are the same run.
+    """Check that all runs belong to one scenario, so that they can share a plot, and that no two are the same run.
 
     Raises:
-        DoesNotApplyError: saying what differs.
+        DoesNotApplyError: naming the fields that differ.
     """
     scenarios = by_scenario(records)
     if len(scenarios) > 1:

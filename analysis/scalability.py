@@ -1,4 +1,4 @@
-"""Accuracy and time to accuracy over the number of clients, and in worlds that differ otherwise."""
+"""Accuracy and time to accuracy over the number of clients, and across other worlds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need
 from interlude.analysis.runs import by_scenario, common_name, differing, options_of, some_of, world_of
 from interlude.analysis.style import MARKERS, legend_below, look_of
 from interlude.analysis.summary import accuracy_curves, time_to_accuracy_s
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 _COUNT = "clients.count"
 
@@ -44,7 +44,7 @@ def scalability(records: Sequence[RunRecord], choices: Choices) -> Drawing:
 def across_worlds(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw final accuracy and time to the target accuracy in each of several worlds, a curve per method.
 
-    Worlds stand in the order in which their runs were found: of the paths, then of names.
+    Worlds are in the order of their runs: by path, then by name.
 
     Raises:
         DoesNotApplyError: if there is only one world, if they differ in the number of clients (that is scalability) or
@@ -68,12 +68,12 @@ def across_worlds(records: Sequence[RunRecord], choices: Choices) -> Drawing:
 
 @dataclass(frozen=True)
 class _Axis:
-    """What accuracies are drawn over."""
+    """The horizontal axis of a figure."""
 
     label: str
     meaning: str
     places: Mapping[Path, float]
-    """Where each run stands."""
+    """Position of each run on the axis."""
     ticks: Mapping[float, str]
     is_log: bool
 
@@ -86,13 +86,13 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
     num_panels = 1 if target is None else 2
     figure = Figure(figsize=(style.width_in(num_panels), style.row_in + 0.6), layout="constrained")
     axes = figure.subplots(1, num_panels, squeeze=False)[0]
-    said = []
+    texts = []
     longest_s = float(results["time_s"].max())
     for index, (name, runs) in enumerate(results.groupby("name", sort=False)):
         look = {**look_of(index), "marker": MARKERS[index % len(MARKERS)], "label": name}
         means = _curve(axes[0], runs, "accuracy", look)
         at = [f"{value:.3f} ({over.ticks[float(place)]})" for place, value in means.items()]  # type: ignore[arg-type]
-        said.append(f"{name} {', '.join(at)}")
+        texts.append(f"{name} {', '.join(at)}")
         if target is not None:
             _curve(axes[1], runs, "time_s", look, limit=longest_s)
             _open_where_censored(axes[1], runs, look)
@@ -102,7 +102,7 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
         axes[1].set_ylabel(f"simulated time to accuracy {target:g} (s)")
         axes[1].set_ylim(0, 1.05 * longest_s)
         if not results["reached"].all():
-            axes[1].set_title("open markers: some run never got there, a lower bound", fontsize="small")
+            axes[1].set_title("open markers: lower bounds, some run never reached it", fontsize="small")
     for axis in axes:
         if over.is_log:
             axis.set_xscale("log", base=2)
@@ -115,8 +115,8 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
     return Drawing(
         figure,
         f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} by "
-        f"{over.meaning}, {spread}; open markers: some seed never reached it, so a lower bound. "
-        f"Final accuracy ({over.label}): {'; '.join(said)}.",
+        f"{over.meaning}, {spread}; open markers: lower bounds, some seed never reached it. "
+        f"Final accuracy ({over.label}): {'; '.join(texts)}.",
     )
 
 
@@ -137,7 +137,7 @@ def _results(records: Sequence[RunRecord], places: Mapping[Path, float], target:
 def _curve(
     axis: Axes, runs: pd.DataFrame, column: str, look: Mapping[str, Any], limit: float = 1.0
 ) -> "pd.Series[float]":
-    """Draw means by place, with 95 % intervals as far as values can lie; returns the means."""
+    """Draw means by place, with 95 % intervals clipped to possible values; returns the means."""
     values = runs.groupby("place")[column]
     means, halves = values.mean(), values.apply(seeds.drawn_half_width)
     axis.plot(means.index, means, **look)

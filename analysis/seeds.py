@@ -1,4 +1,4 @@
-"""Several seeds of one thing: means, 95 % intervals, bands around curves."""
+"""Statistics over seeds: means, 95 % intervals, bands around curves."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,15 @@ def half_width(values: "pd.Series[float]") -> float:
 
 
 def drawn_half_width(values: "pd.Series[float]") -> float:
-    """Return the half width as it is drawn: NaN for fewer than three values, whose interval would hide everything."""
+    """Return the half width that a figure shows: NaN for fewer than three values, whose interval is too wide."""
     return half_width(values) if len(values) >= _FEWEST else float("nan")
 
 
 def band(curves: Sequence["pd.Series[float]"]) -> pd.DataFrame:
-    """Return the mean of curves and its 95 % t interval, wherever all of them are known.
+    """Return the mean of curves and its 95 % t interval, at the positions where all of them are known.
 
     Args:
-        curves: one per seed; values by position, positions increasing. They are straight between positions.
+        curves: one per seed; values by position, positions increasing; linear between positions.
 
     Returns:
         Columns mean, low and high by position; low and high are NaN for fewer than three curves.
@@ -40,7 +40,7 @@ def band(curves: Sequence["pd.Series[float]"]) -> pd.DataFrame:
 
 
 def count(num_seeds: Sequence[int]) -> str:
-    """Return how many seeds a figure is of, in words for its caption."""
+    """Return the number of seeds in words, for a caption."""
     low, high = min(num_seeds), max(num_seeds)
     if high == 1:
         return "one seed"

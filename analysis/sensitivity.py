@@ -1,4 +1,4 @@
-"""Final accuracy over whatever option differs between the runs of a method."""
+"""Final accuracy over the options in which the runs of a method differ."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -13,7 +13,7 @@ from interlude.analysis import seeds
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
 from interlude.analysis.runs import differing, options_of, some_of, world_of
 from interlude.analysis.summary import accuracy_curves
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 _COUNT = "clients.count"
 
@@ -21,7 +21,7 @@ _COUNT = "clients.count"
 def sensitivity(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw final accuracy over the options that differ: a curve for one option, a heat map for two.
 
-    A panel per method of which there are runs with different options. Fields of the scenario count as options, too.
+    One panel for each method that has runs with different options; fields of the scenario count as options.
 
     Raises:
         DoesNotApplyError: if nothing differs, or more than two options of a method do, or without accuracies.
@@ -31,7 +31,7 @@ def sensitivity(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     style = choices.style
     figure = Figure(figsize=(style.width_in(len(families)), style.row_in + 0.4), layout="constrained")
     axes = figure.subplots(1, len(families), squeeze=False)[0]
-    said = []
+    texts = []
     for axis, (name, (family, fields)) in zip(axes, families.items(), strict=True):
         paths = list(fields)
         finals = pd.DataFrame(
@@ -44,7 +44,7 @@ def sensitivity(records: Sequence[RunRecord], choices: Choices) -> Drawing:
             ]
         )
         axis.set_title(name)
-        said.append(
+        texts.append(
             f"{name}: "
             + (_line(axis, finals, paths[0]) if len(paths) == 1 else _map(axis, finals, paths, style.font_points))
         )
@@ -53,12 +53,12 @@ def sensitivity(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     )
     return Drawing(
         figure,
-        f"Final fused test accuracy by option, mean over seeds (intervals are in the summary). {'; '.join(said)}.",
+        f"Final fused test accuracy by option, mean over seeds (intervals are in the summary). {'; '.join(texts)}.",
     )
 
 
 def _families(records: Sequence[RunRecord]) -> dict[str, tuple[list[RunRecord], dict[str, list[Any]]]]:
-    """Return, for each method that runs in different ways, its records and what differs between them."""
+    """Return, for each method whose runs differ, its records and the values of each field that differs."""
     by_method: dict[str, list[RunRecord]] = {}
     for record in records:
         by_method.setdefault(str(record.scenario["methods"][0]["name"]), []).append(record)
@@ -133,7 +133,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _in_order(values: Any) -> list[Any]:
-    """Return numbers in their order and everything else after them as it came."""
+    """Return numbers in ascending order, then all other values in the order given."""
     numbers = sorted(value for value in values if _is_number(value))
     return [*numbers, *(value for value in values if not _is_number(value))]
 

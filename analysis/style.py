@@ -1,4 +1,4 @@
-"""How our figures look: colour-blind-safe colours (Okabe and Ito), readable sizes, a style for screens, one for papers.
+"""The style of figures: colour-blind-safe colours (Okabe and Ito), readable sizes, for screens and for papers.
 
 The paper style is sized for two-column pages: a figure is one column (3.5 inches) or the page (7.16 inches) wide, so
 that its letters keep their size in print.
@@ -50,7 +50,7 @@ class Style:
         return float(self.rc["font.size"])
 
     def width_in(self, num_panels: int) -> float:
-        """Return the width of a figure with so many panels side by side."""
+        """Return the width of a figure with a number of panels side by side."""
         return (self.one_in, self.two_in, self.three_in)[min(num_panels, 3) - 1]
 
 

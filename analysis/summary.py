@@ -6,12 +6,10 @@ import numpy as np
 import pandas as pd
 
 from interlude.analysis.seeds import half_width
-from interlude.simulator.record.writer import RunRecord, what
+from interlude.simulator.record.reader import RunRecord
 
 TRANSFER = ("download", "upload")
 _TRAINING = ("train", "train_unimodal")
-
-
 _WAITING = ("wait", "stalled", "backoff")
 TO_TARGET = ("time_to_target_s", "energy_to_target_j")
 """Columns that are infinite where the target accuracy was never reached."""
@@ -22,9 +20,9 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Columns: method, seed, simulated_s, versions, final_accuracy and best_accuracy (fused), accuracy_<modality> (final,
     that modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up,
-    bytes_down, train_s, transfer_s, wait_s (for data, for the server, between attempts to upload), idle_s
-    (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of local rounds that came
-    to nothing), mean_staleness, energy_j and energy_to_target_j (where the world says what devices draw),
+    bytes_down, train_s, transfer_s, wait_s (for data, for the server, between upload attempts), idle_s
+    (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of lost
+    local rounds), mean_staleness, energy_j and energy_to_target_j (where the scenario has world.energy),
     rejected_updates (where a scenario rejects any). Accuracies are missing for timing-only runs.
     """
     return pd.DataFrame([_summarise_run(record) for record in records])
@@ -53,7 +51,7 @@ def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _summarise_run(record: RunRecord) -> dict[str, object]:
     timeline, totals = record.timeline, record.info["totals"]
-    activity = activities(timeline)
+    activity = timeline["activity"]
     spent_s = (timeline["end_s"] - timeline["start_s"]).groupby(activity).sum()
     sent_bytes = timeline["bytes"].groupby(activity).sum()
     row: dict[str, object] = {
@@ -86,13 +84,8 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
     return row
 
 
-def activities(timeline: pd.DataFrame) -> "pd.Series[str]":
-    """Return what each row of a timeline is, however it ended."""
-    return timeline["kind"].astype(str).map({str(kind): what(str(kind)) for kind in timeline["kind"].unique()})
-
-
 def energy_curve(record: RunRecord) -> "pd.Series[float]":
-    """Return the joules that all clients have drawn by simulated time; empty where the world does not say."""
+    """Return the joules of all clients by simulated time; empty without world.energy."""
     metrics = record.metrics
     energy = metrics[metrics["metric"] == "energy_j"]
     return pd.Series(energy["value"].to_numpy(dtype=float), energy["time_s"].to_numpy(dtype=float))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from interlude.analysis.comparison import Difference, paired_differences
 from interlude.analysis.summary import TO_TARGET, summarise_methods, summarise_runs
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TextTable:
 
 
 Looks = dict[str, tuple[str, Callable[[float], str]]]
-"""Heading and look of a number by column."""
+"""Heading and format of a number by column."""
 
 
 def _megabytes(num_bytes: float) -> str:
@@ -56,7 +56,7 @@ def looks_of(runs: pd.DataFrame, target: float | None) -> Looks:
 
 
 def summary_table(records: Sequence[RunRecord]) -> TextTable:
-    """Return a row per method: means over seeds with half widths of 95 % intervals; raises nothing."""
+    """Return a row per method: means over seeds with half widths of 95 % intervals."""
     runs = summarise_runs(records)
     looks = looks_of(runs, records[0].scenario["evaluate"]["target_accuracy"])
     rows = [
@@ -69,7 +69,7 @@ def summary_table(records: Sequence[RunRecord]) -> TextTable:
 def paper_table(records: Sequence[RunRecord]) -> TextTable | None:
     """Return the published accuracies beside those of the runs, in per cent; None where the scenario names none.
 
-    A method that was published and not run has a row, too.
+    A method that was published but not run has a row, too.
     """
     paper = records[0].scenario.get("paper")
     if paper is None:

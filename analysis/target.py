@@ -1,6 +1,6 @@
-"""How soon a target accuracy is reached, and how much sooner than by a baseline.
+"""Time to a target accuracy, and the speed-up over a baseline.
 
-A run that never got there is censored, not dropped: its time is known only to be longer than the run. Bars with
+A run that never reaches it is censored, not dropped: its time is known only to exceed the run's length. Bars with
 censored seeds are hatched and take the run's length for them, so they are bounds.
 """
 
@@ -16,7 +16,7 @@ from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of,
 from interlude.analysis.runs import need_one_scenario
 from interlude.analysis.style import COLOURS, HATCH, bar_figure
 from interlude.analysis.summary import time_to_accuracy_s
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 
 def times_to_target(records: Sequence[RunRecord], target: float) -> pd.DataFrame:
@@ -42,10 +42,10 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     times = times_to_target(records, target)
     labels = labels_of(records)
     figure, axis = bar_figure(choices.style, len(labels))
-    said, ends_s = [], []
+    texts, ends_s = [], []
     for row, label in enumerate(labels):
         text, end_s = _bar_of_times(axis, row, times[times["label"] == label])
-        said.append(f"{label} {text}")
+        texts.append(f"{label} {text}")
         ends_s.append(end_s)
     _finish(axis, labels, f"simulated time to accuracy {target:g} (s)", max(ends_s))
     spread = seeds.count(times.groupby("label").size().tolist())
@@ -53,7 +53,7 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     return Drawing(
         figure,
         f"Simulated seconds to a fused test accuracy of {target:g} ({spread}; dots: single seeds; hatched and open: "
-        f"censored, never reached, so a lower bound): {'; '.join(said)}.",
+        f"censored, never reached, so a lower bound): {'; '.join(texts)}.",
     )
 
 
@@ -89,7 +89,7 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     base = times[times["label"] == baseline].add_suffix("_base")
     labels = [label for label in labels_of(records) if label != baseline]
     figure, axis = bar_figure(choices.style, max(1, len(labels)))
-    said, ends = [], [1.0]
+    texts, ends = [], [1.0]
     for row, label in enumerate(labels):
         pairs = times[times["label"] == label].join(base, how="inner")
         sign, mean = speedup_over(pairs)
@@ -101,14 +101,14 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
                 _dots(axis, row, ratios, pairs["reached"] & pairs["reached_base"])
             ends.append(max(mean, float(ratios.max())))
         _label(axis, row, 1.0 if sign is None else max(1.0, ends[-1]), text)
-        said.append(f"{label} {text}")
+        texts.append(f"{label} {text}")
     axis.axvline(1.0, color="0.2", linewidth=1)
     _finish(axis, labels, f"times as fast as {baseline} to accuracy {target:g}", max(ends))
     figure.suptitle(f"{records[0].scenario['name']}: speed-up over {baseline}")
     return Drawing(
         figure,
         f"How many times sooner than {baseline} a method reaches accuracy {target:g}, geometric mean over seeds paired "
-        f"with each other (dots: single seeds; hatched and open: a bound, as a time is censored): {'; '.join(said)}.",
+        f"with each other (dots: single seeds; hatched and open: a bound, as a time is censored): {'; '.join(texts)}.",
     )
 
 
@@ -136,7 +136,7 @@ def _why_unknown(pairs: pd.DataFrame) -> str:
     neither = int((~pairs["reached"] & ~pairs["reached_base"]).sum())
     if pairs.empty:
         return "no seed in common"
-    return f"neither got there in {neither} of {len(pairs)}" if neither else "bounds from both sides"
+    return f"neither reached it in {neither} of {len(pairs)}" if neither else "bounds from both sides"
 
 
 def _bar(axis: Axes, row: int, start: float, length: float, colour: str, is_bound: bool) -> None:

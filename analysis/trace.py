@@ -2,7 +2,7 @@
 
 A track per client, with a slice per span, and one for the server, with a slice per version of the global model. A flow
 arrow leads from the version that a client downloads through its upload to the version that its update made. Counters
-show accuracy, the staleness of merged updates and how many updates arrived that are not merged, or not yet. Timestamps
+show accuracy, the staleness of merged updates and the number of arrived updates not merged, or not yet. Timestamps
 are simulated microseconds.
 """
 
@@ -13,22 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from interlude.simulator.record.writer import RunRecord, what
+from interlude.analysis.activities import activity_label
+from interlude.simulator.record.reader import RunRecord
 
 Event = dict[str, Any]
 
 _SERVER, _CLIENTS = 1, 2  # process ids
 _SERVER_TRACK = 1
-_NAMES = {
-    "train": "joint training",
-    "train_slow": "joint training, slow mode",
-    "train_unimodal": "uni-modal training",
-    "train_unimodal_slow": "uni-modal training, slow mode",
-    "upload_lost": "upload lost",
-    "wait": "wait for data",
-    "stalled": "held up by the server",
-    "backoff": "pause before sending again",
-}
 
 
 def chrome_trace(record: RunRecord) -> dict[str, Any]:
@@ -38,7 +29,7 @@ def chrome_trace(record: RunRecord) -> dict[str, Any]:
         record: the run; without accuracies (timing-only) there is no accuracy counter.
     """
     timeline = record.timeline.sort_values("start_s", kind="stable")
-    spans, merges = timeline[timeline["kind"] != "merge"], timeline[timeline["kind"] == "merge"]
+    spans, merges = timeline[timeline["activity"] != "merge"], timeline[timeline["activity"] == "merge"]
     end_s = float(record.info["totals"]["simulated_s"])
     timed = [
         *_client_slices(spans),
@@ -75,17 +66,15 @@ def _tracks(clients: list[int], run: str) -> Iterator[Event]:
 
 def _client_slices(spans: pd.DataFrame) -> Iterator[Event]:
     for row in spans.to_dict("records"):
-        args = {key: _plain(row[key]) for key in ("version", "modality", "bytes", "flops") if _says(key, row[key])}
-        yield _slice(_name_of(row["kind"]), _CLIENTS, row["client"] + 1, row["start_s"], row["end_s"], args)
+        args = {key: _plain(row[key]) for key in ("version", "modality", "bytes", "flops") if _has_value(key, row[key])}
+        name = _slice_name(row["activity"], row["outcome"], is_slow=row["is_slow"])
+        yield _slice(name, _CLIENTS, row["client"] + 1, row["start_s"], row["end_s"], args)
 
 
-def _name_of(kind: str) -> str:
-    """Return what a span is called, with how it ended where it did not end well."""
-    if kind in _NAMES:
-        return _NAMES[kind]
-    whole = kind.removesuffix("_part").removesuffix("_lost")
-    name = _NAMES.get(whole, what(whole))
-    return name if whole == kind else f"{name} {'(part)' if kind.endswith('_part') else 'lost'}"
+def _slice_name(activity: str, outcome: str, *, is_slow: bool) -> str:
+    """Return the name of a span, with its outcome where it was interrupted."""
+    ending = {"done": "", "part": " (part)", "lost": " lost"}[outcome]
+    return activity_label(activity, is_slow=is_slow) + ending
 
 
 def _version_slices(merges: pd.DataFrame, end_s: float) -> Iterator[Event]:
@@ -108,9 +97,11 @@ def _flows(spans: pd.DataFrame, merges: pd.DataFrame) -> Iterator[Event]:
     number = 0
     for row in spans.to_dict("records"):
         client = int(row["client"])
-        if row["kind"] == "download":
+        if row["outcome"] != "done":
+            continue
+        if row["activity"] == "download":
             downloads[client] = row
-        elif row["kind"] == "upload" and client in downloads:
+        elif row["activity"] == "upload" and client in downloads:
             download = downloads.pop(client)
             number += 1
             args = {"id": number, "cat": "update"}
@@ -130,8 +121,8 @@ def _staleness(merges: pd.DataFrame) -> Iterator[Event]:
 
 
 def _waiting_updates(spans: pd.DataFrame, merges: pd.DataFrame) -> Iterator[Event]:
-    """Yield how many updates arrived and are not merged: the level of a buffer, or of those waiting at a barrier."""
-    uploads = spans.loc[spans["kind"] == "upload", "end_s"]
+    """Yield the number of arrived updates that are not merged: the level of a buffer, or of a barrier."""
+    uploads = spans.loc[(spans["activity"] == "upload") & (spans["outcome"] == "done"), "end_s"]
     changes = pd.concat([pd.Series(1, uploads), pd.Series(-1, merges["start_s"])]).groupby(level=0).sum().cumsum()
     yield _counter("buffer", 0.0, {"updates": 0})
     for at_s, level in changes.items():
@@ -170,7 +161,7 @@ def _microseconds(seconds: float) -> float:
     return round(float(seconds) * 1e6, 3)
 
 
-def _says(key: str, value: Any) -> bool:
+def _has_value(key: str, value: Any) -> bool:
     return not pd.isna(value) and (value != 0 or key == "version")
 
 

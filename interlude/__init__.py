@@ -6,6 +6,7 @@ From Python:
 
     records = interlude.run_scenario(interlude.load_scenario("scenarios/quickstart.yaml"))
     records[0].metrics  # a pandas frame: time_s, version, metric, modality, value
+    records = interlude.load_runs("runs/quickstart")  # complete runs at or below a directory
 
 The members `simulator`, `models` and `analysis` are links to the folders of the same names beside this one. Names are
 imported when they are first used, so that ``import interlude`` is quick.
@@ -16,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
-    from interlude.simulator.record.writer import RunRecord
+    from interlude.simulator.record.reader import RunRecord, load_runs
     from interlude.simulator.run.experiment import run_scenario
-    from interlude.simulator.scenario.loading import Scenario, load_scenario, load_scenarios, parse_scenario
+    from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
+    from interlude.simulator.scenario.sections import Scenario
 
 _HOMES = {
     "BadInputError": "simulator.errors",
     "InterludeError": "simulator.errors",
-    "RunRecord": "simulator.record.writer",
-    "Scenario": "simulator.scenario.loading",
+    "RunRecord": "simulator.record.reader",
+    "Scenario": "simulator.scenario.sections",
     "TrainingError": "simulator.errors",
+    "load_runs": "simulator.record.reader",
     "load_scenario": "simulator.scenario.loading",
     "load_scenarios": "simulator.scenario.loading",
     "parse_scenario": "simulator.scenario.loading",
@@ -38,6 +41,7 @@ __all__ = [
     "RunRecord",
     "Scenario",
     "TrainingError",
+    "load_runs",
     "load_scenario",
     "load_scenarios",
     "parse_scenario",

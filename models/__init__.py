@@ -1,1 +1,1 @@
-"""Networks: one encoder per modality, a fusion head with one slice per modality. No federation in here."""
+"""Networks: one encoder per modality, a fusion head with one slice per modality. Independent of the federation."""

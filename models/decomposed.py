@@ -2,7 +2,7 @@
 
 Shapes: B batch, D features, K classes. For each modality m:
 
-    own_m   = SP_m(phi_m(x_m))      self projection, what the fusion head and every other method read as features
+    own_m   = SP_m(phi_m(x_m))      self projection, the features that the fusion head and other methods read
     other_m = IP_m(phi_m(x_m))      infiltration projection, the part of m that imitates the other modalities
     q_m(.)                          one linear layer applied to both projections of m
 
@@ -15,14 +15,20 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from interlude.models.groups import HEAD, group_name, modality_of, part_of
 from interlude.models.inputs import Inputs
 from interlude.models.network import ModelSpec, Network
 
 ProjectorName = Literal["linear", "mlp"]
 
+SELF_PROJECTOR = "self_projector"
+INFILTRATION_PROJECTOR = "infiltration_projector"
+CLASSIFIER = "classifier"
+"""Parts of the network beside encoder and head; each has a group per modality."""
+
 
 class Projections(NamedTuple):
-    """Both projections of the modalities at hand."""
+    """Both projections of the given modalities."""
 
     own: dict[str, Tensor]
     """[B, D] self projections."""
@@ -34,7 +40,7 @@ class DecomposedNetwork(Network):
     """Encoders, projectors, shared classifiers and a fusion head on the self projections.
 
     Args:
-        spec: which encoders and head; its width is also the projectors'.
+        spec: the encoders and head; its width is also the projectors'.
         inputs: one sample of each modality, in the order of modalities; a bare shape means floats.
         num_classes: classes.
         projector: one linear layer, or three with ReLU between.
@@ -54,29 +60,30 @@ class DecomposedNetwork(Network):
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the self projections [B, D] of the modalities in `inputs`."""
         encoded = super().features(parameters, inputs)
-        return {m: self._run(f"self_projector.{m}", parameters, z) for m, z in encoded.items()}
+        return {m: self._run(group_name(SELF_PROJECTOR, m), parameters, z) for m, z in encoded.items()}
 
     def project(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Projections:
         """Return both projections [B, D] of the modalities in `inputs`, each encoded once."""
         encoded = super().features(parameters, inputs)
         return Projections(
-            {m: self._run(f"self_projector.{m}", parameters, z) for m, z in encoded.items()},
-            {m: self._run(f"infiltration_projector.{m}", parameters, z) for m, z in encoded.items()},
+            {m: self._run(group_name(SELF_PROJECTOR, m), parameters, z) for m, z in encoded.items()},
+            {m: self._run(group_name(INFILTRATION_PROJECTOR, m), parameters, z) for m, z in encoded.items()},
         )
 
     def classify_alone(self, parameters: Mapping[str, Tensor], modality: str, projection: Tensor) -> Tensor:
         """Return the logits [B, K] of a modality's shared classifier on either projection [B, D] of it."""
-        return self._run(f"classifier.{modality}", parameters, projection)
+        return self._run(group_name(CLASSIFIER, modality), parameters, projection)
 
     def _build(self, spec: ModelSpec) -> dict[str, nn.Module]:
         modules = super()._build(spec)
-        for part in ("self_projector", "infiltration_projector"):
-            modules |= {f"{part}.{m}": _projector(self._projector, spec.width) for m in self.modalities}
-        return modules | {f"classifier.{m}": nn.Linear(spec.width, self.num_classes) for m in self.modalities}
+        for part in (SELF_PROJECTOR, INFILTRATION_PROJECTOR):
+            modules |= {group_name(part, m): _projector(self._projector, spec.width) for m in self.modalities}
+        classifiers = {group_name(CLASSIFIER, m): nn.Linear(spec.width, self.num_classes) for m in self.modalities}
+        return modules | classifiers
 
     def _groups_of(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modalities' sides and the whole head: an infiltration projection fills a missing slot of it."""
-        return tuple(g for g in self.groups if g.startswith("head.") or g.partition(".")[2] in modalities)
+        return tuple(g for g in self.groups if part_of(g) == HEAD or modality_of(g) in modalities)
 
 
 def _projector(kind: ProjectorName, width: int) -> nn.Module:

@@ -19,7 +19,7 @@ _EMBEDDING_FEATURES = 128
 
 
 class _BatchNorm(nn.BatchNorm2d):
-    """Normalises by the batch at hand; one value alone becomes 0, where PyTorch's refuses it.
+    """Normalises by the present batch; a single value becomes 0, where PyTorch's layer raises an error.
 
     A client's last mini-batch may be a single sample, and deep in a network a small image is a single pixel.
     """
@@ -30,7 +30,7 @@ class _BatchNorm(nn.BatchNorm2d):
 
 
 def _norm(kind: Norm, num_channels: int) -> nn.Module:
-    """Return a normalisation with no running state, so that nothing but parameters travels."""
+    """Return a normalisation without running state, so that parameters are the whole model."""
     if kind == "batch":
         return _BatchNorm(num_channels, track_running_stats=False)
     return nn.GroupNorm(max(1, num_channels // _CHANNELS_PER_GROUP), num_channels)
@@ -167,7 +167,7 @@ class ResNet18(nn.Module):
 class Text(nn.Module):
     """Mean of token embeddings, one linear layer and ReLU: [B, T] token numbers -> [B, D].
 
-    Padding (token 0) counts for nothing; a text of nothing but padding has the mean 0.
+    Padding (token 0) is ignored; a text of only padding has the mean 0.
     """
 
     def __init__(self, given: InputSpec, width: int, norm: Norm) -> None:
@@ -200,7 +200,7 @@ _TOKEN_ENCODERS = frozenset({"text"})
 
 
 def misfit(encoder: str, given: InputSpec) -> str | None:
-    """Return why an encoder cannot read a modality, and what can; None if it can."""
+    """Return why an encoder cannot read a modality, and the encoders that can; None if it can."""
     if _reads(encoder, given):
         return None
     use = f"use {' or '.join(name for name in sorted(ENCODERS) if _reads(name, given))}"

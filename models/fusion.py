@@ -1,6 +1,6 @@
-"""Fusion heads: from the features of the modalities at hand to class logits.
+"""Fusion heads: from the features of the given modalities to class logits.
 
-A modality that is not there counts as zero features, so it adds nothing to the sum and gets no gradient. Shapes:
+A missing modality counts as zero features, so it adds nothing to the sum and gets no gradient. Shapes:
 B batch, D features, K classes.
 """
 

@@ -1,4 +1,4 @@
-"""What one sample of a modality looks like, and how it is stored.
+"""The shape and storage of one sample of a modality.
 
 Images are kept as bytes and text as token numbers, a quarter of the memory of floats; the network turns bytes into
 standardised floats as it reads them.
@@ -17,7 +17,7 @@ _LARGEST_BYTE = 255.0
 class InputSpec:
     """One modality's input.
 
-    Plain floats unless it says otherwise.
+    Plain floats by default.
     """
 
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class InputSpec:
 
     @property
     def dtype(self) -> torch.dtype:
-        """How samples are stored."""
+        """The type in which samples are stored."""
         if self.num_tokens is not None:
             return torch.int32
         return torch.float32 if self.mean is None else torch.uint8
@@ -47,11 +47,11 @@ class InputSpec:
 
 
 Inputs = Mapping[str, InputSpec | Sequence[int]]
-"""The modalities of a network, in order, and what their samples look like."""
+"""The modalities of a network, in order, with the shape and storage of their samples."""
 
 
 class Reader:
-    """Turns stored samples of one modality into what its encoder reads.
+    """Turns stored samples of one modality into its encoder's input.
 
     Args:
         spec: how samples are stored.
@@ -66,7 +66,7 @@ class Reader:
             self._scales[torch.device("cpu")] = cpu
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return [B, *shape] bytes as standardised floats; everything else as it is."""
+        """Return [B, *shape] bytes as standardised floats; other types unchanged."""
         if not self._scales or x.dtype != torch.uint8:
             return x
         if x.device not in self._scales:

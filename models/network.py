@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from interlude.models.encoders import ENCODERS, Norm
 from interlude.models.fusion import HEADS
+from interlude.models.groups import HEAD, encoder_group, group_of, modality_of
 from interlude.models.inputs import Inputs, InputSpec, Reader
-from interlude.models.packed import group_of, layout_of
+from interlude.models.packed import layout_of
 
 Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""
@@ -39,19 +40,19 @@ class ModelSpec(BaseModel):
 
 
 class Output(NamedTuple):
-    """What a forward pass returns."""
+    """The result of a forward pass."""
 
     logits: Tensor
     """[B, K]."""
     features: dict[str, Tensor]
-    """[B, D] of each modality that was given."""
+    """[B, D] of each given modality."""
 
 
 class Network:
     """Encoders and a fusion head over named modalities.
 
     Args:
-        spec: which networks.
+        spec: encoders, width and head.
         inputs: one sample of each modality, in the order of modalities; a bare shape means floats.
         num_classes: classes.
     """
@@ -60,7 +61,7 @@ class Network:
         self._made_of: tuple[Any, ...] = (spec, inputs, num_classes)
         self.modalities = tuple(inputs)
         self.inputs = {modality: InputSpec.of(given) for modality, given in inputs.items()}
-        """What one sample of each modality looks like."""
+        """Shape and storage of one sample of each modality."""
         self._read = {modality: Reader(given) for modality, given in self.inputs.items()}
         self.num_classes = num_classes
         with torch.device("meta"):
@@ -83,6 +84,8 @@ class Network:
             for group, names in self.groups.items()
         }
         """Dense payload of each group: sum of numel x itemsize."""
+        self.shared_groups = tuple(group for group in self.groups if modality_of(group) is None)
+        """The groups of no modality: the shared bias of a concatenation head."""
         first = next(iter(self.shapes.values()))
         self.layout = layout_of(tuple((name, value.shape) for name, value in self.shapes.items()), first.dtype)
         """Where the parameters lie in one flat vector."""
@@ -90,8 +93,11 @@ class Network:
         self.groups_of = cache(self._groups_of)
 
     def __reduce__(self) -> tuple[type["Network"], tuple[Any, ...]]:
-        """Pickle what the network is made of; worker processes build their own."""
+        """Pickle the constructor's arguments; worker processes build their own network."""
         return type(self), self._made_of
+
+    modality_of = staticmethod(modality_of)
+    encoder_group = staticmethod(encoder_group)
 
     @property
     def has_convolutions(self) -> bool:
@@ -136,26 +142,26 @@ class Network:
 
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the features [B, D] of the modalities in `inputs`."""
-        return {m: self._run(f"encoder.{m}", parameters, self._read[m](x)) for m, x in inputs.items()}
+        return {m: self._run(encoder_group(m), parameters, self._read[m](x)) for m, x in inputs.items()}
 
     def classify(self, parameters: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits [B, K] from the features [B, D] at hand, the others zero-filled."""
-        return self._run("head", parameters, features)
+        """Return the logits [B, K] from the given features [B, D], the others zero-filled."""
+        return self._run(HEAD, parameters, features)
 
     def _build(self, spec: ModelSpec) -> dict[str, nn.Module]:
         """Return the modules by the prefix of their parameters' names; a network with parts of its own adds them."""
         modules: dict[str, nn.Module] = {
-            f"encoder.{modality}": ENCODERS[spec.encoder_of(modality)](given, spec.width, spec.norm)
+            encoder_group(modality): ENCODERS[spec.encoder_of(modality)](given, spec.width, spec.norm)
             for modality, given in self.inputs.items()
         }
-        modules["head"] = HEADS[spec.fusion](self.modalities, spec.width, self.num_classes)
+        modules[HEAD] = HEADS[spec.fusion](self.modalities, spec.width, self.num_classes)
         return modules
 
     def _run(self, prefix: str, parameters: Mapping[str, Tensor], given: object) -> Tensor:
         """Run a module with the given parameters in place of its own.
 
-        As `torch.func.functional_call`, which checks names and restores the module at every call; ours never has
-        values of its own to restore, and small networks feel the difference.
+        As `torch.func.functional_call`, which checks names and restores the module at every call; these modules have no
+        values to restore, and the checks cost noticeable time for small networks.
         """
         for slots, own_name, name in self._slots[prefix]:
             slots[own_name] = parameters[name]
@@ -168,7 +174,7 @@ class Network:
 
     def _groups_of(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
         """Return the groups that the given modalities train: their encoders, their head slices and the shared bias."""
-        return tuple(g for g in self.groups if g == "head.bias" or g.partition(".")[2] in modalities)
+        return tuple(g for g in self.groups if g in self.shared_groups or modality_of(g) in modalities)
 
 
 def _parameter_slots(prefix: str, module: nn.Module) -> list[tuple[dict[str, Any], str, str]]:

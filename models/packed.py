@@ -1,8 +1,8 @@
 """Parameters in one flat vector, so that many clients' parameters are rows of one bank.
 
 Groups are contiguous, in the order of the network, so that a merge is one operation per group or run of groups.
-Matrices [out, in] lie transposed and convolution kernels [out, in, h, w] with their channels last: as a training step
-reads them and writes their gradients, without a copy; and a convolution with such a kernel runs channels last.
+Matrices [out, in] are stored transposed and convolution kernels [out, in, h, w] with channels last: a training step
+reads them and writes their gradients so, without a copy; and a convolution with such a kernel runs channels last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,12 +11,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from interlude.models.groups import group_of
+
 _ALIGNMENT = 16
-"""Rows are whole cache lines, so that sums are grouped alike in every row."""
+"""Rows are whole cache lines, so that sums are grouped in the same way in every row."""
 
 
 class Layout:
-    """Where each parameter lies in a flat vector.
+    """The position of each parameter in a flat vector.
 
     Args:
         shapes: shape of each parameter, by name.
@@ -71,7 +73,7 @@ class Layout:
         return flat.view(*lead, *shape)
 
     def flattened(self, value: Tensor, name: str) -> Tensor:
-        """Return a parameter [..., *shape] as it lies in the vector [..., numel]."""
+        """Return a parameter [..., *shape] in the vector's order [..., numel]."""
         num_dims = len(self.shapes[name])
         if num_dims == 2:
             value = value.transpose(-1, -2)
@@ -80,7 +82,7 @@ class Layout:
         return value.reshape(*value.shape[: value.dim() - num_dims], -1)
 
     def pack(self, parameters: Mapping[str, Tensor]) -> "Packed":
-        """Return parameters in this layout: themselves where they are already."""
+        """Return parameters in this layout; unchanged if they are already."""
         if isinstance(parameters, Packed) and parameters.layout is self:
             return parameters
         parts = [self.flattened(parameters[name], name) for name in self.columns]
@@ -89,10 +91,10 @@ class Layout:
 
 
 class Packed(Mapping[str, Tensor]):
-    """Parameters by name, all of which look at one flat vector.
+    """Parameters by name, all of which are views of one flat vector.
 
     Args:
-        layout: where they lie.
+        layout: their positions.
         flat: [P].
     """
 
@@ -117,7 +119,7 @@ class Packed(Mapping[str, Tensor]):
 
 
 def pack(parameters: Mapping[str, Tensor]) -> Packed:
-    """Return the parameters in one vector: themselves where they are already."""
+    """Return the parameters in one vector; unchanged if they are already."""
     if isinstance(parameters, Packed):
         return parameters
     first = next(iter(parameters.values()))
@@ -128,9 +130,3 @@ def pack(parameters: Mapping[str, Tensor]) -> Packed:
 def layout_of(shapes: tuple[tuple[str, torch.Size], ...], dtype: torch.dtype) -> Layout:
     """Return the layout of parameters with these names and shapes."""
     return Layout(shapes, dtype)
-
-
-@lru_cache(maxsize=4096)
-def group_of(name: str) -> str:
-    """Return the group of a parameter, e.g. ``encoder.gray`` of ``encoder.gray.layers.1.weight``."""
-    return ".".join(name.split(".")[:2])

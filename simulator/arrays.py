@@ -1,4 +1,4 @@
-"""Names for the arrays that rooms hand to each other."""
+"""Types of the arrays that packages pass to each other."""
 
 from collections.abc import Mapping
 

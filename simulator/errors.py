@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet, each one clear sentence."""
+"""Errors that are reported to users, each in one clear sentence."""
 
 import difflib
 import re
@@ -16,19 +16,19 @@ class BadInputError(InterludeError):
 
 
 class CannotRunError(BadInputError):
-    """A scenario that is refused before anything of it runs: it needs more than its limits allow, or cannot begin."""
+    """A scenario that is refused before it runs: it needs more than its limits allow, or cannot start."""
 
 
 class RecordError(InterludeError):
-    """A record cannot be written any further (a full disk); what is there of it is whole."""
+    """A record can no longer be written (a full disk); everything written so far is consistent."""
 
 
 class TrainingError(InterludeError):
-    """Training went wrong (a loss that is not finite); the run stops and keeps its record."""
+    """Training failed (a loss that is not finite); the run stops and keeps its record."""
 
 
 class TooManyEventsError(InterludeError):
-    """A run came to more events than it may; the run stops and keeps its record."""
+    """A run exceeds its limit of events; it stops and keeps its record."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -38,6 +38,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return an error's message on one line, without what cannot be printed and without the middle of endless words."""
+    """Return an error's message on one line, without unprintable characters and the middle of very long words."""
     words = " ".join(_ENDLESS_WORD.sub(r"\1...\2", word) for word in str(error).split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)

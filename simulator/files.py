@@ -1,4 +1,4 @@
-"""Files: where the user's lie, what is in one, as a hash, and which process owns a directory."""
+"""Files: the data directory, hashes of contents, and locks of directories."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ _LOOK_AGAIN_S = 0.1
 
 
 def set_data_directory(path: Path) -> None:
-    """Let this process and those it starts look for data in a directory.
+    """Set the data directory of this process and those it starts.
 
     Raises:
-        BadInputError: if it is not one.
+        BadInputError: if it is not a directory.
     """
     if not path.is_dir():
         raise BadInputError(f"--data-dir: {path} {'is not a directory' if path.exists() else 'does not exist'}")
@@ -31,13 +31,13 @@ def set_data_directory(path: Path) -> None:
 
 
 def data_directory() -> Path | None:
-    """Return the directory that the user named; None where nobody named one."""
+    """Return the directory that the user named; None if none is named."""
     named = os.environ.get(DATA_VARIABLE)
     return Path(named) if named else None
 
 
 def located(path: Path) -> Path:
-    """Return where a path of a scenario leads: below the data directory if it is there, else as it is given."""
+    """Return the location of a scenario's path: below the data directory if it exists there, else as given."""
     directory = data_directory()
     if directory is not None and not path.is_absolute() and (directory / path).exists():
         return directory / path
@@ -61,16 +61,16 @@ def _digest(path: Path, algorithm: str, _modified_ns: int, _num_bytes: int) -> s
 
 @contextmanager
 def only_one(directory: Path, busy: str, *, wait_s: float = 0.0, hint: str = "") -> Iterator[IO[bytes]]:
-    """Hold the lock of a directory, which is made if need be; where there are no such locks, nobody watches.
+    """Hold the lock of a directory, which is made if necessary; without effect on systems without such locks.
 
     Args:
-        directory: what only one process may write into.
-        busy: what to say if another does, e.g. ``another sweep is at work there``.
-        wait_s: how long to wait for the other.
-        hint: what to say if the directory cannot be written, e.g. where to name another.
+        directory: only one process may write into it.
+        busy: message if another process holds the lock, e.g. ``another sweep is at work there``.
+        wait_s: host seconds to wait for the other process.
+        hint: message if the directory cannot be written, e.g. how to name another.
 
     Yields:
-        The locked file. A process that is given its descriptor holds the lock, too.
+        The locked file. A process that inherits its descriptor holds the lock, too.
 
     Raises:
         BadInputError: if another holds the lock, or the directory cannot be written.

@@ -2,7 +2,7 @@
 
 A stream is addressed by (seed, purpose, who ...) and read at a counter, so that the r-th arrival of a modality at a
 client is the same number for every method, server rule and executor, and adding a client, a method or a metric
-moves nobody else's draws (common random numbers). The generator is Philox, keyed by a hash of the address.
+moves no other draws (common random numbers). The generator is Philox, keyed by a hash of the address.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 
 from interlude.simulator.arrays import Floats
 
-_BLOCK_DRAWS = 64
+_FIRST_DRAWS, _BLOCK_DRAWS = 64, 256
 _DRAWS_PER_COUNTER = 4  # Philox4x64 yields four 64-bit words per counter value, one word per uniform double
 _TINY = 2.0**-53  # keeps quantile functions away from their infinite ends
 
@@ -32,8 +32,8 @@ class Stream:
 
     Args:
         seed: the run's seed.
-        purpose: what the numbers decide, e.g. ``"arrival"``.
-        who: whom they concern, e.g. a client and a modality.
+        purpose: the use of the numbers, e.g. ``"arrival"``.
+        who: the rest of the address, e.g. a client and a modality.
     """
 
     __slots__ = ("_key",)
@@ -54,15 +54,15 @@ class Stream:
 
 
 class ClientDraws:
-    """Reads one stream per client through a distribution: `at(client, r)` is the client's r-th draw, whenever asked.
+    """Reads one stream per client through a distribution: `at(client, r)` is the client's r-th draw, in any order.
 
     One block of draws is kept per client, so that reading in order costs a fraction of a microsecond per draw and
     clients that never act cost nothing.
 
     Args:
         seed: the run's seed.
-        purpose: what the numbers decide.
-        distribution: what the uniform numbers are turned into.
+        purpose: the use of the numbers.
+        distribution: maps the uniform numbers to draws.
         detail: more of the streams' address, e.g. a modality.
     """
 
@@ -73,17 +73,22 @@ class ClientDraws:
         self._purpose = purpose
         self._distribution = distribution
         self._detail = detail
-        self._blocks: dict[int, tuple[int, array[float]]] = {}
+        self._blocks: dict[int, tuple[int, int, array[float]]] = {}
+        """By client: the first draw of its block, the one after the last, and the draws."""
 
     def at(self, client: int, index: int) -> float:
         """Return the `index`-th draw of a client."""
-        block = index // _BLOCK_DRAWS
-        kept = self._blocks.get(client)
-        if kept is None or kept[0] != block:
-            stream = Stream(self._seed, self._purpose, client, *self._detail)
-            uniforms = stream.uniforms(_BLOCK_DRAWS, start=block * _BLOCK_DRAWS)
-            kept = self._blocks[client] = (block, array("d", self._distribution.ppf(uniforms).tobytes()))
-        return kept[1][index % _BLOCK_DRAWS]
+        block = self._blocks.get(client)
+        if block is None or not block[0] <= index < block[1]:
+            block = self._blocks[client] = self._read(client, index)
+        return block[2][index - block[0]]
+
+    def _read(self, client: int, index: int) -> tuple[int, int, "array[float]"]:
+        """Return the block that holds a draw; a client's first is short, as most of a large federation act seldom."""
+        count = _FIRST_DRAWS if index < _FIRST_DRAWS else _BLOCK_DRAWS
+        start = index - index % count
+        uniforms = Stream(self._seed, self._purpose, client, *self._detail).uniforms(count, start=start)
+        return start, start + count, array("d", self._distribution.ppf(uniforms).tobytes())
 
 
 def torch_seed(stream: Stream, major: int = 0, minor: int = 0) -> int:

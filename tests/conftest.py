@@ -1,6 +1,8 @@
 """Shared by all tests: one small valid scenario, ways to change it, and a wild one."""
 
-from collections.abc import Callable, Mapping
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+
+from interlude.simulator.methods import interface
 
 # The same examples on every machine, and as long as each takes: a test that fails, fails again.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -117,6 +121,35 @@ def wild() -> Callable[..., dict[str, Any]]:
     return build
 
 
+LONGEST_FIRST = (
+    "test_local_processes.py",  # sweeps that are killed and begun again
+    "test_fuzz.py",
+    "test_strategies.py",
+    "test_interruptions.py",
+    "test_resume.py",
+    "test_pinned_order.py",
+)
+"""Files of a minute and more. A file is played by one process, so the one that is given out last is waited for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest files to the front; the others stay in their order."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Keep bytes out of tests' names: a gzip file holds the time it was made, and processes must agree on all names."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """Return the module that the interface of methods documents, where imports find it, and what it should print."""
+    documentation = interface.__doc__ or ""
+    module, printed = documentation.split("(``python largest_loss.py``):\n\n")[1].split("\nIt prints:\n\n")
+    path = tmp_path / "largest_loss.py"
+    path.write_text(textwrap.dedent(module), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield path, textwrap.dedent(printed)
+    sys.modules.pop("largest_loss", None)

@@ -50,7 +50,9 @@ def house_imports(module):
             assert node.level == 0, f"{module}: a relative import hides which room it leads to"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in FILES else node.module for name in names}
-    assert not any(name.partition(".")[0] in HOUSE for name in found), f"{module}: names of the house begin with interlude"
+    assert not any(name.partition(".")[0] in HOUSE for name in found), (
+        f"{module}: names of the house begin with interlude"
+    )
     return {name for name in found if name.partition(".")[0] == "interlude"}
 
 

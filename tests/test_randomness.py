@@ -1,4 +1,4 @@
-"""Every random number has an address: nobody else's draws, and no order of asking, can change it."""
+"""Every random number has an address: neither other draws nor the order of calls can change it."""
 
 import numpy as np
 import pytest

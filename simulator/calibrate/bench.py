@@ -1,4 +1,4 @@
-"""What `interlude calibrate` times: executors as runs use them, which play the same local rounds again and again."""
+"""The benchmark of `interlude calibrate`: executors as runs use them train the same local rounds repeatedly."""
 
 import statistics
 import time
@@ -11,11 +11,11 @@ from interlude.models.network import Network
 from interlude.simulator.arrays import Samples
 from interlude.simulator.calibrate.cases import Case
 from interlude.simulator.data.dataset import to_device
-from interlude.simulator.training.cost import CostModel
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
 from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.task import LocalSteps, Task, steps_per_epoch
 from interlude.simulator.training.workers.pool import WorkerPool
 
@@ -29,17 +29,17 @@ _STEPS_WITHOUT_HELP = 4000
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to train."""
+    """A way of training."""
 
     label: str
     spec: ExecutorSpec
-    """What a scenario says to get it."""
+    """The ``executor`` section that selects it."""
     num_processes: int = 1
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a candidate, round by round."""
+    """The measurements of a candidate, round by round."""
 
     candidate: Candidate
     steps_per_s: tuple[float, ...]
@@ -62,7 +62,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is played at once, so that a turn of a slow network is not too long."""
+    """The work of one turn, so that a turn of a slow network is not too long."""
 
     most_steps: int
     """Optimiser steps of a local round."""
@@ -71,11 +71,11 @@ class Size:
 
 
 class Bench:
-    """What all candidates share.
+    """The model, data and clients that all candidates share.
 
     Args:
-        case: what is trained.
-        device: where.
+        case: the model and clients that are trained.
+        device: where they are trained.
     """
 
     def __init__(self, case: Case, device: torch.device) -> None:
@@ -87,17 +87,17 @@ class Bench:
         initial = self.network.initial_parameters(torch.Generator().manual_seed(0), device)
         self._model = self.network.layout.pack(initial)
 
-    def executor(self, spec: ExecutorSpec, crew: WorkerPool | None) -> SequentialExecutor | BatchedExecutor:
-        """Return an executor as a run would have it."""
+    def executor(self, spec: ExecutorSpec, pool: WorkerPool | None) -> SequentialExecutor | BatchedExecutor:
+        """Return an executor as a run would use it."""
         training, (inputs, labels) = self.case.training, self._samples
         test: Samples = {modality: x[:1] for modality, x in inputs.items()}, labels[:1]
         if spec.kind == "sequential":
             return SequentialExecutor(self.network, training, 0, self._samples, test)
         strategy = choose_strategy(spec, self.network, self.device, training.batch_size)
-        return BatchedExecutor(self.network, training, 0, self._samples, test, strategy, crew)
+        return BatchedExecutor(self.network, training, 0, self._samples, test, strategy, pool)
 
     def size(self, steps_per_s: float, largest_stack: int, turn_s: float) -> Size:
-        """Return what a machine of a known speed plays in a turn."""
+        """Return the work of a turn for a machine of a known speed."""
         affordable = steps_per_s * turn_s
         most_rows = min(2 * largest_stack, len(self.case.windows))
         most_steps = max(1, min(_MOST_STEPS, int(affordable / most_rows)))
@@ -110,53 +110,53 @@ class Bench:
     def gflop(self, tasks: Sequence[Task]) -> float:
         """Return the counted work of the tasks' steps."""
         flops = [
-            self._costs.step_flops(stint.objective, self._costs.batch_samples(step, len(task.samples)))
+            self._costs.step_flops(steps.objective, self._costs.batch_samples(step, len(task.samples)))
             for task in tasks
-            for stint in task.stints
-            for step in range(stint.num_steps)
+            for steps in task.local_steps
+            for step in range(steps.num_steps)
         ]
         return sum(flops) / 1e9
 
     def _task(self, client: int, most_steps: int) -> Task:
         training, window = self.case.training, self.case.windows[client]
         num_steps = training.local_epochs * steps_per_epoch(len(window), training.batch_size)
-        stint = LocalSteps(CrossEntropy(self.case.modalities[client]), min(num_steps, most_steps), "joint")
-        return Task(client, 0, 0, (stint,), window, self._model, self._model)
+        steps = LocalSteps(CrossEntropy(self.case.modalities[client]), min(num_steps, most_steps), "joint")
+        return Task(client, 0, 0, (steps,), window, self._model, self._model)
 
 
 class Contender:
     """A candidate that takes turns.
 
     Args:
-        bench: what is trained.
-        candidate: how.
-        size: how much at once.
-        crew: worker processes.
+        bench: the model, data and clients.
+        candidate: the way of training.
+        size: the work of a turn.
+        pool: worker processes.
     """
 
-    def __init__(self, bench: Bench, candidate: Candidate, size: Size, crew: WorkerPool | None = None) -> None:
+    def __init__(self, bench: Bench, candidate: Candidate, size: Size, pool: WorkerPool | None = None) -> None:
         self.candidate = candidate
         self.rates: list[tuple[float, float]] = []
         """Steps per second and GFLOP/s of each turn."""
         self._device = bench.device
-        self._executor = bench.executor(candidate.spec, crew)
-        self._is_helped = crew is not None
+        self._executor = bench.executor(candidate.spec, pool)
+        self._is_helped = pool is not None
         self.stacks = isinstance(self._executor, BatchedExecutor) and self._executor.strategy.stacks
         num_tasks = candidate.num_processes * self._tasks_per_process(size)
         self._tasks = bench.tasks(num_tasks, size.most_steps)
-        self.num_steps = sum(stint.num_steps for task in self._tasks for stint in task.stints)
+        self.num_steps = sum(steps.num_steps for task in self._tasks for steps in task.local_steps)
         """Of one play."""
         self._gflop = bench.gflop(self._tasks)
 
     def warm_up(self) -> None:
-        """Play until everything runs as it will: steps are recorded or compiled, workers are there and know the run."""
+        """Train until the steady state: steps are recorded or compiled, workers are up and know the run."""
         if self._is_helped:
             self._wait_for_help()
         for _ in range(2 * self.candidate.num_processes if self.stacks else 1):
             self._play()
 
     def take_turn(self, seconds: float) -> None:
-        """Play for some time, at least once."""
+        """Train for some time, at least once."""
         num_plays = 0
         started = time.perf_counter()
         while num_plays == 0 or time.perf_counter() - started < seconds:
@@ -166,7 +166,7 @@ class Contender:
         self.rates.append((self.num_steps * plays_per_s, self._gflop * plays_per_s))
 
     def measured(self, reference: "Contender", of_reference: float = 1.0) -> Measured:
-        """Return what was measured; `of_reference` is how fast `reference` is, if it is not the reference of all."""
+        """Return the measurements; `of_reference` is the speed of `reference`, if it is not the reference of all."""
         pairs = zip(self.rates, reference.rates, strict=True)
         ratios = tuple(of_reference * mine / theirs for (mine, _), (theirs, _) in pairs)
         steps_per_s, gflops = zip(*self.rates, strict=True)
@@ -174,25 +174,25 @@ class Contender:
 
     @property
     def has_help(self) -> bool:
-        """Whether workers take part: not where all clients of a round make one stack."""
-        return isinstance(self._executor, BatchedExecutor) and self._executor.arena is not None
+        """Whether workers take part: not if all clients of a round make one stack."""
+        return isinstance(self._executor, BatchedExecutor) and self._executor.has_help
 
     def _wait_for_help(self) -> None:
-        """Play until workers take part; the executor lets short runs do without."""
+        """Train until workers take part; the executor starts none for short runs."""
         num_steps = 0
         while not self.has_help and num_steps < _STEPS_WITHOUT_HELP:
             self._play()
             num_steps += max(self.num_steps, 1)
 
     def _play(self) -> None:
-        promises = [self._executor.submit(task) for task in self._tasks]
-        for promise in promises:
-            promise.result()
+        futures = [self._executor.submit(task) for task in self._tasks]
+        for future in futures:
+            future.result()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
     def _tasks_per_process(self, size: Size) -> int:
-        """Return two full stacks, which is what the executor makes of them; or some clients one by one."""
+        """Return the size of two full stacks, as the executor forms them; or some clients one by one."""
         if self.stacks and isinstance(self._executor, BatchedExecutor):
             return 2 * self._executor.strategy.group_size
         return size.looped_tasks

@@ -1,4 +1,4 @@
-"""What `interlude calibrate` trains: a scenario's clients, or two built-in small cases."""
+"""The cases of `interlude calibrate`: a scenario's clients, or two built-in small cases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ import torch
 from interlude.models.inputs import Inputs
 from interlude.models.network import ModelSpec
 from interlude.simulator.arrays import Indices, Samples
-from interlude.simulator.data import load_dataset
-from interlude.simulator.run.build import populate
-from interlude.simulator.scenario.loading import Scenario
+from interlude.simulator.run.build import Testbed
+from interlude.simulator.scenario.sections import Scenario
 from interlude.simulator.training.executors.strategy import ExecutorSpec
 from interlude.simulator.training.optimizer import OptimizerSpec
 from interlude.simulator.training.task import TrainingSpec, window_samples
@@ -19,7 +18,7 @@ from interlude.simulator.training.task import TrainingSpec, window_samples
 _NUM_CLASSES = 10
 _POOL_SAMPLES = 1024
 _NUM_CLIENTS = 256
-"""So many that groups of every size fill up."""
+"""Enough clients to fill groups of every size."""
 _WINDOW_SAMPLES = 96
 
 
@@ -37,13 +36,12 @@ class Case:
     windows: Sequence[Indices]
     """Samples of a local round of each client."""
     modalities: Sequence[tuple[str, ...]]
-    """What each client holds."""
+    """The samples and modalities of each client."""
 
 
-def case_of(scenario: Scenario) -> Case:
-    """Return a scenario's clients in their first local round, on its data (which reading the scenario has loaded)."""
-    dataset = load_dataset(scenario.data)
-    population = populate(scenario, dataset)
+def case_of(testbed: Testbed) -> Case:
+    """Return a scenario's clients in their first local round, on its data."""
+    scenario, dataset, population = testbed.scenario, testbed.dataset, testbed.population
     return Case(
         name=scenario.name,
         model=scenario.model,
@@ -57,8 +55,13 @@ def case_of(scenario: Scenario) -> Case:
     )
 
 
+def different_cases(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """Return the scenarios that train differently; variants that differ only in their world are measured once."""
+    return [s for i, s in enumerate(scenarios) if not any(is_same_case(s, before) for before in scenarios[:i])]
+
+
 def is_same_case(one: Scenario, other: Scenario) -> bool:
-    """Return whether two scenarios would be measured alike, as variants are that differ in their world only."""
+    """Return whether two scenarios train the same model on the same clients and data."""
     sections = ("seed", "data", "model", "clients", "training", "executor")
     return all(getattr(one, section) == getattr(other, section) for section in sections)
 

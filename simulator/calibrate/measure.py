@@ -1,9 +1,9 @@
-"""Measures the ways to train on this machine, for a person to read. Nothing is written, and no run ever looks at it.
+"""Measures the ways of training on this machine and reports them. Nothing is written, and no run uses the result.
 
 Candidates take turns within rounds, so that a machine that slows down slows all of them; ratios are taken inside a
-round. Measured is joint training on cross-entropy, through the executors that runs use: tasks submitted, results asked
-for. The clock, merges and evaluations are not in it. One process, one thread; worker processes are measured last, with
-the fastest candidate. From Python:
+round. The measured work is joint training on cross-entropy through the executors that runs use: tasks submitted,
+results requested. The clock, merges and evaluations are not included. One process, one thread; worker processes are
+measured last, with the fastest candidate. From Python:
 
     from interlude.simulator.calibrate.measure import calibrate
 
@@ -21,14 +21,14 @@ import yaml
 from interlude.simulator.calibrate.bench import MOST_ROUNDS, Bench, Candidate, Contender, Measured, Size, take_turns
 from interlude.simulator.calibrate.cases import Case, case_of
 from interlude.simulator.errors import BadInputError, one_line
-from interlude.simulator.run.build import choose_device, how_trained
-from interlude.simulator.scenario.loading import Scenario
+from interlude.simulator.run.build import build_testbed, choose_device, how_trained
+from interlude.simulator.scenario.sections import Scenario
 from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
 from interlude.simulator.training.host import has_bfloat16, keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool, is_supported
 
 CLEARLY = 1.1
-"""A candidate is clearly faster if it is so many times as fast in the median round, and faster in every round."""
+"""A candidate is clearly faster if its median ratio is at least this, and it is faster in every round."""
 FEWEST_ROUNDS = 3
 """Fewer say nothing about the spread."""
 _CPU_GROUPS = (4, 16, 64)
@@ -36,13 +36,13 @@ _GPU_GROUPS = (16, 64, 128, 256)
 _EXTRAS_GROUP = 16
 """Group size of compiled and bfloat16 stacks where the rule makes none."""
 _LONGEST_MESSAGE = 120
-_CREW_SHARE = 0.3
+_WORKERS_SHARE = 0.3
 """Of the time, for worker processes."""
 _LONGEST_PLAYS_S = (1.0, 10.0)
-"""A stack may always take the first, and never more than the second: what takes longer may not fit into memory."""
+"""A stack may always take the first, and never more than the second: a longer one may not fit into memory."""
 
 LeftOut = tuple[str, str]
-"""What could not be measured, and why."""
+"""Candidates that could not be measured, and why."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class Calibration:
     case: str
     device: str
     current: Candidate
-    """What a run takes now: by the written rule, or as the scenario says."""
+    """The candidate that a run uses now: by the fixed rule, or as the scenario says."""
     reason: str
     measured: tuple[Measured, ...]
     """In one process; the first is the reference, one client after the other."""
-    with_crew: Measured | None
+    with_workers: Measured | None
     """The fastest batched candidate with worker processes; None where there are none."""
-    crew_gain: float
-    """How many times as fast it is with them as without; 1 where there are none."""
+    workers_gain: float
+    """Ratio of its speed with them to that without; 1 where there are none."""
     left_out: tuple[LeftOut, ...]
     """Candidates that were not measured."""
 
@@ -79,7 +79,7 @@ class Calibration:
 
     @property
     def advice(self) -> str:
-        """The line of YAML that makes a scenario take the clearly faster candidate; empty where there is none."""
+        """The line of YAML that selects the clearly faster candidate; empty where there is none."""
         return "" if self.faster is None else yaml_of(self.faster.candidate.spec)
 
     @property
@@ -97,20 +97,20 @@ def calibrate(
     compiles: bool = False,
     bfloat16: bool = False,
 ) -> Calibration:
-    """Measure how fast this machine trains, and return what was found.
+    """Measure how fast this machine trains.
 
     Args:
-        given: whose model, data shapes, batch size and clients are trained.
+        given: its model, data shapes, batch size and clients are used.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: processes that train on a CPU, this one included; None: one per core.
-        seconds: host seconds to measure for. Starting workers, recording and compiling come on top, and so does what
-            one round of a slow network takes longer.
+        seconds: host seconds to measure for. Starting workers, recording and compiling come on top, and so does the
+            excess of one round of a slow network.
         compiles: measure a compiled stack, too.
         bfloat16: measure bfloat16, too.
 
     Raises:
-        BadInputError: if the device is not here, or a number makes no sense.
-        TrainingError: if training breaks down.
+        BadInputError: if the device is not available, or a number is out of range.
+        TrainingError: if training fails.
     """
     if not 0.0 < seconds < math.inf:
         raise BadInputError(f"--seconds: must be a number of seconds above 0; given {seconds:g}")
@@ -120,7 +120,7 @@ def calibrate(
     num_processes = (workers or num_cores()) if chosen.type == "cpu" and is_supported else 1
     with one_thread():
         keep_freed_memory()
-        bench = Bench(given if isinstance(given, Case) else case_of(given), chosen)
+        bench = Bench(given if isinstance(given, Case) else case_of(build_testbed(given)), chosen)
         return _calibration(bench, compiles, bfloat16, num_processes, seconds)
 
 
@@ -132,7 +132,7 @@ def yaml_of(spec: ExecutorSpec) -> str:
 
 def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: int, seconds: float) -> Calibration:
     candidates, current, left_out = _candidates(bench, compiles, bfloat16)
-    alone_s = seconds if num_processes == 1 else seconds * (1.0 - _CREW_SHARE)
+    alone_s = seconds if num_processes == 1 else seconds * (1.0 - _WORKERS_SHARE)
     turn_s = alone_s / (len(candidates) * (MOST_ROUNDS + 1))
     steps_per_s = _first_impression(bench, candidates[0], turn_s)
     size = bench.size(steps_per_s, max(_groups(bench.device)), turn_s)
@@ -152,10 +152,10 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
             contenders.append(contender)
     take_turns(contenders, turn_s, alone_s)
     measured = tuple(contender.measured(contenders[0]) for contender in contenders)
-    with_crew, crew_gain = None, 1.0
+    with_workers, workers_gain = None, 1.0
     if num_processes > 1:
-        with_crew, crew_gain = _with_crew(bench, measured, size, num_processes, seconds - alone_s)
-        if with_crew is None:
+        with_workers, workers_gain = _with_workers(bench, measured, size, num_processes, seconds - alone_s)
+        if with_workers is None:
             left_out.append((f"{num_processes} processes", "a round of all clients is one stack: nothing to share"))
     return Calibration(
         case=bench.case.name,
@@ -163,14 +163,14 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
         current=current,
         reason=how_trained(bench.case.executor, bench.network, bench.device, bench.case.training.batch_size)[1],
         measured=measured,
-        with_crew=with_crew,
-        crew_gain=crew_gain,
+        with_workers=with_workers,
+        workers_gain=workers_gain,
         left_out=tuple(left_out),
     )
 
 
 def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Candidate], Candidate, list[LeftOut]]:
-    """Return the candidates, the reference first; which of them a run takes now; and what is left out."""
+    """Return the candidates, the reference first; the one that a run uses now; and those left out."""
     network, device, batch_size = bench.network, bench.device, bench.case.training.batch_size
     left_out = []
     compiled = choose_strategy(ExecutorSpec(strategy="stacked", compile=True), network, device, batch_size)
@@ -201,7 +201,7 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
     by_label: dict[str, Candidate] = {}
     for spec in [*specs, now]:
         label, _ = how_trained(spec, network, device, batch_size)
-        by_label.setdefault(label, Candidate(label, spec))  # where nothing may be stacked, stacks are looped
+        by_label.setdefault(label, Candidate(label, spec))  # a network that cannot be stacked is looped
     return list(by_label.values()), by_label[how_trained(now, network, device, batch_size)[0]], left_out
 
 
@@ -210,7 +210,7 @@ def _groups(device: torch.device) -> tuple[int, ...]:
 
 
 def _distinct(sizes: Sequence[int], num_clients: int) -> list[int]:
-    """Return the group sizes that so few clients fill: at least the smallest that holds all of them."""
+    """Return the group sizes that this many clients fill: at least the smallest that holds all of them."""
     return [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if num_clients > smaller]
 
 
@@ -223,7 +223,7 @@ def _first_impression(bench: Bench, reference: Candidate, turn_s: float) -> floa
 
 
 def _try_out(contender: Contender) -> str:
-    """Warm a contender up; returns why it cannot be measured, nothing where it can."""
+    """Warm a contender up; returns why it cannot be measured, or an empty string."""
     try:
         contender.warm_up()
     except torch.OutOfMemoryError:
@@ -233,27 +233,27 @@ def _try_out(contender: Contender) -> str:
     return ""
 
 
-def _with_crew(
+def _with_workers(
     bench: Bench, measured: Sequence[Measured], size: Size, num_processes: int, seconds: float
 ) -> tuple[Measured | None, float]:
-    """Measure the fastest batched candidate with worker processes beside itself without; returns the gain, too.
+    """Measure the fastest batched candidate with worker processes and without; returns the gain, too.
 
-    Nothing where workers would not take part.
+    None if workers would not take part.
     """
     batched = [one for one in measured if one.candidate.spec.kind != "sequential"]
     best = max(batched, key=lambda one: one.median_steps_per_s)
     helped = Candidate(best.candidate.label, best.candidate.spec, num_processes)
-    with WorkerPool(num_processes - 1) as crew:
-        crew.wait()
-        contenders = [Contender(bench, best.candidate, size), Contender(bench, helped, size, crew)]
+    with WorkerPool(num_processes - 1) as pool:
+        pool.wait()
+        contenders = [Contender(bench, best.candidate, size), Contender(bench, helped, size, pool)]
         for contender in contenders:
             contender.warm_up()
         if not contenders[1].has_help:
             return None, 1.0
         take_turns(contenders, seconds / (2 * MOST_ROUNDS), seconds)
     alone = statistics.median(best.ratios)
-    with_crew = contenders[1].measured(contenders[0], alone)
-    return with_crew, statistics.median(with_crew.ratios) / alone
+    with_workers = contenders[1].measured(contenders[0], alone)
+    return with_workers, statistics.median(with_workers.ratios) / alone
 
 
 def _is_clearly_faster(one: Measured, other: Measured) -> bool:

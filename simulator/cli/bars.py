@@ -1,4 +1,4 @@
-"""Bars of work that takes long, where there is a terminal."""
+"""Progress bars, if there is a terminal."""
 
 from types import TracebackType
 from typing import Self
@@ -8,11 +8,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 class Bars:
-    """A context manager that shows bars on a terminal, and nothing elsewhere.
+    """A context manager that shows bars on a terminal, and nothing without one.
 
     Args:
-        console: where they are shown.
-        width: of the column of names.
+        console: shows the bars.
+        width: width of the column of names.
     """
 
     def __init__(self, console: Console, width: int = 0) -> None:

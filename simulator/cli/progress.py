@@ -1,10 +1,10 @@
-"""Shows a run: a bar with simulated clock, accuracy and time left, or plain lines where there is no terminal."""
+"""Shows a run: a bar with simulated clock, accuracy and time left, or plain lines without a terminal."""
 
 from rich.console import Console
 from rich.progress import TaskID
 
 from interlude.simulator.cli.bars import Bars
-from interlude.simulator.run.loop import Moment
+from interlude.simulator.run.observer import Moment
 
 _LINE_EVERY = 0.25
 
@@ -19,7 +19,7 @@ class ProgressDisplay(Bars):
     def __init__(self, console: Console) -> None:
         super().__init__(console, width=16)
         self.shown: set[str] = set()
-        """Labels of the runs that played; a finished run that was reused did not."""
+        """Labels of the runs that were executed, without reused ones."""
         self._bars: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
 

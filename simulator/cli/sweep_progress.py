@@ -1,11 +1,11 @@
-"""Shows a sweep: one bar over all runs and a line for each under way, or plain lines where there is no terminal."""
+"""Shows a sweep: one bar over all runs and a line for each in progress, or plain lines without a terminal."""
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import TaskID
 
 from interlude.simulator.cli.bars import Bars
-from interlude.simulator.run.loop import Moment
+from interlude.simulator.run.observer import Moment
 from interlude.simulator.sweep.runs import Ended, Event, Lost, Moved, Started
 
 
@@ -26,17 +26,17 @@ class SweepDisplay(Bars):
         self._done: dict[str, float] = {}
 
     def begin(self, num_runs: int, num_finished: int) -> None:
-        """Say how many runs there are, and how many were finished before."""
+        """Show the number of runs, and of those finished before."""
         self._num_runs = num_runs
         self._num_done = num_finished
         if num_finished:
-            self._say(f"{num_finished} of {num_runs} runs were finished before, and are left as they are")
+            self._say(f"{num_finished} of {num_runs} runs were finished before and are not run again")
         if self._console.is_terminal:
             left = num_runs - num_finished
             self._whole = self._progress.add_task("all runs", total=max(left, 1), status=self._count())
 
     def see(self, event: Event) -> None:
-        """Show what happened."""
+        """Show an event of the sweep."""
         name = event.task.name
         match event:
             case Started():
@@ -45,7 +45,7 @@ class SweepDisplay(Bars):
                 self._move_bar(name, moment)
             case Lost(how=how):
                 self._remove_bar(name)
-                self._say(f"{name}: its process was lost, {how}; it is begun again")
+                self._say(f"{name}: its process was lost, {how}; the run begins again")
             case Ended(error=error):
                 self._remove_bar(name)
                 self._num_done += 1

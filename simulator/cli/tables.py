@@ -1,15 +1,13 @@
-"""Words and numbers for people: what a method does, how a comparison came out, what a scenario can name."""
+"""Tables of text: formula cards of methods, and the names that a scenario can use."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
-import pandas as pd
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
 from interlude.models.encoders import ENCODERS
+from interlude.simulator.cli.table_rows import TableRows, size
 from interlude.simulator.data import DATASETS, OWN
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.rules import ServerRule
@@ -17,39 +15,17 @@ from interlude.simulator.federation.staleness import StalenessSpec
 from interlude.simulator.files import data_directory
 from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.base import Method
-from interlude.simulator.scenario.loading import Scenario, method_class
+from interlude.simulator.methods.card import card_of
+from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.world.distributions import DISTRIBUTIONS
 
 
-def size(num_bytes: float) -> str:
-    """Return a number of bytes in decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
-
-
-def energy(joules: float) -> str:
-    """Return an amount of energy."""
-    return f"{joules:.0f} J" if joules < 1000 else f"{joules / 1e3:,.2f} kJ"
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A table of text."""
-
-    cells: Sequence[Sequence[str]]
-    header: Sequence[str] = ()
-    numbers: frozenset[int] = frozenset()
-    """Columns that are right-aligned."""
-
-
-def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
+def card(method: type[Method]) -> Iterator[tuple[str, TableRows]]:
     """Yield the formula card and the options of a method."""
-    about = method.card
+    about = card_of(method)
     rows = [
         ("paper", about.paper),
+        ("about", about.about),
         ("client", about.client),
         ("server", about.server),
         ("payload", about.payload),
@@ -58,7 +34,8 @@ def card(method: type[Method]) -> Iterator[tuple[str, Rows]]:
         *(("limit case", limit) for limit in about.limits),
         *(("RECONSTRUCTION", what) for what in about.reconstructed),
     ]
-    yield about.title, Rows(rows)
+    said = [(term, text) for term, text in rows if text]
+    yield about.title, TableRows(said or [("card", f"the class docstring of {method.__name__} has no sections")])
     yield "options", _options(method.Options)
     for title, choices in (("server.rule", ServerRule), ("server.staleness.function", StalenessSpec)):
         for choice in get_args(get_args(choices)[0]):
@@ -82,111 +59,13 @@ def card_texts(names: Iterable[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     return texts
 
 
-def _options(model: type[BaseModel]) -> Rows:
+def _options(model: type[BaseModel]) -> TableRows:
     rows = [
         (name, _default(field), _range(field), field.description or "")
         for name, field in model.model_fields.items()
         if name not in ("name", "rule", "function")
     ]
-    return Rows(rows or [("none", "", "", "")], ("option", "default", "allowed", "meaning"))
-
-
-def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[str, Rows]]:
-    """Yield the printed form of a summary: what was reached and what it cost, with intervals over several seeds."""
-    alone = {c: (f"{c.removeprefix('accuracy_')} alone", "{:.3f}".format) for c in map(str, summary) if _is_modality(c)}
-    reached: Columns = {
-        "final_accuracy": ("final accuracy", "{:.3f}".format),
-        "best_accuracy": ("best", "{:.3f}".format),
-        **alone,
-        "time_to_target_s": (f"s to {scenario.evaluate.target_accuracy}", "{:,.0f}".format),
-    }
-    spent: Columns = {
-        "versions": ("versions", "{:,.0f}".format),
-        "mean_staleness": ("staleness", "{:.1f}".format),
-        "bytes_up": ("up", size),
-        "bytes_down": ("down", size),
-        "busy_s": ("busy device-s", "{:,.0f}".format),
-        "unused_s": ("idle device-s", "{:,.0f}".format),
-        "off_s": ("off device-s", "{:,.0f}".format),
-        "lost_s": ("lost device-s", "{:,.0f}".format),
-        "bytes_lost": ("lost", size),
-        "energy_j": ("energy", energy),
-        "energy_to_target_j": (f"to {scenario.evaluate.target_accuracy}", energy),
-        "rejected_updates": ("rejected", "{:,.0f}".format),
-    }
-    table = summary.assign(
-        busy_s=summary["train_s"] + summary["transfer_s"], unused_s=summary["wait_s"] + summary["idle_s"]
-    )
-    for title, columns in (("accuracy", reached), ("cost", spent)):
-        shown = {column: look for column, look in columns.items() if column in table}
-        if shown:
-            cells = [
-                [
-                    str(row["method"]),
-                    *(_cell(row, column, look, scenario) for column, (_, look) in shown.items()),
-                ]
-                for _, row in table.iterrows()
-            ]
-            header = ["method", *(name for name, _ in shown.values())]
-            yield f"{scenario.name}: {title}", Rows(cells, header, frozenset(range(1, len(header))))
-
-
-def sweep_plan(scenarios: Iterable[Scenario]) -> Rows:
-    """Return what a sweep would run: a row per point."""
-    seeds: dict[str, list[int]] = {}
-    methods: dict[str, list[str]] = {}
-    for scenario in scenarios:
-        seeds.setdefault(scenario.name, []).append(scenario.seed)
-        methods[scenario.name] = [method.run_label for method in scenario.methods]
-    cells = [
-        [point, str(len(seeds[point]) * len(labels)), ", ".join(map(str, seeds[point])), ", ".join(labels)]
-        for point, labels in methods.items()
-    ]
-    return Rows(cells, ("point", "runs", "seeds", "methods"), frozenset({1}))
-
-
-def sweep_table(summaries: Mapping[str, pd.DataFrame], scenarios: Mapping[str, Scenario]) -> Rows:
-    """Return the printed form of a sweep's summaries: a row per point and method.
-
-    Args:
-        summaries: of each point, by its name.
-        scenarios: of each point, by its name.
-    """
-    looks: Columns = {
-        "final_accuracy": ("final accuracy", "{:.3f}".format),
-        "time_to_target_s": ("s to target", "{:,.0f}".format),
-        "versions": ("versions", "{:,.0f}".format),
-        "mean_staleness": ("staleness", "{:.1f}".format),
-        "bytes_up": ("up", size),
-    }
-    columns = {c: look for c, look in looks.items() if any(c in summary for summary in summaries.values())}
-    cells = [
-        [point, str(row["method"]), *(_cell(row, c, look, scenarios[point]) for c, (_, look) in columns.items())]
-        for point, summary in summaries.items()
-        for _, row in summary.iterrows()
-    ]
-    header = ["point", "method", *(name for name, _ in columns.values())]
-    return Rows(cells, header, frozenset(range(2, len(header))))
-
-
-Columns = dict[str, tuple[str, Callable[[float], str]]]
-
-
-def _is_modality(column: str) -> bool:
-    return column.startswith("accuracy_") and not column.endswith("_ci95")
-
-
-def _cell(row: "pd.Series[Any]", column: str, look: Callable[[float], str], scenario: Scenario) -> str:
-    value, spread = float(row[column]), float(row.get(f"{column}_ci95", math.nan))
-    if column in ("time_to_target_s", "energy_to_target_j"):
-        reached, _, seeds = str(row["reached"]).partition("/")
-        if reached == "0" and column == "energy_to_target_j":
-            return "never"
-        if reached == "0":
-            return "never" if scenario.until.simulated_s is None else f"> {scenario.until.simulated_s:,.0f}"
-        if reached != seeds:
-            return f"{look(value)} ({row['reached']})"
-    return look(value) if math.isnan(spread) else f"{look(value)} ± {look(spread)}"
+    return TableRows(rows or [("none", "", "", "")], ("option", "default", "allowed", "meaning"))
 
 
 def _default(field: FieldInfo) -> str:
@@ -194,21 +73,20 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default is None:
         return "unset"
-    return (
-        _flat(field.default.model_dump(exclude_none=True))
-        if isinstance(field.default, BaseModel)
-        else str(field.default)
-    )
+    default = field.default.model_dump(exclude_none=True) if isinstance(field.default, BaseModel) else field.default
+    return _flat(default) if isinstance(default, dict) else str(default)
 
 
 def _flat(options: Mapping[str, Any]) -> str:
-    """Return nested options as YAML would have them on one line."""
+    """Return nested options as one line of YAML."""
     parts = [f"{key}: {_flat(value) if isinstance(value, dict) else value}" for key, value in options.items()]
     return "{" + ", ".join(parts) + "}"
 
 
 def _range(field: FieldInfo) -> str:
     """Return an option's type or bounds in words."""
+    if isinstance(field.annotation, type) and issubclass(field.annotation, RootModel):
+        return _range(field.annotation.model_fields["root"])
     choices = get_args(field.annotation)
     if choices and all(isinstance(choice, str) for choice in choices):
         return ", ".join(choices)
@@ -224,16 +102,16 @@ def _range(field: FieldInfo) -> str:
     return ", ".join(bounds)
 
 
-def _methods() -> Rows:
-    return Rows([(name, method.card.title) for name, method in METHODS.items()], ("name", "method"))
+def _methods() -> TableRows:
+    return TableRows([(name, card_of(method).title) for name, method in METHODS.items()], ("name", "method"))
 
 
-def _datasets() -> Rows:
-    return Rows([(name, source.about) for name, source in (DATASETS | OWN).items()], ("name", "data set"))
+def _datasets() -> TableRows:
+    return TableRows([(name, source.about) for name, source in (DATASETS | OWN).items()], ("name", "data set"))
 
 
-def data_sets() -> Rows:
-    """Return what there is of every data set, where it was looked for, its licence and origin."""
+def data_sets() -> TableRows:
+    """Return the state of every data set, its path, licence and origin."""
     directory = data_directory()
     rows = []
     for name, source in DATASETS.items():
@@ -242,25 +120,25 @@ def data_sets() -> Rows:
         missing = f"lacks {where}" if found.lacks else where
         num_bytes = size(found.num_bytes) if found.num_bytes else ""
         rows.append((name, found.state, num_bytes, missing, source.licence, source.origin))
-    return Rows(rows, ("name", "state", "size", "where", "licence", "from"), frozenset({2}))
+    return TableRows(rows, ("name", "state", "size", "where", "licence", "from"), frozenset({2}))
 
 
-def _distributions() -> Rows:
+def _distributions() -> TableRows:
     rows = []
     for name, distribution in DISTRIBUTIONS.items():
         parameters = [p for p in distribution.model_fields if p != "distribution"]
         rows.append((name, ", ".join(parameters), (distribution.__doc__ or "").strip()))
-    return Rows(rows, ("name", "parameters", "meaning"))
+    return TableRows(rows, ("name", "parameters", "meaning"))
 
 
-def _encoders() -> Rows:
-    return Rows(
+def _encoders() -> TableRows:
+    return TableRows(
         [(name, (encoder.__doc__ or "").split("\n")[0]) for name, encoder in ENCODERS.items()],
         ("name", "encoder"),
     )
 
 
-LISTS: Mapping[str, Callable[[], Rows]] = {
+LISTS: Mapping[str, Callable[[], TableRows]] = {
     "methods": _methods,
     "datasets": _datasets,
     "distributions": _distributions,

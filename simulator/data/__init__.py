@@ -1,4 +1,4 @@
-"""What is learned from: data sets of named modalities, and how clients share them.
+"""Data sets of named modalities, and how clients share them.
 
 To add a data set: write its file with a spec (options), a loader and a `SOURCE`, and name that here.
 """
@@ -22,7 +22,7 @@ DATASETS: dict[str, Source] = {
     "modelnet40": modelnet40.SOURCE,
 }
 OWN: dict[str, Source] = {"folder": folder.SOURCE, "package.module:function": function.SOURCE}
-"""The doors for a user's own data; the second one's name is a pattern."""
+"""The entry points for a user's own data; the second one's name is a pattern."""
 
 
 def find_source(name: str) -> Source | None:
@@ -52,6 +52,6 @@ def _load(spec: DataSpec, _directory: Path | None) -> tuple[Dataset, tuple[tuple
 
 
 def _states(dataset: Dataset) -> tuple[tuple[int, int], ...]:
-    """Return size and time of every file that makes the data set what it is; zeros for one that is gone."""
+    """Return size and modification time of every file that identifies the data set; zeros for one that is gone."""
     found = [path.stat() if path.exists() else None for path in dataset.files]
     return tuple((0, 0) if state is None else (state.st_size, state.st_mtime_ns) for state in found)

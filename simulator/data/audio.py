@@ -20,7 +20,7 @@ NUM_BINS = WINDOW // 2 + 1
 
 _FLOOR = 1e-7
 _TINY = 1e-9  # keeps silence, whose deviation is 0, finite
-_UNKNOWN_SIZE = 0xFFFFFFFF  # what a WAV file says that was written into a pipe
+_UNKNOWN_SIZE = 0xFFFFFFFF  # the size in the header of a WAV file that was written into a pipe
 
 
 def num_columns(length_s: int) -> int:
@@ -32,7 +32,7 @@ def read_sound(path: Path) -> Sound:
     """Return the sound of a file, one channel (the mean of all) in [-1, 1] at 16 kHz, [N].
 
     Raises:
-        BadInputError: if the file is truncated, holds no sound or is no sound file, or a package is missing.
+        BadInputError: if the file is truncated, holds no sound or is not a sound file, or a package is missing.
     """
     samples, rate_hz = _read_wav(path) if path.suffix.lower() == ".wav" else _read_track(path)
     if not len(samples):
@@ -47,7 +47,7 @@ def read_sound(path: Path) -> Sound:
 
 
 def repeated(sound: Sound, length_s: int) -> Sound:
-    """Return a sound of exactly that length: as often as it takes, then cut."""
+    """Return a sound of exactly that length: repeated as often as needed, then cut."""
     return np.resize(sound, length_s * RATE_HZ)
 
 
@@ -67,17 +67,17 @@ def _read_wav(path: Path) -> tuple[Sound, int]:
     try:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise BadInputError(f"{path}: is damaged or no sound file: {one_line(error)}") from error
+        raise BadInputError(f"{path}: is damaged or not a sound file: {one_line(error)}") from error
     return samples.mean(axis=1), int(rate_hz)
 
 
 def _check_whole(path: Path) -> None:
-    """Refuse a file that is shorter than its header says; libsndfile would return what there is."""
+    """Refuse a file that is shorter than its header says; libsndfile would return the samples it finds."""
     with path.open("rb") as file:
         header = file.read(8)
     num_bytes = path.stat().st_size
     if len(header) < 8 or header[:4] != b"RIFF":
-        raise BadInputError(f"{path}: is damaged or no WAV file: it does not begin with RIFF and a size")
+        raise BadInputError(f"{path}: is damaged or not a WAV file: it does not begin with RIFF and a size")
     said = struct.unpack("<I", header[4:])[0]
     if said != _UNKNOWN_SIZE and said + 8 > num_bytes:
         raise BadInputError(f"{path}: is truncated: its header says {said + 8} bytes, it has {num_bytes}")
@@ -95,7 +95,7 @@ def _read_track(path: Path) -> tuple[Sound, int]:
             decoded = [*container.decode(audio=0), None]  # None: what the resampler still holds
             planes = [part.to_ndarray() for frame in decoded for part in to_floats.resample(frame)]
     except av.FFmpegError as error:
-        raise BadInputError(f"{path}: is damaged or no video: {one_line(error)}") from error
+        raise BadInputError(f"{path}: is damaged or not a video: {one_line(error)}") from error
     if not planes:
         return np.empty(0, dtype=np.float32), rate_hz
     return np.concatenate(planes, axis=1).mean(axis=0, dtype=np.float32), rate_hz

@@ -5,7 +5,7 @@ OGM-GE (CVPR 2022) and BMSFed (ECCV 2024): the sound of the event, repeated to 1
 one for each second. Classes are numbered in the order in which testSet.txt first names them. The validation set is not
 used: that code evaluates on the test set.
 
-What is different from that code, each on purpose: frames are evenly spread over the event (``frames: first`` takes the
+Differences from that code, each on purpose: frames are evenly spread over the event (``frames: first`` takes the
 first ones, in the order of their names); no random crops and flips; ``Audio-1004-SE/<id>.pkl`` are pickles, which could
 run any code: never opened.
 
@@ -59,7 +59,7 @@ class AveSpec(ClipSpec):
     dataset: Literal["ave"] = "ave"
     num_frames: int = Field(4, ge=1, le=10, description="frames of each clip")
     repeated: Literal["first", "keep"] = Field(
-        "first", description="what becomes of further events of a video: left out, or samples of their own"
+        "first", description="further events of a video: left out, or samples of their own"
     )
 
 
@@ -109,7 +109,7 @@ class AvePreparation(ClipPreparation):
         return [self.root / name for name in _FILES.values()]
 
     def folders(self) -> tuple[str, ...]:
-        """Return where sound and pictures are read from: made files where there are any, else the videos."""
+        """Return where sound and pictures are read from: extracted files where they exist, else the videos."""
         return tuple(name if (self.root / name).is_dir() else _VIDEOS for name in (_SOUNDS, _IMAGES))
 
     def _categories(self) -> list[str]:

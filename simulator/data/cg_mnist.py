@@ -5,7 +5,7 @@ and gray is the weak modality to be rescued. Images stay bytes; the network stan
 constants.
 
 The papers read the coloured images from ``mnist_10color_jitter_var_0.030.npy`` of "Learning Not to Learn", whose mean
-colours are published nowhere; who has that file can name it, converted, as ``coloured_file``.
+colours are published nowhere; a user who has that file names it, converted, as ``coloured_file``.
 """
 
 import zipfile
@@ -123,10 +123,10 @@ def load(spec: CgMnistSpec) -> Dataset:
     train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
     test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
     if spec.coloured_file is None:
-        # in training the colour is the class's; in the test it is anybody's
-        anybody = Stream(spec.seed, "cg-mnist", "test-colour").generator().integers(_NUM_CLASSES, size=len(test_gray))
+        # in training the colour is the class's; in the test it is drawn independently of the class
+        drawn = Stream(spec.seed, "cg-mnist", "test-colour").generator().integers(_NUM_CLASSES, size=len(test_gray))
         train_color = _painted(spec, "train", train_gray, train_labels)
-        test_color = _painted(spec, "test", test_gray, anybody)
+        test_color = _painted(spec, "test", test_gray, drawn)
     else:
         path = folder / spec.coloured_file
         train_color, test_color = _read_coloured(path, len(train_gray), len(test_gray))

@@ -1,4 +1,4 @@
-"""What data sets of clips with sound and pictures share: crema-d and ave."""
+"""Shared by the data sets of clips with sound and pictures: crema-d and ave."""
 
 import json
 from abc import ABC, abstractmethod
@@ -29,7 +29,7 @@ class ClipSpec(DataSpec):
         "spread", description="which of a clip's frames: evenly spread, or the first ones as in the papers' code"
     )
     image_size: int = Field(224, ge=8, le=1024, description="pixels; frames are resized to a square")
-    on_missing: Literal["refuse", "drop"] = Field("refuse", description="what becomes of clips that lack a file")
+    on_missing: Literal["refuse", "drop"] = Field("refuse", description="treatment of clips that lack a file")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ClipPreparation(ABC):
     clip_s: ClassVar[int]
     """Length of the sound; a shorter one is repeated."""
     fewest_frames: ClassVar[int]
-    """Frames that a video is taken to have, one a second, even if it is shorter."""
+    """Number of frames assumed for a video, one a second, even if it is shorter."""
 
     @property
     def inputs(self) -> Mapping[str, InputSpec]:
@@ -113,7 +113,7 @@ class ClipPreparation(ABC):
 
 
 def images_of(folder: Path) -> tuple[str, ...]:
-    """Return the images of a clip in the order of their names; where there are none, one that is missing."""
+    """Return the images of a clip in the order of their names; if none exist, the path of a missing one."""
     return tuple(sorted(str(path) for path in folder.glob("*.jpg"))) or (str(folder / "00001.jpg"),)
 
 
@@ -121,9 +121,9 @@ def lines_of(path: Path) -> list[str]:
     """Return the lines of a file that lists clips.
 
     Raises:
-        BadInputError: if it is missing or no text.
+        BadInputError: if it is missing or not text.
     """
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: is missing or no UTF-8 text; 'interlude data' says what is needed") from error
+        raise BadInputError(f"{path}: is missing or not UTF-8 text; 'interlude data' says what is needed") from error

@@ -2,12 +2,12 @@
 
 Cao et al., "CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset", IEEE Transactions on Affective Computing 2014.
 Preprocessing as in the code of OGM-GE (CVPR 2022) and BMSFed (ECCV 2024): the sound repeated to 3 s at 16 kHz, one
-frame for each second. What is different from it, each on purpose:
+frame for each second. Differences from it, each on purpose:
 
-- frames are evenly spread over the clip and in the order of time; that code draws random ones, then takes the first
+- frames are evenly spread over the clip and in time order; that code draws random ones, then takes the first
   ones of an unsorted listing (``frames: first`` takes the first ones, sorted);
 - no random crops and flips: a clip is prepared once and is the same in every epoch;
-- a frame after the end of a short video is its last one; that code goes back to somewhere in the last second;
+- a frame after the end of a short video is its last one; that code picks an earlier one in the last second;
 - ``Audio-299/<clip>.pkl`` are pickles, which could run any code: never opened, WAV files are.
 
 The split files are BMSFed's and OGM-GE's. RECONSTRUCTION: without them clips are split at random within each
@@ -97,7 +97,7 @@ class CremaDPreparation(ClipPreparation):
         return splits if any(path.is_file() for path in splits) else [self.root / _SUMMARY]
 
     def folders(self) -> tuple[str, ...]:
-        """Return where sound and pictures are read from: images where somebody has made them, else the videos."""
+        """Return where sound and pictures are read from: images where they have been extracted, else the videos."""
         return _SOUNDS, _IMAGES if (self.root / _IMAGES).is_dir() else _VIDEOS
 
     def _listed(self) -> Iterator[tuple[str, str, Split]]:

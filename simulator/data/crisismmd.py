@@ -31,7 +31,7 @@ COLUMNS = (
 )
 LABELS = {"not_informative": 0, "informative": 1}
 _MARGIN = 228 / 224
-"""How much larger the image is than what is cut out of its middle."""
+"""Ratio of the resized image's side to that of the centre crop."""
 
 LAYOUT = (
     Expected(f"{NAME}/crisismmd_datasplit_all/task_informative_text_img_train.tsv"),
@@ -59,7 +59,7 @@ class Tweet:
     """One line of a split file."""
 
     name: str
-    """Its image's number; where a file lists an image again, followed by which time it is."""
+    """Its image's number; where a file lists an image again, followed by the number of the occurrence."""
     event: str
     text: str
     image: str
@@ -74,7 +74,7 @@ class CrisisMmdPreparation:
         spec: the options.
 
     Raises:
-        BadInputError: if a split file is missing or is not what its publishers wrote.
+        BadInputError: if a split file is missing or not in its publishers' format.
     """
 
     def __init__(self, spec: CrisisMmdSpec) -> None:
@@ -157,7 +157,7 @@ def _read_tweets(path: Path, _digest: str) -> dict[str, Tweet]:
     Fields are separated by tabs and nothing else: quotation marks belong to the tweets.
     """
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")  # and nowhere else: a tweet may hold any character
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")  # and only there: a tweet may hold any character
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path}: is not UTF-8 (byte {error.start})") from error
     header = tuple(lines[0].rstrip("\r").split("\t"))

@@ -15,20 +15,20 @@ from interlude.simulator.arrays import Indices, Samples
 class Dataset:
     """Training and test samples with the same modalities, in a fixed order.
 
-    Tensors may be mapped from files, so that only the samples that are looked at are read.
+    Tensors may be mapped from files, so that only the samples that are used are read.
     """
 
     train: Samples
     test: Samples
     num_classes: int
     stored: Mapping[str, InputSpec] = field(default_factory=dict)
-    """How modalities are stored that are not plain floats: bytes, tokens."""
+    """Storage of the modalities that are not plain floats: bytes, tokens."""
     keys: Mapping[str, Indices] = field(default_factory=dict)
     """[N] numbers of what training samples naturally belong to, e.g. ``subject``."""
     names: tuple[str, ...] | None = None
-    """[N] names of the training samples, where partition files speak of them by name."""
+    """[N] names of the training samples, where partition files refer to them by name."""
     files: tuple[Path, ...] = ()
-    """Files that tell this data set from another version of it; none where it is part of a library."""
+    """Files that identify this version of the data set; none where it is part of a library."""
     num_dropped: int = 0
     """Samples left out because a modality's file was missing."""
 

@@ -1,7 +1,7 @@
-"""Where data sets lie on this machine.
+"""The data directory of this machine.
 
-A data directory holds each data set in the layout its publishers use, e.g. ``mnist/train-images-idx3-ubyte.gz``. What
-takes long to read is prepared once and kept in ``prepared`` below it, or below ``INTERLUDE_CACHE``.
+It holds each data set in the layout of its publishers, e.g. ``mnist/train-images-idx3-ubyte.gz``. Raw files that take
+long to read are prepared once and kept in ``prepared`` below it, or below ``INTERLUDE_CACHE``.
 """
 
 import os
@@ -17,7 +17,7 @@ def need_data_directory(dataset: str) -> Path:
     """Return the directory of all data sets.
 
     Raises:
-        BadInputError: if nobody named one, or it does not exist.
+        BadInputError: if none is named, or it does not exist.
     """
     found = data_directory()
     if found is None:
@@ -30,14 +30,14 @@ def need_data_directory(dataset: str) -> Path:
 
 
 def need_located(path: Path, field: str) -> Path:
-    """Return where a path of a scenario leads: below the data directory, or else where the command runs.
+    """Return the location of a scenario's path: below the data directory, or else in the working directory.
 
     Args:
         path: absolute or relative.
-        field: where it stands in the scenario.
+        field: the scenario's field that gives it.
 
     Raises:
-        BadInputError: if it is relative, leads nowhere, and nobody named a data directory.
+        BadInputError: if it is relative, does not exist, and no data directory is named.
     """
     found = located(path)
     if found.is_absolute() or found.exists():

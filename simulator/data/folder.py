@@ -1,8 +1,8 @@
-"""``dataset: folder``: a user's own data in files, in one of three layouts that may be told apart by their names.
+"""``dataset: folder``: a user's own data in files, in one of three layouts, recognised by file names.
 
 train.npz, test.npz              arrays by name, as `interlude.simulator.data.own` describes them
 train.parquet, test.parquet      columns by name; a sample is a list of numbers, or lists of lists
-train_<name>.npy, test_<name>.npy   one file per array, which is not read but mapped: it need not fit in memory
+train_<name>.npy, test_<name>.npy   one file per array, mapped instead of read: it need not fit in memory
 """
 
 import zipfile
@@ -42,7 +42,7 @@ def load(spec: FolderSpec) -> Dataset:
     """Return the data set that lies in a folder.
 
     Raises:
-        BadInputError: naming the file, the array, what it is and what it must be.
+        BadInputError: naming the file, the array, what was found and what is expected.
     """
     folder = need_located(spec.path, "data.path")
     if not folder.is_dir():
@@ -68,7 +68,7 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _called(folder: Path, split: str, files: list[Path]) -> str:
-    """Return what messages call a split."""
+    """Return the name of a split in messages."""
     return str(files[0]) if files[0].suffix != ".npy" else f"{folder / split}_*.npy"
 
 
@@ -91,7 +91,7 @@ def _read(file: Path, split: str) -> Split:
 
 
 def _opened(file: Path) -> Any:
-    """Return an array that stays in its file where it is stored as it is used."""
+    """Return an array, mapped from its file where its stored type is the one that is used."""
     array = np.load(file, mmap_mode="r", allow_pickle=False)
     if array.size and array.dtype in _MAPPED and array.ndim > 1 and array.flags.c_contiguous:
         return mapped(file)

@@ -23,11 +23,11 @@ from interlude.simulator.errors import BadInputError, one_line
 class FunctionSpec(DataSpec):
     """Options of a data set that a function returns."""
 
-    options: dict[str, Any] = Field({}, description="what the function is called with, by name")
+    options: dict[str, Any] = Field({}, description="keyword arguments of the function")
     num_classes: PositiveInt | None = Field(None, description="classes; unset: as many as the largest label says")
 
     def __hash__(self) -> int:
-        """Return a hash of everything it says; mappings have none of their own."""
+        """Return a hash of all fields; mappings have none of their own."""
         return hash(self.model_dump_json())
 
 

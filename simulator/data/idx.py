@@ -1,4 +1,4 @@
-"""IDX files, in which MNIST and its relatives are published: a header of big-endian sizes, then bytes."""
+"""IDX files, the format of MNIST and its relatives: a header of big-endian sizes, then bytes."""
 
 import gzip
 import hashlib
@@ -23,8 +23,8 @@ def read_idx(path: Path, num_axes: int, sha256: str | None = None) -> Bytes:
 
     Args:
         path: the file.
-        num_axes: axes that the array has to have: 3 for images, 1 for labels.
-        sha256: hash of the content, uncompressed, that the file has to have; None: any.
+        num_axes: expected axes of the array: 3 for images, 1 for labels.
+        sha256: expected hash of the content, uncompressed; None: any.
 
     Raises:
         BadInputError: naming the file, what was expected and what was found.

@@ -16,7 +16,7 @@ def read_rgb(path: Path) -> "Image.Image":
     """Return an image in red, green and blue, whatever colours its file uses.
 
     Raises:
-        BadInputError: if the file is truncated or no image, or Pillow is not installed.
+        BadInputError: if the file is truncated or not an image, or Pillow is not installed.
     """
     try:
         from PIL import Image
@@ -26,7 +26,7 @@ def read_rgb(path: Path) -> "Image.Image":
         with Image.open(path) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInputError(f"{path}: is damaged or no image: {one_line(error)}") from error
+        raise BadInputError(f"{path}: is damaged or not an image: {one_line(error)}") from error
 
 
 def square(image: "Image.Image") -> "Image.Image":

@@ -54,8 +54,8 @@ class ModelNet40Spec(DataSpec):
 class ModelNet40Preparation:
     """Reads both views of an object as bytes [3, H, W].
 
-    ``train.txt`` and ``test.txt`` say what the samples and their labels are where they are there; else the folders do,
-    and labels are the classes in alphabetical order.
+    Where they exist, ``train.txt`` and ``test.txt`` give the samples and their labels; else the folders do, and labels
+    are the classes in alphabetical order.
 
     Args:
         spec: the options.
@@ -134,7 +134,7 @@ class ModelNet40Preparation:
         return found
 
     def _in_folders(self, split: Split) -> list[str]:
-        """Return the objects of which there is either view, by the path of the front view, in alphabetical order."""
+        """Return the objects that have either view, by the path of the front view, in alphabetical order."""
         wanted = {f"{view:03}" for view in VIEWS.values()}
         return sorted(
             {

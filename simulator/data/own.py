@@ -1,7 +1,7 @@
-"""A user's own data: named arrays become a data set if they are what they must be.
+"""A user's own data: named arrays are validated and become a data set.
 
 A split is a mapping of names to arrays of equal length N: every modality by its name, ``label`` [N] integers from 0 on,
-and where wanted ``key_<name>`` [N] (what samples belong to, for natural partitions) and ``name`` [N] (for partitions by
+and optionally ``key_<name>`` [N] (what samples belong to, for natural partitions) and ``name`` [N] (for partitions by
 files). A modality's array is [N, *shape], channels first where there are any:
 
 * floats are used as they are, as float32;
@@ -29,7 +29,7 @@ Split = Mapping[str, Any]
 
 LABEL, NAME, KEY = "label", "name", "key_"
 _MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_TAKEN = ("fused",)  # what results of all modalities together are called
+_TAKEN = ("fused",)  # the name of results of all modalities together
 _CHUNK_SAMPLES = 4096
 _CHUNK_VALUES = 1 << 23
 _SMALLEST_DEVIATION = 1.0 / 255.0  # of a channel that never changes
@@ -43,9 +43,9 @@ def dataset_of(
     Args:
         train: arrays of the training samples.
         test: arrays of the test samples.
-        where: what messages call the two splits, e.g. their files.
+        where: names of the two splits in messages, e.g. their files.
         num_classes: classes; None: as many as the largest label says.
-        files: what tells this data set from another version of it.
+        files: files that identify this version of the data set.
 
     Raises:
         BadInputError: one sentence that names the split, the array, what it is and what it must be.
@@ -74,7 +74,7 @@ def dataset_of(
 
 
 def checked(dataset: Dataset, where: tuple[str, str]) -> Dataset:
-    """Return a data set that is what it must be.
+    """Return a data set once it is validated.
 
     Raises:
         BadInputError: one sentence that names the split, the array, what it is and what it must be.
@@ -180,7 +180,7 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
 
 
 def _chunks(x: Tensor) -> Iterator[Tensor]:
-    """Yield samples a few at a time, as copies in other types must not take the memory that bytes in a file do not."""
+    """Yield samples a few at a time: copies in other types of a whole mapped file may not fit in memory."""
     num_samples = max(1, min(_CHUNK_SAMPLES, _CHUNK_VALUES // max(1, x[:1].numel())))
     for first in range(0, len(x), num_samples):
         yield x[first : first + num_samples]
@@ -194,7 +194,7 @@ def _array(values: Any, what: str) -> npt.NDArray[Any]:
 
 
 def _tensor(values: Any, modality: str, where: str, num_samples: int) -> Tensor:
-    """Return samples as they are stored, float32, bytes or int32; the very tensor where they are so already."""
+    """Return samples in a stored type, float32, bytes or int32; the same tensor where it has that type already."""
     what = f"{where}: '{modality}'"
     if isinstance(values, Tensor) and values.dtype in (torch.float32, torch.uint8, torch.int32):
         return values
@@ -205,12 +205,12 @@ def _tensor(values: Any, modality: str, where: str, num_samples: int) -> Tensor:
     stored = np.float32 if array.dtype.kind == "f" else np.uint8 if array.dtype == np.uint8 else np.int32
     if stored == np.int32 and array.size and (array.min() < 0 or array.max() >= np.iinfo(np.int32).max):
         raise BadInputError(f"{what}: token numbers must be from 0 to {np.iinfo(np.int32).max - 1}")
-    with np.errstate(over="ignore"):  # what overflows is not finite, which is said later
+    with np.errstate(over="ignore"):  # overflow gives non-finite values, which are refused later
         return torch.from_numpy(np.array(array, dtype=stored, order="C"))
 
 
 def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
-    """Return how a modality is stored that is not plain floats."""
+    """Return the storage of a modality that is not plain floats."""
     shape = tuple(train.shape[1:])
     if train.dtype == torch.int32:
         return InputSpec(shape, num_tokens=max((int(x.max()) for x in (train, test) if x.numel()), default=0) + 1)

@@ -1,4 +1,4 @@
-"""How clients share a training set: which kinds there are, what each needs, and who holds which modalities."""
+"""How clients share a training set: kinds of partition, their requirements, and which client holds which modalities."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ class LabelShardsPartition(_Partition):
 
 
 class QuantityPartition(_Partition):
-    """Classes as in the whole set, numbers of samples skewed: shares are drawn, samples are not looked at."""
+    """Classes as in the whole set, numbers of samples skewed: shares are drawn without regard to the samples."""
 
     kind: Literal["quantity"]
     alpha: float | None = Field(None, ge=1e-3, le=1e9, description="shares from a Dirichlet of this concentration")
@@ -54,7 +54,7 @@ class QuantityPartition(_Partition):
     @model_validator(mode="after")
     def _one_distribution(self) -> "QuantityPartition":
         if (self.alpha is None) == (self.sigma is None):
-            raise ValueError("needs 'alpha' (Dirichlet) or 'sigma' (log-normal), one of the two")
+            raise ValueError("needs exactly one of 'alpha' (Dirichlet) and 'sigma' (log-normal)")
         return self
 
 
@@ -71,7 +71,7 @@ class NaturalPartition(_Partition):
 
 
 class FilesPartition(_Partition):
-    """As files say, in the layout of the papers' code: ``client-<count>-alpha-<alpha>/client-<k>.csv`` or ``.txt``."""
+    """From files in the layout of the papers' code: ``client-<count>-alpha-<alpha>/client-<k>.csv`` or ``.txt``."""
 
     kind: Literal["files"]
     path: Path = Field(
@@ -79,7 +79,7 @@ class FilesPartition(_Partition):
     )
     alpha: PositiveFloat = Field(description="which of its folders")
     partial: bool = Field(
-        False, description="let files name samples that the data set lacks, and let samples belong to nobody"
+        False, description="let files name samples that the data set lacks, and leave out samples that no file names"
     )
 
 
@@ -96,13 +96,13 @@ def partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int
     partition by files is partial.
 
     Args:
-        spec: how to share.
+        spec: the partition.
         dataset: whose training set is shared.
         num_clients: clients.
         seed: the run's seed.
 
     Raises:
-        BadInputError: if the data set cannot be shared so among so many, or no draw gives every client enough.
+        BadInputError: if the data set cannot be shared among that many clients, or no draw gives every client enough.
     """
     check_partition(spec, dataset, num_clients)
     labels = dataset.train[1].numpy()
@@ -137,10 +137,10 @@ def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
 
 
 def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int) -> None:
-    """Check that a training set can be shared so among so many clients, as far as can be told without a draw.
+    """Check that a training set can be partitioned among that many clients, as far as is known without a draw.
 
     Raises:
-        BadInputError: naming the field, what was given and what there is.
+        BadInputError: naming the field, the given value and the data set's.
     """
     if isinstance(spec, NaturalPartition):
         _check_natural(spec, dataset, num_clients)
@@ -175,7 +175,7 @@ def hold_modalities(
     """Return the modalities of each client.
 
     Either all for a random share of clients and one each, evenly, for the rest, or every modality at a random share of
-    clients of its own; who would be left with none holds one of them at random.
+    clients of its own; a client that would be left with none holds one of them at random.
 
     Args:
         multimodal_fraction: share of clients that hold every modality, rounded to whole clients.

@@ -45,13 +45,13 @@ def read_partition(
     Args:
         folder: the ``AllocatedSubset`` folder.
         alpha: which of its folders.
-        num_clients: which of its folders, and how many files there are in it.
+        num_clients: which of its folders, and the number of files in it.
         num_samples: of the training set.
-        names: [N] of the training samples, where it has any; a name that several have stands for each of them in turn.
-        partial: whether entries may name samples that there are not, and samples may belong to nobody.
+        names: [N] of the training samples, if any; a name that several samples have stands for each of them in turn.
+        partial: whether entries may name unknown samples, and samples may be left out.
 
     Raises:
-        BadInputError: naming file and line of an entry that is unknown or there twice, or a file that gives nothing.
+        BadInputError: naming file and line of an entry that is unknown or given twice, or a file without entries.
     """
     known: dict[str, deque[int]] = {}
     for sample, name in enumerate(names or ()):
@@ -65,7 +65,8 @@ def read_partition(
             if index is None and not partial:
                 by = "its index" if names is None else "its name or index"
                 raise BadInputError(
-                    f"{where}: '{entry}' is no sample of the training set, which has {num_samples}; a line gives {by}"
+                    f"{where}: '{entry}' is not a sample of the training set, which has {num_samples}; a line "
+                    f"gives {by}"
                 )
             if index is None:
                 continue
@@ -91,7 +92,7 @@ def _file(folder: Path, client: int) -> Path | None:
 
 
 def _entries(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield where an entry stands, and the entry."""
+    """Yield the location of an entry, and the entry."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,8 +1,7 @@
-"""Turns raw files into memory-mapped arrays, once, in parallel; what is done is not done again.
+"""Turns raw files into memory-mapped arrays, once, in parallel; finished samples are not read again.
 
-A prepared data set is a directory of NumPy files: ``<split>_<modality>.npy`` [N, *shape] and, once everything is there,
-``prepared.json``. Until then ``done.npy`` says which samples are written, so that an interrupted preparation goes on
-where it was.
+A prepared data set is a directory of NumPy files: ``<split>_<modality>.npy`` [N, *shape] and, once it is complete,
+``prepared.json``. Until then ``done.npy`` says which samples are written, so an interrupted preparation is resumed.
 """
 
 import hashlib
@@ -49,7 +48,7 @@ class Item:
     """The seconds of its files that the sample is; None: all of them."""
 
     def missing(self) -> str | None:
-        """Return the first file that is not there; None if all are."""
+        """Return the first missing file; None if all exist."""
         return next((path for paths in self.files.values() for path in paths if not Path(path).is_file()), None)
 
 
@@ -72,7 +71,7 @@ class Preparation(Protocol):
         ...
 
     def version(self) -> str:
-        """Return a text that changes when the arrays would: options and the hashes of index files."""
+        """Return a text that identifies the arrays: options and the hashes of index files."""
         ...
 
     def items(self) -> list[Item]:
@@ -84,24 +83,19 @@ class Preparation(Protocol):
         ...
 
 
-def is_prepared(preparation: Preparation, cache: Path) -> bool:
-    """Return whether the arrays are there, complete and of this version."""
-    return _about(preparation, cache) is not None
-
-
 def prepare(
     preparation: Preparation,
     cache: Path,
     num_workers: int | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write the arrays of a data set, going on where an earlier call was interrupted.
+    """Write the arrays of a data set; resumes where an earlier call was interrupted.
 
     Args:
         preparation: how raw files are read.
         cache: the directory of the arrays.
         num_workers: processes that read; None: one per core; 0: this process.
-        watch: told how many samples are done, and how many there are.
+        watch: receives the number of samples done, and their total.
 
     Returns:
         How many samples were left out because a file was missing.
@@ -131,7 +125,7 @@ def _write_all(
     num_workers: int | None,
     watch: Callable[[int, int], None] | None,
 ) -> None:
-    """Write the arrays and, when all are there, what they are."""
+    """Write the arrays and, when they are complete, their description."""
     (cache / "prepared.json").unlink(missing_ok=True)
     rows = _rows(items)
     done = _begin(preparation, cache, items, f"{preparation.version()} {listed}")
@@ -167,7 +161,7 @@ def open_prepared(preparation: Preparation, cache: Path, dataset: str, options: 
         preparation: how it was prepared.
         cache: the directory of the arrays.
         dataset: its name.
-        options: what to prepare it with, for the sentence that says how.
+        options: options of its preparation, for the message that gives the command.
 
     Raises:
         BadInputError: if it is not prepared, or prepared by other options or from other files.
@@ -201,7 +195,7 @@ def open_prepared(preparation: Preparation, cache: Path, dataset: str, options: 
 
 
 def _about(preparation: Preparation, cache: Path) -> dict[str, Any] | None:
-    """Return what is said of the arrays; None if they are not complete or of another version."""
+    """Return the description of the arrays; None if they are incomplete or of another version."""
     try:
         about = json.loads((cache / "prepared.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -222,13 +216,13 @@ def _is_whole(preparation: Preparation, cache: Path) -> bool:
 
 
 def _digest(items: Sequence[Item], inputs: Mapping[str, InputSpec]) -> str:
-    """Return a hash of everything that says which row is which sample, where it is read, and how it is stored."""
+    """Return a hash of the rows' samples, their files and their storage."""
     said = [(i.name, i.split, i.label, {m: list(f) for m, f in i.files.items()}, dict(i.key), i.span_s) for i in items]
     return hashlib.sha256(json.dumps([said, repr(dict(inputs))], sort_keys=True).encode()).hexdigest()
 
 
 def _present(preparation: Preparation) -> tuple[list[Item], int]:
-    """Return the samples whose files are there, and how many are left out."""
+    """Return the samples whose files exist, and the number left out."""
     items = preparation.items()
     missing = [item.missing() for item in items]
     present = [item for item, path in zip(items, missing, strict=True) if path is None]
@@ -271,7 +265,7 @@ def _begin(
             for modality, spec in preparation.inputs.items():
                 dtype = torch.empty(0, dtype=spec.dtype).numpy().dtype
                 path = cache / f"{split}_{modality}.npy"
-                path.unlink(missing_ok=True)  # who maps the old file keeps it
+                path.unlink(missing_ok=True)  # processes that map the old file keep it
                 np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(num_samples, *spec.shape)).flush()
         said.write_text(version, encoding="utf-8")
         np.lib.format.open_memmap(mark, mode="w+", dtype=np.bool_, shape=(len(items),)).flush()
@@ -280,7 +274,7 @@ def _begin(
 
 
 def _carried_out(work: Sequence[tuple[Preparation, Path, list[tuple[Item, int]]]], num: int | None) -> Iterator[int]:
-    """Yield the positions of pieces of work as they are done."""
+    """Yield the positions of chunks of samples as they are done."""
     if num == 0 or len(work) <= 1:
         for position, piece in enumerate(work):
             _write(*piece)
@@ -294,8 +288,8 @@ def _carried_out(work: Sequence[tuple[Preparation, Path, list[tuple[Item, int]]]
                 yield pending[future]
         except BrokenProcessPool as error:
             raise InterludeError(
-                "a process that reads files was killed, maybe for memory; run it again with fewer workers, "
-                "what is prepared is kept"
+                "a process that reads files was killed, perhaps for lack of memory; run it again with fewer "
+                "workers: finished samples are kept"
             ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -323,9 +317,9 @@ def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, 
 
 
 def mapped(path: Path) -> torch.Tensor:
-    """Return a tensor that is read from its file where it is looked at.
+    """Return a tensor mapped from its file.
 
-    Where the file may be written its storage knows the file, so that worker processes map it, too.
+    Where the file is writable its storage knows the file, so that worker processes map it, too.
     """
     try:
         array = np.load(path, mmap_mode="r")

@@ -42,7 +42,7 @@ def sized(num_samples: int, weights: Floats, min_samples: int, generator: np.ran
     Args:
         num_samples: samples, at least `min_samples` for each client.
         weights: [N] positive, of any sum.
-        min_samples: what nobody gets less of.
+        min_samples: fewest samples of a client.
         generator: shuffles the samples.
     """
     rest = num_samples - min_samples * len(weights)
@@ -55,7 +55,7 @@ def sized(num_samples: int, weights: Floats, min_samples: int, generator: np.ran
 def by_value(keys: Indices, num_clients: int, group: bool, generator: np.random.Generator) -> list[Indices]:
     """Share the values of a key [N] out, all of them in groups, or else one each of a random choice.
 
-    One each they come in the order of values, so that with all of them the seed does not matter.
+    One each is in the order of values, so that with all of them the seed does not matter.
     """
     values = np.unique(keys)
     order = generator.permutation(len(values))

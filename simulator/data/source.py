@@ -1,4 +1,4 @@
-"""What a scenario can name as a data set: its options, its files, and who reads them."""
+"""Data sets that a scenario can name: options, files, and their reader."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ class Expected:
     """Files that a data set consists of."""
 
     pattern: str
-    """Path below the data directory, as its publishers lay it out; ``*`` stands for any characters of a name."""
+    """Path below the data directory, in the publishers' layout; ``*`` stands for any characters of a name."""
     count: int = 1
     """How many files match."""
     sha256: str | None = None
-    """Hash of the published file, where there is one file and its hash is known."""
+    """Hash of the published file, where it is a single file with a known hash."""
     optional: bool = False
-    """Whether the data set can be read without."""
+    """Whether the data set can be read without it."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What there is of a data set."""
+    """The state of a data set on this machine."""
 
     state: Literal["built in", "complete", "incomplete", "missing"]
     num_bytes: int = 0
     lacks: str | None = None
-    """The first thing that is missing: path, what is expected, what is there."""
+    """The first missing file: path, expected and found."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Source:
     load: Callable[[Any], Dataset]
     about: str
     origin: str = "comes with a library"
-    """Where the files can be had."""
+    """Where to get the files."""
     licence: str = "see origin"
     layouts: tuple[tuple[Expected, ...], ...] = ()
     """The files needed; several tuples where it can be read from one or another set of files. None: built in."""
     preparation: Callable[[Any], Preparation] | None = None
-    """How raw files become a prepared cache, where reading them takes long."""
+    """How raw files become a prepared cache; None where reading is quick."""
 
     def find(self, directory: Path | None) -> Found:
-        """Return what there is of the data set below a data directory, looking at names, counts and sizes only."""
+        """Return the state of the data set below a data directory, from names, counts and sizes only."""
         if not self.layouts:
             return Found("built in")
         if directory is None:
@@ -76,7 +76,7 @@ def _find(directory: Path, layout: Sequence[Expected]) -> Found:
 
 
 def need_file(path: Path, sha256: str | None = None) -> Path:
-    """Return a file of a data set that is there and, where its hash is known, undamaged.
+    """Return a file of a data set, checked to exist and, where its hash is known, to be undamaged.
 
     Raises:
         BadInputError: naming the path, what was expected and what was found.

@@ -1,4 +1,4 @@
-"""The ``data`` section of a scenario: what every data set's options share."""
+"""The ``data`` section of a scenario: the options of every data set."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from interlude.simulator.data.partition import IidPartition, PartitionSpec
 
 
 class DataSpec(BaseModel):
-    """What every data set's options share."""
+    """The options of every data set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -41,7 +41,7 @@ def tokens(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words that have a number: 0 is padding, 1 any other word, then the words by how often they were seen."""
+    """Words that have a number: 0 is padding, 1 any other word, then the words by frequency."""
 
     words: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""uci-har: what 30 people did, by the accelerometer and the gyroscope of a smartphone at the waist, 50 Hz.
+"""uci-har: activities of 30 people by the accelerometer and the gyroscope of a smartphone at the waist, 50 Hz.
 
 Windows of 128 samples (2.56 s) that overlap by half. Two releases of the same recordings: HAPT holds the raw signals,
 out of which windows are cut inside labelled segments of the six activities (10,411 of them); UCI-HAR holds windows that
@@ -33,7 +33,6 @@ ACTIVITIES = ("walking", "walking upstairs", "walking downstairs", "sitting", "s
 TEST_SUBJECTS = frozenset({2, 4, 9, 10, 12, 13, 18, 20, 24})
 """As UCI-HAR splits them; the other 21 are for training."""
 WINDOW, STEP = 128, 64
-SAMPLE_PERIOD_S = 0.02
 
 _FOLDER = "ucihar"
 _NUM_EXPERIMENTS = 61
@@ -103,7 +102,7 @@ def load(spec: UciHarSpec) -> Dataset:
     is_test = np.isin(subjects, list(TEST_SUBJECTS))
     if is_test.all() or not is_test.any():
         held = ", ".join(map(str, np.unique(subjects)))
-        raise BadInputError(f"{files[0]}: holds subjects {held or 'of no one'}; both training and test need some")
+        raise BadInputError(f"{files[0]}: holds subjects {held or 'none'}; both training and test need some")
     pairs = [standardised(torch.from_numpy(x[~is_test]), torch.from_numpy(x[is_test])) for x in signals]
     return Dataset(
         train=({m: pair[0] for m, pair in zip(MODALITIES, pairs, strict=True)}, classes[~is_test]),
@@ -173,7 +172,7 @@ def _table(path: AnyPath, num_columns: int, num_rows: int | None = None) -> Sign
 
 
 def _find(wanted: str) -> tuple[AnyPath, tuple[Path, ...]]:
-    """Return where the files of a release are, in a folder or an archive, and what tells it from another version."""
+    """Return the location of a release's files, in a folder or an archive, and the files that identify its version."""
     release, above = _RELEASES[wanted], need_data_directory("uci-har") / _FOLDER
     folder = above / release.name / release.inner
     if folder.is_dir():

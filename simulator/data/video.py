@@ -22,10 +22,10 @@ def frame_each_second(path: Path, fewest: int) -> "list[Image.Image]":
 
     Args:
         path: the video.
-        fewest: the last frame is repeated until there are so many.
+        fewest: the last frame is repeated up to this number.
 
     Raises:
-        BadInputError: if the file is damaged, shows no picture or is no video, or PyAV is not installed.
+        BadInputError: if the file is damaged, shows no picture or is not a video, or PyAV is not installed.
     """
     av = media("av")
     kept: list[Image.Image] = []
@@ -51,14 +51,14 @@ def frame_each_second(path: Path, fewest: int) -> "list[Image.Image]":
             num_frames = max(fewest, len(kept) + (end_s > len(kept) + 0.5))
             last = before.to_image()
     except av.FFmpegError as error:
-        raise BadInputError(f"{path}: is damaged or no video: {one_line(error)}") from error
+        raise BadInputError(f"{path}: is damaged or not a video: {one_line(error)}") from error
     return kept + [last] * (num_frames - len(kept))
 
 
 def chosen(num_there: int, num_wanted: int, choice: Choice) -> list[int]:
     """Return which frames of a clip are taken: the first ones, or from the middles of equal parts of the clip.
 
-    A clip with too few shows some of them several times.
+    A clip with too few frames repeats some of them.
     """
     if choice == "first":
         return [min(k, num_there - 1) for k in range(num_wanted)]

@@ -1,33 +1,124 @@
-"""A client's local round: the verbs in which a method writes a client's day.
+"""A client's day: the verbs in which a method writes down one local round of one client.
 
-Every verb yields the spans that it takes, used as ``yield from client.download()``. Simulated time passes by the
-world's model of what the verb does; what training learns is a promise, kept when somebody needs it.
+Every verb returns the spans that it takes, used as ``yield from client.download()``. A day states what the client
+intends to do; `federation.journey` decides the outcome and advances the client's time. Durations come from the world's
+model; the result of training is a future.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
-from interlude.models.network import Network
-from interlude.simulator.federation.clock import Sleeper, delay_s
-from interlude.simulator.federation.timeline import END_S, SLOW, Row, cut_off
+from interlude.models.network import Network, Parameters
+from interlude.simulator.arrays import Indices
+from interlude.simulator.federation.clock import delay_s
+from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.randomness import Stream
-from interlude.simulator.training.objective import Objective, Values
-from interlude.simulator.training.task import Deferred, LocalSteps, Start, Task, window_samples
+from interlude.simulator.training.executors.future import Future
+from interlude.simulator.training.objective import Objective
+from interlude.simulator.training.profile.costs import CostModel
+from interlude.simulator.training.task import LocalSteps, Task, Trained, TrainingSpec, window_samples
+from interlude.simulator.training.values import Values
+from interlude.simulator.world.world import World
 
-if TYPE_CHECKING:
-    from interlude.simulator.federation.server import Server
+Role = Any
+"""A client's role in one local round, chosen by the method; None for an ordinary client."""
 
-Span = tuple[str, float, str | None, int, int]
-"""What simulated time is spent on: the timeline's kind, seconds, modality, bytes and FLOPs."""
+NO_WEIGHTS: Final[tuple[str, ...]] = ()
+"""The groups of a download without parameters: only the broadcast."""
 
-Steps = Generator[Span, Any, Any]
-"""What a verb is: a generator of spans."""
-
-_SAMPLE_COUNT_BYTES = 8  # every upload says how many samples it was trained on
+_SAMPLE_COUNT_BYTES = 8  # every upload carries its number of training samples
 
 
-class Update(NamedTuple):
-    """What arrives at the server."""
+@dataclass(frozen=True)
+class Population:
+    """The samples and modalities of every client."""
+
+    shards: Sequence[Indices]
+    """[n_k] sample indices of each client."""
+    modalities: Sequence[tuple[str, ...]]
+    """Modalities of each client, in the data set's order."""
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients."""
+        return len(self.shards)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that is constant over a run and shared by its clients."""
+
+    world: World
+    population: Population
+    network: Network
+    training: TrainingSpec
+    costs: CostModel
+    seed: int
+    broadcast_bytes: int
+    """Payload of the broadcast, which accompanies the model; its shapes never change."""
+
+    @cached_property
+    def may_train_apart(self) -> bool:
+        """Whether a modality can miss so that the others are then trained each alone."""
+        return self.world.may_train_apart
+
+    @cached_property
+    def num_window_samples(self) -> Sequence[int]:
+        """[N] samples of one local round of each client."""
+        held = [len(shard) for shard in self.population.shards]
+        return [min(num_held, self.training.window_samples or num_held) for num_held in held]
+
+    @cached_property
+    def download_bytes(self) -> Mapping[tuple[str, ...], int]:
+        """Payload of a full download by the modalities that a client holds."""
+        network = self.network
+        held = set(self.population.modalities)
+        return {m: network.num_bytes(network.groups_of(m)) + self.broadcast_bytes for m in held}
+
+
+@dataclass(slots=True, eq=False)
+class Dispatch:
+    """One client in one local round. Mutable: its time advances, and a resumed run restores what it received."""
+
+    client: int
+    window: int
+    """Index of the client's window, which also addresses the round's random draws."""
+    version: int
+    """Version of the global model that the client downloads."""
+    role: Role
+    start_s: float
+    received: Parameters
+    """The model that the client downloads."""
+    broadcast: Values
+    """The values that the server sends with the model."""
+    now_s: float = 0.0
+    """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
+
+    def __post_init__(self) -> None:
+        self.now_s = self.start_s
+
+
+class Payload(NamedTuple):
+    """Content of an upload besides the last task's report and the number of samples."""
+
+    groups: tuple[str, ...] | None = None
+    """The parameter groups; unset: all that were trained in this local round."""
+    num_bytes: int | None = None
+    """Their encoded size in bytes; unset: dense."""
+
+
+ALL_TRAINED: Final = Payload()
+"""An upload of every group that was trained, dense."""
+
+REPORT_ONLY: Final = Payload(num_bytes=0)
+"""An upload of the report alone; the trained groups stay with the client."""
+
+
+class PendingUpdate(NamedTuple):
+    """An update as it arrives at the server; its values are computed when a merge needs them."""
 
     client: int
     version: int
@@ -35,249 +126,190 @@ class Update(NamedTuple):
     groups: tuple[str, ...]
     """The parameter groups sent: those that were trained."""
     num_samples: int
-    trained: Deferred
+    trained: Future[Trained]
     num_bytes: int
     """The payload that arrived."""
 
 
-class LocalRound(Sleeper):
-    """One local round of one client, from dispatch to return.
+class Span(NamedTuple):
+    """An activity on which a client intends to spend simulated time."""
+
+    activity: Activity
+    duration_s: float
+    """Its undisturbed duration in simulated seconds."""
+    modality: str | None = None
+    """The modality waited for or trained alone; several are joined by '+'."""
+    num_bytes: int = 0
+    flops: int = 0
+    is_slow: bool = False
+    """Whether it is training in a straggler's slow mode."""
+    update: PendingUpdate | None = None
+    """The update that has arrived at the server once the span is over."""
+
+
+Steps = Iterable[Span]
+"""A day: yields spans in order; `Dispatch.now_s` is set to the end of each before the next is requested."""
+
+Submit = Callable[[Task], Future[Trained]]
+
+
+class ClientDay:
+    """One local round of one client, as its method sees it.
 
     Args:
-        server: the server that dispatched it.
-        client: who.
-        window: index of the client's window, which also addresses the round's random draws.
-        role: what the method tells the client to be; None for an ordinary client.
+        setting: what all clients of the run share.
+        dispatch: which client, which window, from which version.
+        submit: receives the training tasks of the day.
     """
 
     __slots__ = (
-        "_clock",
+        "_dispatch",
         "_groups",
         "_report_bytes",
-        "_row",
-        "_rows",
         "_s_per_flop",
-        "_server",
+        "_setting",
+        "_submit",
+        "_trained",
         "arrivals_s",
-        "broadcast",
         "client",
-        "fate",
-        "now_s",
+        "network",
         "num_samples",
-        "received",
         "role",
-        "start_s",
-        "update",
         "version",
-        "window",
     )
 
-    def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
-        self._server = server
-        self._clock = server.clock
-        self.now_s: float = self._clock.now
-        """The client's own time, which is ahead of the clock while its day is planned."""
-        self.start_s = self.now_s
-        self.client = client
-        self.window = window
-        self.version = server.version
-        self.role = role
-        self.received = server.model_for(client)
-        self.broadcast: Values = server.broadcast
-        world = server.world
-        self.num_samples = server.num_window_samples(client)
+    def __init__(self, setting: Setting, dispatch: Dispatch, submit: Submit) -> None:
+        self._setting = setting
+        self._dispatch = dispatch
+        self._submit = submit
+        self.client = client = dispatch.client
+        self.version = dispatch.version
+        self.role = dispatch.role
+        self.network: Network = setting.network
+        self.num_samples = setting.num_window_samples[client]
+        """Samples of the window."""
+        world, held = setting.world, setting.population.modalities[client]
         self.arrivals_s: Mapping[str, float] = world.arrivals_s(
-            client, window, self.now_s, self.num_samples, server.population.modalities[client]
+            client, dispatch.window, dispatch.start_s, self.num_samples, held
         )
-        """When each modality of the window is there; one that misses this round is not in it."""
-        self.update: Update | None = None
-        self.fate: str | None = None
-        """Why the local round came to nothing; None where it did not, or had nothing to send."""
-        self._s_per_flop = world.devices.s_per_flop(client, window)
+        """Arrival of each modality of the window, in the data set's order; one that misses is left out."""
+        self._s_per_flop = world.devices.s_per_flop(client, dispatch.window)
         self._groups: tuple[str, ...] = ()
         self._report_bytes = 0
-        self._rows: Iterator[Row]
-        self._row: Row | None = None
-
-    def start(self, day: Steps) -> None:
-        """Begin to spend the client's time; what comes after the last span is the server's to say.
-
-        Nothing in a client's day depends on what others do meanwhile, so the whole day is known now. Its spans are
-        noted as they pass, but its tasks are submitted at once: all clients in flight can be trained together.
-        """
-        rows: list[Row] = []
-        for kind, duration_s, modality, num_bytes, flops in day:
-            start_s = self.now_s
-            self.now_s = start_s + duration_s
-            rows.append((self.client, kind, start_s, self.now_s, self.version, modality, num_bytes, flops, None))
-        self._rows = iter(rows)
-        self.wake()
-
-    def wake(self) -> None:
-        """Note the span that is over and begin the next one."""
-        if self._row is not None:
-            self._server.timeline.append(self._row)
-        self._row = next(self._rows, None)
-        if self._row is None:
-            self._server.on_return(self)
-        else:
-            self._clock.wake_at(self._row[END_S], self)
+        self._trained: Future[Trained] | None = None
 
     @property
-    def spent_s(self) -> float:
-        """Device-seconds since the dispatch."""
-        return self._clock.now - self.start_s
-
-    @property
-    def has_received(self) -> bool:
-        """Whether the download came to its end."""
-        return True
-
-    @property
-    def bytes_not_received(self) -> int:
-        """What was moved of a download that was cut off."""
-        return 0
-
-    @property
-    def trains_apart(self) -> bool:
-        """Whether a modality misses, for which the others are trained each alone."""
-        server = self._server
-        if not server.world.may_train_apart:
-            return False
-        return server.world.trains_apart(server.population.modalities[self.client], self.arrivals_s)
-
-    def uniform(self, purpose: str) -> float:
-        """Return this round's random number in (0, 1) for a purpose of the method's own."""
-        stream = Stream(self._server.seed, purpose, self.client)
-        return float(stream.generator(self.window).random())
-
-    @property
-    def network(self) -> Network:
-        """The network trained: its groups and shapes."""
-        return self._server.network
+    def now_s(self) -> float:
+        """The client's own time in simulated seconds."""
+        return self._dispatch.now_s
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities of this round's window, in the data set's order."""
         return tuple(self.arrivals_s)
 
-    def modalities_in_arrival_order(self) -> list[str]:
-        """Return the round's modalities, earliest first; ties in the data set's order."""
-        return sorted(self.arrivals_s, key=self.arrivals_s.__getitem__)
+    @property
+    def broadcast(self) -> Values:
+        """The values that the server sent with the model."""
+        return self._dispatch.broadcast
 
-    def arrived(self) -> tuple[str, ...]:
-        """Return the modalities that are there now, in the data set's order."""
-        return tuple(m for m, arrival_s in self.arrivals_s.items() if arrival_s <= self.now_s)
+    @property
+    def trains_apart(self) -> bool:
+        """Whether a modality misses so that the others are trained each alone."""
+        setting = self._setting
+        if not setting.may_train_apart:
+            return False
+        return setting.world.trains_apart(setting.population.modalities[self.client], self.arrivals_s)
+
+    def without(self, modality: str | None) -> "ClientDay":
+        """Return a fresh day of the same client with one modality left out; None leaves out none."""
+        day = copy.copy(self)
+        day.arrivals_s = {m: at_s for m, at_s in self.arrivals_s.items() if m != modality}
+        return day
+
+    def uniform(self, purpose: str, *, is_fixed: bool = False) -> float:
+        """Return a random number in (0, 1) for a purpose of the method's own: this round's, or the client's fixed."""
+        stream = Stream(self._setting.seed, purpose, self.client)
+        return float((stream.generator() if is_fixed else stream.generator(self._dispatch.window)).random())
 
     def num_steps(self, epochs: int | None = None) -> int:
         """Return the mini-batches of some passes over the window; unset: the scenario's local epochs."""
-        epochs = self._server.training.local_epochs if epochs is None else epochs
-        return self._server.costs.num_steps(self.num_samples, epochs)
-
-    def download(self, groups: tuple[str, ...] | None = None) -> Steps:
-        """Receive the global model of the moment of dispatch; returns it.
-
-        Args:
-            groups: the parameter groups that are sent, where the client has the others already; unset: all groups of
-                the client's modalities.
-        """
-        num_bytes = self._server.download_bytes(self.client, groups)
-        duration_s = self._server.world.links.transfer_s(self.client, "down", num_bytes, self.window)
-        yield "download", duration_s, None, num_bytes, 0
-        return self.received
-
-    def wait_for(self, modality: str) -> Iterable[Span]:
-        """Wait until a modality is there; no time passes if it is."""
-        return self.wait_until(self.arrivals_s[modality], modality)
-
-    def wait_until(self, at_s: float, modality: str | None = None) -> Iterable[Span]:
-        """Wait until a moment; no time passes if it is over."""
-        now_s = self.now_s
-        if at_s <= now_s:
-            return ()
-        return (("wait", delay_s(now_s, at_s), modality, 0, 0),)
+        setting = self._setting
+        epochs = setting.training.local_epochs if epochs is None else epochs
+        return setting.costs.num_steps(self.num_samples, epochs)
 
     def overhead_s(self) -> float:
-        """Return the fixed time of a training task at this client."""
-        return self._server.world.devices.overhead_s(self.client)
+        """Return the fixed seconds of a training task at this client."""
+        return self._setting.world.devices.overhead_s(self.client)
 
     def step_s(self, objective: Objective, step: int) -> float:
         """Return the seconds that the `step`-th mini-batch of an objective takes."""
-        costs = self._server.costs
+        costs = self._setting.costs
         return costs.step_flops(objective, costs.batch_samples(step, self.num_samples)) * self._s_per_flop
 
-    def train(self, *stints: LocalSteps, start: Start, kind: str = "train") -> Steps:
-        """Train from `start`; returns the promise of the result.
+    def download(self, groups: tuple[str, ...] | None = None) -> Iterable[Span]:
+        """Receive the global model as it was at dispatch.
 
         Args:
-            stints: optimiser steps, in order.
-            start: a model, or the promise of one.
-            kind: the timeline's name for it, ``train`` or ``train_unimodal``.
+            groups: the parameter groups that are sent, if the client has the others already; unset: all groups of
+                the client's modalities.
         """
-        server = self._server
-        cost = server.costs.of_task(stints, self.num_samples)
-        shard = server.population.shards[self.client]
-        trained = self._submit(
+        setting, client = self._setting, self.client
+        if groups is None:
+            num_bytes = setting.download_bytes[setting.population.modalities[client]]
+        else:
+            num_bytes = setting.network.num_bytes(groups) + setting.broadcast_bytes
+        duration_s = setting.world.links.transfer_s(client, "down", num_bytes, self._dispatch.window)
+        return (Span("download", duration_s, None, num_bytes),)
+
+    def wait_for(self, modality: str) -> Iterable[Span]:
+        """Wait until a modality has arrived; no time passes if it has."""
+        at_s, now_s = self.arrivals_s[modality], self._dispatch.now_s
+        return (Span("wait", delay_s(now_s, at_s), modality),) if at_s > now_s else ()
+
+    def train(
+        self, *steps: LocalSteps, activity: Activity = "train", broadcast: Values | None = None
+    ) -> Iterable[Span]:
+        """Train from the client's own parameters: those downloaded, or the result of its last training.
+
+        Args:
+            steps: optimiser steps, in order.
+            activity: its name in the timeline, ``train`` or ``train_unimodal``.
+            broadcast: values that replace the server's broadcast for the objective; unset: the server's.
+        """
+        setting, dispatch = self._setting, self._dispatch
+        client, window = self.client, dispatch.window
+        cost = setting.costs.of_task(steps, self.num_samples)
+        self._trained = self._submit(
             Task(
-                client=self.client,
-                window=self.window,
+                client=client,
+                window=window,
                 version=self.version,
-                stints=stints,
-                samples=window_samples(shard, self.window, server.training.window_samples),
-                start=start,
-                received=self.received,
-                broadcast=self.broadcast,
+                local_steps=steps,
+                samples=window_samples(setting.population.shards[client], window, setting.training.window_samples),
+                start=dispatch.received if self._trained is None else self._trained,
+                received=dispatch.received,
+                broadcast=dispatch.broadcast if broadcast is None else broadcast,
             )
         )
         self._report_bytes = cost.report_bytes
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
-        if server.world.devices.is_slow(self.client, self.window):
-            kind += SLOW
-        duration_s = self.overhead_s() + cost.flops * self._s_per_flop
-        yield kind, duration_s, cost.modality, 0, cost.flops
-        return trained
+        devices = setting.world.devices
+        duration_s = devices.overhead_s(client) + cost.flops * self._s_per_flop
+        return (Span(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window)),)
 
-    def upload(
-        self, trained: Deferred, *, groups: tuple[str, ...] | None = None, group_bytes: int | None = None
-    ) -> Steps:
-        """Send parameter groups and the last task's report; the upload may break off.
+    def upload(self, payload: Payload = ALL_TRAINED) -> Iterable[Span]:
+        """Send the result of the last training, with its report.
 
         Args:
-            trained: the promise of what is sent.
-            groups: the groups; unset: all that were trained in this round.
-            group_bytes: their payload, where they are encoded; unset: dense.
+            payload: the groups and their size; unset: all groups trained in this round, dense.
         """
-        server = self._server
-        groups = self._groups if groups is None else groups
-        num_bytes, duration_s = self._upload_cost(groups, group_bytes)
-        fraction = server.world.faults.upload_fraction(self.client, self.window)
-        if fraction < 1.0:
-            yield "upload_lost", fraction * duration_s, None, int(fraction * num_bytes), 0
-            self.fate = "broke off"
-            return
-        yield "upload", duration_s, None, num_bytes, 0
-        self.update = Update(self.client, self.version, groups, self.num_samples, trained, num_bytes)
-
-    def _upload_cost(self, groups: tuple[str, ...], group_bytes: int | None) -> tuple[int, float]:
-        """Return the bytes of an upload, with the last task's report, and the seconds it takes alone."""
-        server = self._server
-        num_bytes = server.network.num_bytes(groups) if group_bytes is None else group_bytes
+        assert self._trained is not None, "an upload needs a training before it"
+        setting = self._setting
+        groups = self._groups if payload.groups is None else payload.groups
+        num_bytes = setting.network.num_bytes(groups) if payload.num_bytes is None else payload.num_bytes
         num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
-        return num_bytes, server.world.links.transfer_s(self.client, "up", num_bytes, self.window)
-
-    def _submit(self, task: Task) -> Deferred:
-        """Return the promise of a task's result."""
-        return self._server.executor.submit(task)
-
-    def cut(self, end_s: float) -> None:
-        """Note the span under way, cut at the end of the run, with its share of bytes and FLOPs."""
-        if self._row is None:
-            return
-        client, kind, start_s, planned_end_s, version, modality, num_bytes, flops, _ = self._row
-        if start_s == end_s:
-            return
-        share = (end_s - start_s) / (planned_end_s - start_s)
-        self._server.timeline.add(
-            client, cut_off(kind), start_s, end_s, version, modality, int(num_bytes * share), int(flops * share)
-        )
+        duration_s = setting.world.links.transfer_s(self.client, "up", num_bytes, self._dispatch.window)
+        update = PendingUpdate(self.client, self.version, groups, self.num_samples, self._trained, num_bytes)
+        return (Span("upload", duration_s, None, num_bytes, 0, False, update),)

@@ -14,7 +14,7 @@ from interlude.simulator.errors import InterludeError
 
 
 class Sleeper:
-    """Something that sleeps until a moment of simulated time."""
+    """An entry of the event queue that is woken at a moment of simulated time."""
 
     __slots__ = ()
 
@@ -38,9 +38,9 @@ class Clock(simpy.Environment):
         super().__init__()
         self.num_events = 0
         self.is_stopped = False
-        """Whether somebody asked for the end."""
+        """Whether `stop` was called."""
         self.may_end_idle = False
-        """Whether it is all right that nothing is left to happen: nobody will ever be there again."""
+        """Whether an empty event queue is a regular end: no client will be on again."""
         self._is_halted = False
 
     def stop(self) -> None:
@@ -52,16 +52,16 @@ class Clock(simpy.Environment):
         self._is_halted = True
 
     def resume(self) -> None:
-        """Take back a `pause`."""
+        """Cancel a `pause`."""
         self._is_halted = self.is_stopped
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing will ever happen again."""
+        """Whether the event queue is empty and may be."""
         return self.may_end_idle and not self._queue
 
     def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
-        """Wake a sleeper at a moment, in its turn among the events of that moment."""
+        """Wake a sleeper at a moment, first in, first out among the events of that moment."""
         heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc]
 
     def advance(self, until_s: float, last_event: float = math.inf) -> bool:
@@ -72,10 +72,10 @@ class Clock(simpy.Environment):
             last_event: process no more than this event, counted from the beginning.
 
         Returns:
-            Whether it got so far; not where it was paused or met its last event.
+            Whether it reached the moment; false where it was paused or processed its last event first.
 
         Raises:
-            InterludeError: if nothing is left to happen, which means that a process waits for ever.
+            InterludeError: if the event queue is empty while a process waits, which then waits for ever.
         """
         queue, step = self._queue, self.step  # what peek() looks at; this loop runs for every event
         num_events = 0
@@ -85,7 +85,9 @@ class Clock(simpy.Environment):
                 if not queue:
                     if self.may_end_idle:
                         return True
-                    raise InterludeError(f"nothing is left to happen after {self.now} simulated seconds")
+                    raise InterludeError(
+                        f"event queue empty at t = {self.now:g} s: a process waits for an event that cannot fire"
+                    )
                 at_s, _, _, due = queue[0]
                 if at_s > until_s:
                     return True

@@ -1,8 +1,7 @@
-"""Where the server finds who came back: a first-in, first-out queue with one reader."""
+"""The server's inbox of clients that returned: a first-in, first-out queue with one reader."""
 
 from collections import deque
-from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from simpy import Environment, Event
 
@@ -27,12 +26,12 @@ class Inbox(Generic[T]):
             self._arrival.succeed()
             self._arrival = None
 
-    def get(self, deadline: Event | None = None) -> Generator[Event, Any, T | None]:
-        """Wait for the oldest item and take it out; None if a deadline is over first."""
-        while not self._items:
-            if deadline is not None and deadline.processed:
-                return None
-            if self._arrival is None:
-                self._arrival = self._clock.event()
-            yield self._arrival if deadline is None else self._arrival | deadline
+    def take(self) -> T:
+        """Remove and return the oldest item; the inbox must not be empty."""
         return self._items.popleft()
+
+    def next_arrival(self) -> Event:
+        """Return an event that fires when an item is added."""
+        if self._arrival is None:
+            self._arrival = self._clock.event()
+        return self._arrival

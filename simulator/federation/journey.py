@@ -1,321 +1,133 @@
-"""A local round in a world that fails: what becomes of the spans of a client's day.
+"""A client's journey through one local round: its day under the world's conditions, from dispatch to return.
 
-The method's day says what the client wants to do and for how long. Here devices go off and die, uploads are lost and
-sent again, the server goes away, and transfers share its link. All of it but the shared link is known ahead, so the day
-is still planned when the client is sent out; where a link is shared, it is planned from transfer to transfer.
-
-A span that is held up is cut into pieces: all but the last have the kind with ``_part``, and between them the client
-is ``off`` or, in a transfer while the server is away, ``stalled``. What is cut off for good has the kind with
-``_lost``. Time that passes by itself (waiting for data, pausing between attempts) does so whether the device is on or
-not.
+Nothing in a day depends on other clients, except transfers through a shared link. So a day is simulated ahead: to its
+end, if no link is shared, and then its return is its only event of the clock; else from crossing to crossing. All of
+its tasks are submitted on the way, so that all clients in flight can be trained together. Its rows are added to the
+timeline when it ends, or when the run ends before it.
 """
 
-import math
-from collections.abc import Generator, Iterator, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from torch import Tensor
-
-from interlude.models.network import Parameters
-from interlude.simulator.federation.client_day import LocalRound, Span, Steps
-from interlude.simulator.federation.shared_link import SharedLink, Transfer
-from interlude.simulator.federation.timeline import END_S, Row, cut_off, what
-from interlude.simulator.training.task import Deferred, Task, Trained
-from interlude.simulator.world.network import Direction
-
-if TYPE_CHECKING:
-    from interlude.simulator.federation.server import Server
-
-_PASSES_BY_ITSELF = frozenset({"wait", "backoff"})
-_DIRECTIONS: dict[str, Direction] = {"download": "down", "upload": "up"}
+from interlude.simulator.federation.client_day import Dispatch, PendingUpdate, Steps
+from interlude.simulator.federation.clock import Clock, Sleeper
+from interlude.simulator.federation.interruptions import Crossing, Ending, Life
+from interlude.simulator.federation.shared_link import Transfer
+from interlude.simulator.federation.timeline import SpanRow, Timeline, rows_of
+from interlude.simulator.world.world import World
 
 
-class Shared(NamedTuple):
-    """A piece of a transfer whose end depends on who else is in the link."""
+class Journey(Sleeper):
+    """One local round of one client, in progress.
 
-    row: Row
-    """What it is, from when on."""
-    link: SharedLink
-    latency_s: float
-    num_bytes: float
-    limit: float
-    """Bytes per second of the client's own link."""
-    until_s: float
-    """When something else interrupts it."""
-
-
-Lived = Generator[Row | Shared, Any, bool]
-"""Yields rows, and shared pieces, for which it is sent the transfer that is over; returns whether the day goes on."""
-
-
-def _foreseen(lived: Lived) -> Lived:
-    """Find out the whole day at once, so that all its training is submitted."""
-    yield from list(lived)
-    return True
-
-
-def _next(lived: Lived, answer: Transfer | None) -> Row | Shared | None:
-    """Return the next piece of a day, None if it is over."""
-    try:
-        return lived.send(answer)
-    except StopIteration:
-        return None
-
-
-class _Received(Mapping[str, Tensor]):
-    """The model that a client received, for a day that is still being planned while its run may be resumed.
-
-    A day that waits for a shared link keeps the model in its variables; a resumed run gives the local round the tensors
-    of its checkpoint, and this leads to them.
+    Args:
+        clock: the simulated clock.
+        timeline: receives the rows once the day is over.
+        dispatch: which client, which window, from which version.
+        on_return: called when the client has returned.
     """
 
-    def __init__(self, local_round: LocalRound) -> None:
-        self.local_round = local_round
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.local_round.received[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.local_round.received)
-
-    def __len__(self) -> int:
-        return len(self.local_round.received)
-
-
-class _Rehearsed:
-    received: Parameters = MappingProxyType({})
-
-    def result(self) -> Trained:
-        raise AssertionError("a rehearsal trains nothing")
-
-
-class UnsteadyRound(LocalRound):
-    """One local round of one client where anything can go wrong; see `LocalRound`."""
-
     __slots__ = (
-        "_bytes_not_received",
-        "_crash_s",
-        "_has_received",
-        "_off_s",
-        "_pieces",
-        "_rehearses",
-        "_shared",
+        "_clock",
+        "_crossing",
+        "_life",
+        "_on_return",
+        "_timeline",
         "_transfer",
+        "_values",
+        "dispatch",
+        "ending",
     )
 
-    def __init__(self, server: "Server", client: int, window: int, role: Any = None) -> None:
-        super().__init__(server, client, window, role)
-        self._bytes_not_received = 0
-        self._crash_s = math.inf
-        self._has_received = False
-        self._off_s = 0.0
-        self._pieces: Lived
-        self._rehearses = False
-        self._shared: Shared | None = None
+    def __init__(
+        self, clock: Clock, timeline: Timeline, dispatch: Dispatch, on_return: "Callable[[Journey], None]"
+    ) -> None:
+        self._clock = clock
+        self._timeline = timeline
+        self._on_return = on_return
+        self._values: list[Any] = []
+        """Of the rows so far, row after row."""
+        self._life: Life
+        self._crossing: Crossing | None = None
         self._transfer: Transfer | None = None
+        self.dispatch = dispatch
+        self.ending: Ending
+        """How the day ended; known once it is simulated to its end."""
 
-    def start(self, day: Steps) -> None:
-        """Begin to spend the client's time."""
-        fraction = self._server.world.faults.crash_fraction(self.client, self.window)
-        if fraction < 1.0:
-            self._crash_s = self.now_s + fraction * self._undisturbed_s()
-        lived = self._live(day)
-        self._pieces = lived if self._server.shared_links else _foreseen(lived)
-        self.wake()
+    def start_undisturbed(self, steps: Steps, world: World) -> None:
+        """Begin a day that nothing can interrupt."""
+        self.ending = _undisturbed(steps, world, self.dispatch, self._values)
+        self._wake_at(self.dispatch.now_s)
+
+    def start(self, life: Life) -> None:
+        """Begin a day that the world may interrupt."""
+        self._life = life
+        self._play_on(None)
 
     def wake(self) -> None:
-        """Note the piece that is over and begin the next one."""
-        answer: Transfer | None = None
+        """Begin the crossing that is due, continue after the finished one, or return."""
         if self._transfer is not None:
-            answer, self._transfer, self._shared = self._transfer, None, None
-        while True:
-            if self._row is not None:
-                self._server.timeline.append(self._row)
-            piece = _next(self._pieces, answer)
-            answer, self._row = None, None if isinstance(piece, Shared) else piece
-            if piece is None:
-                self._server.on_return(self)
-                return
-            if isinstance(piece, Shared):
-                self._shared, self._transfer = piece, Transfer(*piece[1:], self)
-                return
-            if piece[END_S] > self._clock.now:
-                self._clock.wake_at(piece[END_S], self)
-                return
+            transfer, self._transfer, self._crossing = self._transfer, None, None
+            self._play_on(transfer)
+        elif self._crossing is not None:
+            self._transfer = Transfer(*self._crossing[1:], self)
+        else:
+            self._timeline.extend_values(self._values)
+            self._on_return(self)
 
     def cut(self, end_s: float) -> None:
-        """Note the piece under way, cut at the end of the run."""
-        if self._shared is not None and self._transfer is not None:
-            _, kind, start_s, _, _, modality, _, _, _ = self._shared.row
-            moved = int(self._shared.num_bytes - self._transfer.bytes_left_at(end_s))
-            self._server.timeline.add(self.client, cut_off(kind), start_s, end_s, self.version, modality, moved)
-            return
-        super().cut(end_s)
+        """Add the rows up to the end of the run to the timeline."""
+        self._timeline.extend(_until(rows_of(self._values), end_s))
+        if self._crossing is not None and self._transfer is not None:
+            moved = int(self._crossing.num_bytes - self._transfer.bytes_left_at(end_s))
+            self._timeline.append(self._crossing.row.cut_at(end_s, moved, 0))
 
-    def download(self, groups: tuple[str, ...] | None = None) -> Steps:
-        """Receive the global model of the moment of dispatch; returns it."""
-        yield from super().download(groups)
-        return _Received(self)
+    def _play_on(self, answer: Transfer | None) -> None:
+        """Simulate the day to its next crossing, or to its end."""
+        try:
+            while isinstance(piece := self._life.send(answer), SpanRow):
+                if piece.is_noted:
+                    self._values += piece
+                answer = None
+        except StopIteration as over:
+            self.ending = over.value
+            self._wake_at(self.ending.end_s)
+        else:
+            self._crossing = piece
+            self._wake_at(piece.row.start_s)
 
-    def upload(
-        self, trained: Deferred, *, groups: tuple[str, ...] | None = None, group_bytes: int | None = None
-    ) -> Steps:
-        """Send parameter groups and the last task's report, again and again if need be."""
-        spec = self._server.world.faults.upload_loss
-        if spec is not None:
-            num_lost = self._server.world.faults.num_lost_attempts(self.client, self.window)
-            num_bytes, duration_s = self._upload_cost(self._groups if groups is None else groups, group_bytes)
-            for attempt in range(min(num_lost, spec.max_attempts)):
-                yield "upload_lost", duration_s, None, num_bytes, 0
-                if attempt + 1 == spec.max_attempts:
-                    self.fate = "gave up"
-                    return
-                yield "backoff", spec.backoff_s * spec.backoff_factor**attempt, None, 0, 0
-        yield from super().upload(trained, groups=groups, group_bytes=group_bytes)
+    def _wake_at(self, at_s: float) -> None:
+        if at_s > self._clock.now:
+            self._clock.wake_at(at_s, self)
+        else:
+            self.wake()
 
-    @property
-    def has_received(self) -> bool:
-        """Whether the download came to its end."""
-        return self._has_received
 
-    @property
-    def bytes_not_received(self) -> int:
-        """What was moved of a download that was cut off."""
-        return self._bytes_not_received
+def _undisturbed(steps: Steps, world: World, dispatch: Dispatch, values: list[Any]) -> Ending:
+    """Simulate a day whose only possible fault is a broken upload; returns its ending and adds its rows' values."""
+    client, version = dispatch.client, dispatch.version
+    received: PendingUpdate | None = None
+    for activity, duration_s, modality, num_bytes, flops, is_slow, update in steps:
+        start_s = dispatch.now_s
+        if update is not None:
+            fraction = world.faults.upload_fraction(client, dispatch.window)
+            if fraction < 1.0:
+                dispatch.now_s = end_s = start_s + fraction * duration_s
+                cut_bytes = int(fraction * num_bytes)
+                values += (client, activity, "lost", False, start_s, end_s, version, None, cut_bytes, 0, None)
+                return Ending(None, "broke off")
+            received = update
+        dispatch.now_s = end_s = start_s + duration_s
+        if end_s > start_s or num_bytes or flops:
+            values += (client, activity, "done", is_slow, start_s, end_s, version, modality, num_bytes, flops, None)
+    return Ending(received)
 
-    @property
-    def spent_s(self) -> float:
-        """Device-seconds since the dispatch."""
-        return self._clock.now - self.start_s - self._off_s
 
-    def _submit(self, task: Task) -> Deferred:
-        if self._rehearses:
-            return _Rehearsed()
-        if isinstance(task.start, _Received):
-            task.start = self.received
-        return super()._submit(task)
-
-    def _undisturbed_s(self) -> float:
-        """Return how long the day takes with nothing in its way: found by going through it without training."""
-        kept = {name: getattr(self, name) for name in ("now_s", "arrivals_s", "broadcast", "_groups", "_report_bytes")}
-        self._rehearses = True
-        for _, duration_s, _, _, _ in self._server.day_of(self):
-            self.now_s += duration_s
-        length_s: float = self.now_s - kept["now_s"]
-        for name, value in kept.items():
-            setattr(self, name, value)
-        self._rehearses, self.update, self.fate = False, None, None
-        return length_s
-
-    def _live(self, day: Steps) -> Lived:
-        """Yield the pieces of a day."""
-        for span in day:
-            goes_on = yield from self._spend(span)
-            if not goes_on:
-                day.close()
-                self.update = None
-                return False
-            if span[0] == "download":
-                self._has_received, self._bytes_not_received = True, 0
-        return True
-
-    def _spend(self, span: Span) -> Lived:
-        """Yield the pieces of one span."""
-        kind, duration_s, _, num_bytes, _ = span
-        work = what(kind)
-        passes = work in _PASSES_BY_ITSELF
-        direction: Direction | None = _DIRECTIONS.get(work)
-        link = self._server.shared_links.get(direction) if direction else None
-        latency_s, bytes_left, limit = 0.0, float(num_bytes), math.inf
-        if link is not None and direction is not None:
-            limit = self._server.world.links.bytes_per_s(self.client, direction, self.window)
-            latency_s = max(0.0, duration_s - num_bytes / limit)
-        finish_s, worked_s, share = self.now_s + duration_s, 0.0, 0.0
-        while True:
-            start_s, noted = self.now_s, share
-            hindrance, until_s = self._way(start_s, is_transfer=direction is not None)
-            if passes and start_s >= finish_s and hindrance is None:
-                return True
-            end_s = min(until_s, self._crash_s)
-            if hindrance is not None:
-                if end_s == math.inf:
-                    self.fate = "left"
-                    return False
-                self.now_s = end_s
-                if not passes:
-                    finish_s += end_s - start_s
-                if hindrance == "off":
-                    self._off_s += end_s - start_s
-                yield self._piece(span, hindrance, start_s, 0.0, 0.0)
-                if self._is_lost(end_s, was_off=hindrance == "off"):
-                    return False
-                continue
-            if link is not None:
-                transfer = yield Shared(
-                    self._piece(span, kind, start_s, 0, 0), link, latency_s, bytes_left, limit, end_s
-                )
-                self.now_s = end_s = self._clock.now
-                latency_s, bytes_left, is_done = transfer.latency_left_s, transfer.bytes_left, transfer.is_through
-                share = 1.0 if is_done else 1.0 - bytes_left / num_bytes
-            else:
-                is_done = finish_s <= end_s
-                self.now_s = end_s = min(finish_s, end_s)
-                worked_s += end_s - start_s
-                share = 1.0 if is_done else min(1.0, worked_s / duration_s)
-            if is_done:
-                yield self._piece(span, kind, start_s, noted, 1.0)
-                return True
-            is_lost = self._is_lost(end_s)
-            ending = "_lost" if is_lost else "_part"
-            yield self._piece(span, kind.removesuffix("_lost") + ending, start_s, noted, share)
-            if is_lost:
-                return False
-
-    def _way(self, at_s: float, *, is_transfer: bool) -> tuple[str | None, float]:
-        """Return what is in the way at a moment and until when, or None and until when nothing is."""
-        world = self._server.world
-        off_s = math.inf
-        if world.availability is not None:
-            on_s = world.availability.next_on(self.client, at_s)
-            if on_s > at_s:
-                return "off", on_s
-            off_s = at_s + world.availability.remaining_on(self.client, at_s)
-        outages = world.faults.outages
-        if not is_transfer or outages is None:
-            return None, off_s
-        back_s = outages.back_s(at_s)
-        if back_s > at_s:
-            return "stalled", min(back_s, off_s)
-        return None, min(outages.away_s(at_s), off_s)
-
-    def _is_lost(self, at_s: float, *, was_off: bool = False) -> bool:
-        """Return whether the local round is over for good at the end of a piece, and note why."""
-        availability = self._server.world.availability
-        if at_s == self._crash_s:
-            self.fate = "crashed"
-        elif availability is not None and not was_off:
-            on_s = availability.next_on(self.client, at_s)
-            if on_s == math.inf:
-                self.fate = "left"
-            elif on_s > at_s and availability.policy == "lose":
-                self.fate = "went off"
-        return self.fate is not None
-
-    def _piece(self, span: Span, kind: str, start_s: float, before: float, after: float) -> Row:
-        """Return the row of a piece that ends now, between two shares of its span's bytes and FLOPs."""
-        work, _, modality, num_bytes, flops = span
-        moved = int(num_bytes * after) - int(num_bytes * before)
-        if work == "download":
-            self._bytes_not_received += moved
-        return (
-            self.client,
-            kind,
-            start_s,
-            self.now_s,
-            self.version,
-            modality,
-            moved,
-            int(flops * after) - int(flops * before),
-            None,
-        )
+def _until(rows: Sequence[SpanRow], end_s: float) -> Iterator[SpanRow]:
+    """Yield the rows up to a moment; the span in progress then is cut, with its share of bytes and FLOPs."""
+    for row in rows:
+        if row.end_s <= end_s:
+            yield row
+        elif row.start_s < end_s:
+            share = (end_s - row.start_s) / (row.end_s - row.start_s)
+            yield row.cut_at(end_s, int(row.num_bytes * share), int(row.flops * share))

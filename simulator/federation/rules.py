@@ -1,67 +1,117 @@
-"""Server rules: when the server merges, and whom it sends out.
+"""Server rules: when the server merges, which clients it dispatches, and how updates become the next model.
 
 * ``barrier``: rounds. Dispatch some clients, wait for them, merge, start again.
-* ``on_arrival``: merge every update as it arrives, dispatch somebody else at once.
-* ``buffered``: the same, but merge once `size` updates are there.
+* ``on_arrival``: merge every update as it arrives, dispatch another client at once.
+* ``buffered``: the same, but merge once `size` updates have arrived.
+
+`merge` of a rule is its paper's arithmetic; a method gives factors of its own by `scale`.
 """
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from simpy import Event
 
-from interlude.simulator.federation.client_day import Update
-from interlude.simulator.federation.server import Returned, Server
+from interlude.models.network import Parameters
+from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
+from interlude.simulator.federation.views import Arrival, Process, ServerView
+from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
 
-Serving = Generator[Event, Any, None]
+Mixing = Callable[[str, float], Weight]
+"""A method's own mixing weight of an update, from a group and the rule's alpha."""
+
+Shares = Callable[[int, str], Weight]
+"""From an update's position and a group, the weight of its delta among those that are merged together."""
 
 
-class Barrier(BaseModel):
+class InFlight(NamedTuple):
+    """Most clients at work at a time, and most versions of the model that they started from."""
+
+    num_clients: int
+    num_versions: int
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Barrier(_Rule):
     """Synchronous rounds.
 
     With `over_selection` above 1 more clients are dispatched than are needed, and the first to come back close the
-    round. With `deadline_s` the round closes then with whoever is back, but never with nobody. Who comes back after
-    the round closed has worked for nothing and can be dispatched again.
+    round. With `deadline_s` the round closes then with the clients that have returned, but never with none. The update
+    of a client that returns after the round closed is discarded, and the client can be dispatched again.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rule: Literal["barrier"] = "barrier"
     clients_per_round: PositiveInt | None = Field(None, description="updates a round waits for; unset: all clients")
     over_selection: float = Field(1.0, ge=1, description="clients dispatched per update needed")
     deadline_s: PositiveFloat | None = Field(None, description="a round closes so long after its start")
 
-    def serve(self, server: Server) -> Serving:
+    def serve(self, server: ServerView) -> Process[None]:
         """Run rounds for ever."""
-        needed = min(self.clients_per_round or server.num_clients, server.num_clients)
+        num_clients = server.population.num_clients
+        needed = min(self.clients_per_round or num_clients, num_clients)
         while True:
-            while not server.idle:
-                yield from server.receive(server.next_online_event())  # everybody is late from earlier rounds, or off
-            roles = yield from server.choose(math.ceil(needed * self.over_selection))
-            server.dispatch(roles)
-            updates = yield from gather(server, roles, needed, self.deadline_s)
+            while not server.fleet.idle:  # all are late from earlier rounds, or off
+                yield from server.receive(server.fleet.next_online_event())
+            clients = yield from server.send(math.ceil(needed * self.over_selection))
+            updates = yield from gather(server, clients, needed, self.deadline_s)
             if updates:
                 server.merge(updates)
 
+    def merge(
+        self,
+        model: Parameters,
+        updates: Sequence[ClientUpdate],
+        *,
+        mixing: Mixing | None = None,
+        shares: Shares | None = None,
+    ) -> Parameters:
+        """Return FedAvg's sample-weighted mean, or theta + sum_k shares_k (theta_k - theta^(v_k)), per group."""
+        del mixing
+        return weighted_mean(model, updates) if shares is None else add_deltas(model, updates, shares, 1.0)
+
+    def alpha(self, update: ClientUpdate) -> float | None:
+        """Return None: updates are merged together, none is mixed in alone."""
+        del update
+        return None
+
+    def freshness(self, update: ClientUpdate) -> float:
+        """Return 1: no update is stale."""
+        del update
+        return 1.0
+
+    def in_flight(self, num_clients: int) -> InFlight:
+        """Return the clients of a round, which all start from one version."""
+        wanted = (self.clients_per_round or num_clients) * self.over_selection
+        return InFlight(math.ceil(min(wanted, num_clients)), 1)
+
+
+class SizedBarrier(Barrier):
+    """Synchronous rounds of a given number of clients."""
+
+    clients_per_round: PositiveInt = Field(description="updates a round waits for")
+
 
 def gather(
-    server: Server, clients: Iterable[int], needed: int | None = None, deadline_s: float | None = None
-) -> Generator[Event, Any, list[Update]]:
-    """Wait for clients to come back, and return their updates in the order of arrival.
+    server: ServerView, clients: Iterable[int], needed: int | None = None, deadline_s: float | None = None
+) -> Process[list[PendingUpdate]]:
+    """Wait for clients to return, and return their updates in the order of arrival.
 
     Args:
-        server: whose clients they are.
-        clients: those waited for; whoever else comes back meanwhile is late from an earlier round and ignored.
-        needed: updates that are enough; None waits for everybody.
-        deadline_s: simulated seconds after which whoever is back is enough, but nobody is not; None for no deadline.
+        server: the server that dispatched them.
+        clients: the clients of the round; any other that returns is late from an earlier round and ignored.
+        needed: number of updates that suffices; None waits for all.
+        deadline_s: simulated seconds after which one update or more suffice; None for no deadline.
     """
     waited_for = set(clients)
-    updates: list[Update] = []
-    deadline = None if deadline_s is None else server.clock.timeout(deadline_s)
+    updates: list[PendingUpdate] = []
+    deadline = None if deadline_s is None else server.timeout(deadline_s)
     while waited_for and (needed is None or len(updates) < needed):
         returned = yield from server.receive(deadline if updates else None)
         if returned is None:
@@ -73,23 +123,23 @@ def gather(
     return updates
 
 
-class _StalenessBound(BaseModel):
-    """How old an update may be."""
+class _Asynchronous(_Rule):
+    """Clients in flight all the time, and how old an update may be."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+    concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     max_staleness: NonNegativeInt | None = Field(None, description="most versions an update may be behind; unset: any")
     when_stale: Literal["drop", "wait"] = Field(
-        "drop", description="drop an update that is older, or let the others wait so that none gets older"
+        "drop", description="drop an update that is older, or make the others wait so that none gets older"
     )
+    staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
     @model_validator(mode="after")
-    def _waiting_needs_a_bound(self) -> "_StalenessBound":
+    def _waiting_needs_a_bound(self) -> "_Asynchronous":
         if self.when_stale == "wait" and not self.max_staleness:
             raise ValueError("when_stale 'wait' needs max_staleness of at least 1")
         return self
 
-    def drops(self, server: Server, update: Update) -> bool:
+    def drops(self, server: ServerView, update: PendingUpdate) -> bool:
         """Return whether an update is too old to be merged now."""
         return (
             self.max_staleness is not None
@@ -97,19 +147,29 @@ class _StalenessBound(BaseModel):
             and server.version - update.version > self.max_staleness
         )
 
+    def freshness(self, update: ClientUpdate) -> float:
+        """Return s(tau), the weight of a stale update."""
+        return self.staleness.weight(update.staleness)
 
-class OnArrival(_StalenessBound):
+    def most_in_flight(self, num_clients: int) -> int:
+        """Return how many clients are kept at work."""
+        return min(self.concurrency or num_clients, num_clients)
+
+    def in_flight(self, num_clients: int) -> InFlight:
+        """Return the clients at work, each of which may have started from a version of its own."""
+        return InFlight(self.most_in_flight(num_clients), self.most_in_flight(num_clients))
+
+
+class OnArrival(_Asynchronous):
     """Asynchronous: every update is merged when it arrives (Xie et al., FedAsync, 2019).
 
-    With ``when_stale: wait`` an update is held where merging it now would leave another one too old, in flight or held,
-    and its client waits with it. At most `max_staleness` + 1 clients work at a time: as many can always be merged in
+    With ``when_stale: wait`` an update is held if merging it now would make another one too old, in flight or held,
+    and its client waits with it. At most `max_staleness` + 1 clients work at a time: that many can always be merged in
     time, oldest first.
     """
 
     rule: Literal["on_arrival"] = "on_arrival"
-    concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     mixing: float = Field(0.6, gt=0, le=1, description="alpha, the weight of a fresh update")
-    staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
     @model_validator(mode="after")
     def _few_enough_to_wait_for(self) -> "OnArrival":
@@ -120,13 +180,13 @@ class OnArrival(_StalenessBound):
             )
         return self
 
-    def serve(self, server: Server) -> Serving:
+    def serve(self, server: ServerView) -> Process[None]:
         """Merge for ever."""
         waits = self.when_stale == "wait" and self.max_staleness is not None
-        limit = min(self.concurrency or server.num_clients, server.num_clients)
+        limit = self.most_in_flight(server.population.num_clients)
         if waits and self.max_staleness is not None:
             limit = min(limit, self.max_staleness + 1)
-        held: list[Update] = []
+        held: list[PendingUpdate] = []
         while True:
             returned = yield from _send_and_receive(server, limit - len(held))
             if returned is None or returned.update is None:
@@ -137,37 +197,53 @@ class OnArrival(_StalenessBound):
                 held.append(returned.update)
             if waits:
                 held.sort(key=attrgetter("version"))
-            while held and not server.clock.is_stopped and not (waits and self._must_wait(server, held)):
+            while held and not server.is_stopped and not (waits and self._must_wait(server, held)):
                 server.merge([held.pop(0)])
 
-    def _must_wait(self, server: Server, held: Sequence[Update]) -> bool:
+    def merge(
+        self,
+        model: Parameters,
+        updates: Sequence[ClientUpdate],
+        *,
+        mixing: Mixing | None = None,
+        shares: Shares | None = None,
+    ) -> Parameters:
+        """Return (1 - a) theta + a theta_k per group, a = alpha s(tau) or `mixing` of it (FedAsync)."""
+        del shares
+        (update,) = updates
+        alpha = self.alpha(update)
+        return mix(model, update, {group: alpha if mixing is None else mixing(group, alpha) for group in update.groups})
+
+    def alpha(self, update: ClientUpdate) -> float:
+        """Return alpha s(tau), the weight of an update that is mixed in."""
+        return self.mixing * self.freshness(update)
+
+    def _must_wait(self, server: ServerView, held: Sequence[PendingUpdate]) -> bool:
         """Return whether merging the oldest held update now would leave too little time to merge the others."""
         assert self.max_staleness is not None
-        others = sorted([*server.versions_in_flight(), *(update.version for update in held[1:])])
+        others = sorted([*server.fleet.versions_in_flight(), *(update.version for update in held[1:])])
         following = server.version + 1
         return any(following + turn - version > self.max_staleness for turn, version in enumerate(others))
 
 
-class Buffered(_StalenessBound):
-    """Semi-asynchronous: updates are merged when `size` of them are there (Nguyen et al., FedBuff, 2022).
+class Buffered(_Asynchronous):
+    """Semi-asynchronous: updates are merged when `size` of them have arrived (Nguyen et al., FedBuff, 2022).
 
-    With `timeout_s` those that are there are merged so long after the first of them came. With ``when_stale: wait`` a
-    full buffer fills on while a client is at work whose update the merge would make too old.
+    With `timeout_s` an incomplete buffer is merged that long after its first update came. With ``when_stale: wait`` a
+    full buffer keeps filling while a client is at work whose update the merge would make too old.
     """
 
     rule: Literal["buffered"] = "buffered"
-    concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     size: PositiveInt = Field(10, description="updates in a full buffer")
     timeout_s: PositiveFloat | None = Field(
-        None, description="a buffer is merged so long after its first update came; unset: only when full"
+        None, description="a buffer is merged this long after its first update came; unset: only when full"
     )
     learning_rate: PositiveFloat = Field(1.0, description="eta_g, the server's step size")
-    staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
-    def serve(self, server: Server) -> Serving:
+    def serve(self, server: ServerView) -> Process[None]:
         """Merge for ever."""
-        limit = min(self.concurrency or server.num_clients, server.num_clients)
-        buffer: list[Update] = []
+        limit = self.most_in_flight(server.population.num_clients)
+        buffer: list[PendingUpdate] = []
         timeout: Event | None = None
         while True:
             pending = None if timeout is None or timeout.processed else timeout
@@ -179,32 +255,50 @@ class Buffered(_StalenessBound):
             else:
                 buffer.append(returned.update)
                 if len(buffer) == 1 and self.timeout_s is not None:
-                    timeout = server.clock.timeout(self.timeout_s)
+                    timeout = server.timeout(self.timeout_s)
             is_due = len(buffer) >= self.size or (timeout is not None and timeout.processed)
             if buffer and is_due and not self._must_wait(server):
                 server.merge(buffer)
                 buffer, timeout = [], None
 
-    def _must_wait(self, server: Server) -> bool:
+    def _must_wait(self, server: ServerView) -> bool:
         """Return whether a merge now would make an update in flight too old."""
         if self.when_stale != "wait" or self.max_staleness is None:
             return False
-        return server.version + 1 - server.oldest_in_flight() > self.max_staleness
+        oldest = min(server.fleet.versions_in_flight(), default=server.version)
+        return server.version + 1 - oldest > self.max_staleness
+
+    def merge(
+        self,
+        model: Parameters,
+        updates: Sequence[ClientUpdate],
+        *,
+        mixing: Mixing | None = None,
+        shares: Shares | None = None,
+    ) -> Parameters:
+        """Return theta + eta_g sum_k w_k (theta_k - theta^(v_k)) per group (FedBuff).
+
+        w_k = s(tau_k) / K_g, K_g the number of updates that hold the group, or given by `shares`.
+        """
+        del mixing
+
+        def own(position: int, group: str) -> float:
+            return self.freshness(updates[position]) / num_holders(updates, group)
+
+        return add_deltas(model, updates, own if shares is None else shares, self.learning_rate)
+
+    def alpha(self, update: ClientUpdate) -> float | None:
+        """Return None: updates are merged together, none is mixed in alone."""
+        del update
+        return None
 
 
-def _send_and_receive(
-    server: Server, limit: int, timeout: Event | None = None
-) -> Generator[Event, Any, Returned | None]:
-    """Keep `limit` clients in flight until one comes back; None if a timeout is over first, or others could be sent."""
-    wanted = limit - server.num_in_flight
-    roles = yield from server.choose(wanted)
-    server.dispatch(roles)
-    next_online_event = server.next_online_event() if len(roles) < wanted else None
-    first = (
-        timeout | next_online_event
-        if timeout is not None and next_online_event is not None
-        else timeout or next_online_event
-    )
+def _send_and_receive(server: ServerView, limit: int, timeout: Event | None = None) -> Process[Arrival | None]:
+    """Keep `limit` clients in flight until one returns; None if a timeout ends first, or more can be dispatched."""
+    wanted = limit - server.fleet.num_in_flight
+    sent = yield from server.send(wanted)
+    comes_on = server.fleet.next_online_event() if len(sent) < wanted else None
+    first = timeout | comes_on if timeout is not None and comes_on is not None else timeout or comes_on
     return (yield from server.receive(first))
 
 

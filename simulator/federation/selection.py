@@ -16,7 +16,7 @@ _OFF = -2
 
 
 class IdleClients:
-    """The clients that have nothing to do; uniform draws without replacement in O(1).
+    """The idle clients; uniform draws without replacement in O(1).
 
     Args:
         num_clients: clients 0, 1, ..., all idle at first.
@@ -32,6 +32,9 @@ class IdleClients:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    def __bool__(self) -> bool:
+        return bool(self._clients)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._clients)
@@ -65,15 +68,15 @@ class IdleClients:
 class IdleAndOn(IdleClients):
     """Idle clients where devices go off: only those that are on count.
 
-    Nothing happens when an idle device goes on or off. Who is drawn while off is put aside until its device is on again
-    and somebody else is drawn, so a client costs something only when its turn comes: of those that are on, each is
-    still drawn with equal probability.
+    Nothing happens when an idle device goes on or off. A client that is drawn while off is put aside until it is on
+    again and another one is drawn, so an idle client costs host time only when it is drawn: of those that are on, each
+    is still drawn with equal probability.
 
     Args:
         num_clients: clients 0, 1, ..., all idle at first.
         seed: the run's seed.
         availability: when they are on.
-        clock: says what now is.
+        clock: the simulated clock.
     """
 
     def __init__(self, num_clients: int, seed: int, availability: Availability, clock: Environment) -> None:
@@ -102,7 +105,7 @@ class IdleAndOn(IdleClients):
         return self._position[client] != _BUSY and self._on_s(client) <= self._clock.now
 
     def draw(self) -> int:
-        """Take one idle client that is on, each with equal probability; somebody is (see `bool`)."""
+        """Take one idle client that is on, each with equal probability; one must be (see `bool`)."""
         while True:
             client = super().draw()
             if self._on_s(client) <= self._clock.now:

@@ -3,19 +3,19 @@
 from interlude.simulator.federation.clock import Clock, Sleeper
 from interlude.simulator.world.sharing import max_min_rates
 
-_NO_BYTES = 1e-6  # what rounding leaves of a transfer that is through
+_NO_BYTES = 1e-6  # rounding error of a finished transfer
 
 
 class Transfer(Sleeper):
-    """Bytes on their way through a shared link, until they are through or something interrupts them.
+    """Bytes on their way through a shared link, until they have arrived or are interrupted.
 
     Args:
-        link: what they go through.
+        link: the shared link.
         latency_s: time until the first byte reaches the link.
-        num_bytes: how many, fractions included.
-        limit: bytes per second that the client's own link takes.
-        until_s: when the transfer is interrupted; infinite if never.
-        owner: woken once when the transfer is through or interrupted, and told by `bytes_left`.
+        num_bytes: number of bytes, may be fractional.
+        limit: bytes per second of the client's own link.
+        until_s: when the transfer is interrupted, in simulated seconds; infinite if never.
+        owner: woken once when the transfer is finished or interrupted; `bytes_left` tells which.
     """
 
     __slots__ = ("bytes_left", "is_over", "is_through", "join_s", "limit", "link", "owner", "rate", "until_s")
@@ -52,12 +52,12 @@ class Transfer(Sleeper):
             self.link.join(self)
 
     def bytes_left_at(self, end_s: float) -> float:
-        """Return what is left at a moment before which nothing else happens."""
-        self.link.settle()
+        """Return the bytes left at a moment, if shares do not change before it."""
+        self.link.accrue()
         return max(0.0, self.bytes_left - self.rate * (end_s - self.link.clock.now))
 
     def end(self, *, is_through: bool) -> None:
-        """Tell the owner."""
+        """Wake the owner."""
         owner = self.owner
         del self.owner  # the clock may keep this transfer until its interruption would have been due
         self.is_over, self.is_through = True, is_through
@@ -80,25 +80,25 @@ class SharedLink(Sleeper):
         self._due_s = float("inf")
 
     def join(self, transfer: Transfer) -> None:
-        """Let a transfer have its share."""
-        self.settle()
+        """Add a transfer and re-allocate shares."""
+        self.accrue()
         self._transfers.append(transfer)
         self._allocate()
 
     def leave(self, transfer: Transfer) -> None:
         """Interrupt a transfer."""
-        self.settle()
+        self.accrue()
         if transfer in self._transfers:
             self._transfers.remove(transfer)
             self._allocate()
         transfer.end(is_through=transfer.bytes_left <= _NO_BYTES)
 
     def wake(self) -> None:
-        """End the transfers that are through."""
+        """End the finished transfers."""
         if self.clock.now != self._due_s:
-            return  # shares changed meanwhile
+            return  # shares have changed since
         self._due_s = float("inf")
-        self.settle()
+        self.accrue()
         through = [transfer for transfer in self._transfers if self._end_s(transfer) <= self.clock.now]
         self._transfers = [transfer for transfer in self._transfers if transfer not in through]
         self._allocate()
@@ -106,8 +106,8 @@ class SharedLink(Sleeper):
             transfer.bytes_left = 0.0
             transfer.end(is_through=True)
 
-    def settle(self) -> None:
-        """Let every transfer have moved what it could since shares last changed."""
+    def accrue(self) -> None:
+        """Count the bytes that every transfer has moved since shares last changed."""
         passed_s = self.clock.now - self._settled_s
         self._settled_s = self.clock.now
         if passed_s > 0.0:
@@ -125,6 +125,6 @@ class SharedLink(Sleeper):
                 self.clock.wake_at(due_s, self)
 
     def _end_s(self, transfer: Transfer) -> float:
-        """Return when a transfer is through at its rate; now where rounding left next to nothing."""
+        """Return when a transfer finishes at its rate; now if only a rounding error is left."""
         now_s = self.clock.now
         return now_s if transfer.bytes_left <= _NO_BYTES else now_s + transfer.bytes_left / transfer.rate

@@ -1,4 +1,4 @@
-"""Staleness functions: how much an update counts that started `staleness` versions ago.
+"""Staleness functions: the weight of an update that started `staleness` versions ago.
 
 Xie, Koyejo, Gupta, "Asynchronous Federated Optimization" (2019). The hinge is the published form, 1 / (a (tau - b) + 1)
 beyond b, not the variants of some code bases that add b or lack the + 1.

@@ -1,24 +1,38 @@
-"""The timeline: what every client did when, as rows that tile each client's simulated time.
+"""The timeline: every client's activities, as rows that tile its simulated time.
 
-A row is a span of one client, or a merge (a moment: start = end). Spans: ``download``, ``wait`` (for a modality),
-``train_unimodal`` (in a gap before the last modality arrives), ``train`` (joint), ``upload``, ``upload_lost`` (broke
-off, or was under way at the end) and ``idle``. In a world that fails also ``off``, ``stalled`` (the server is away),
-``backoff`` (between two attempts to upload), training in a device's slow mode (``train_slow``), pieces of a span that
-was interrupted and went on (``train_part``) and what was cut off for good (``train_lost``). Rows are in the order in
-which things ended, ties first in, first out; only the rows of idle clients that were off meanwhile come together, when
-they are dispatched.
+A row is a span of one client, or a merge (a moment: start = end). Its columns say
+
+- ``activity``: ``download``, ``wait`` (for a modality), ``train_unimodal`` (in a gap before the last modality arrives),
+  ``train`` (joint), ``upload``, ``backoff`` (between two attempts to upload), ``idle``, ``off`` (the device is),
+  ``stalled`` (a transfer while the server is away) or ``merge``;
+- ``outcome``: ``done``; ``part``, a piece of a span that was interrupted and continued; ``lost``, abandoned. An upload
+  that is cut by the end of the run is lost, any other span that is cut by it keeps its outcome;
+- ``is_slow``: whether a straggler trained in its slow mode.
+
+Rows are in the order in which spans ended, ties first in, first out; only the idle and off rows of an idle client are
+added together, when it is dispatched.
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA = pa.schema(
+Activity = Literal[
+    "download", "wait", "train", "train_unimodal", "upload", "backoff", "idle", "off", "stalled", "merge"
+]
+"""The activity of a row."""
+
+Outcome = Literal["done", "part", "lost"]
+"""How a span ended: completed, interrupted and continued later, or abandoned."""
+
+SCHEMA: Final = pa.schema(
     [
         ("client", pa.int32()),
-        ("kind", pa.string()),
+        ("activity", pa.string()),
+        ("outcome", pa.string()),
+        ("is_slow", pa.bool_()),
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
         ("version", pa.int32()),
@@ -28,43 +42,56 @@ SCHEMA = pa.schema(
         ("staleness", pa.int32()),
     ]
 )
-
-Row = tuple[int, str, float, float, int | None, str | None, int, int, int | None]
-"""The values of a row, in the order of `SCHEMA`."""
-
-KIND: Final = 1
-START_S: Final = 2
-END_S: Final = 3
-NUM_BYTES: Final = 6
-FLOPS: Final = 7
-"""Where a row says what, from when and until when, and what it cost."""
-
-SLOW: Final = "_slow"
-"""How the kind of training in a device's slow mode ends."""
-
-_ENDINGS = ("_part", "_lost", SLOW)
+"""The columns of the timeline, in the order of the fields of `SpanRow`."""
 
 
-def what(kind: str) -> str:
-    """Return what a span is, however slow it was and however it ended: ``train`` for ``train_slow_lost``."""
-    for ending in _ENDINGS:
-        kind = kind.removesuffix(ending)
-    return kind
+class SpanRow(NamedTuple):
+    """A row of the timeline, in the order of `SCHEMA`."""
 
+    client: int
+    activity: Activity
+    outcome: Outcome
+    is_slow: bool
+    """Whether a straggler trained in its slow mode; false for every other activity."""
+    start_s: float
+    end_s: float
+    version: int | None = None
+    """The model version that a span works from; for a merge, the version it made."""
+    modality: str | None = None
+    """The modality waited for or trained alone; several are joined by '+'."""
+    num_bytes: int = 0
+    """Payload moved (column ``bytes``)."""
+    flops: int = 0
+    """Work done."""
+    staleness: int | None = None
+    """For a merge, versions merged since the update's start version."""
 
-def cut_off(kind: str) -> str:
-    """Return the kind of a span that the end of the run cuts off: an upload never got there."""
-    return "upload_lost" if kind == "upload" else kind
+    @property
+    def is_noted(self) -> bool:
+        """Whether the timeline keeps the row: a span of no length only with bytes or FLOPs."""
+        return self.start_s != self.end_s or self.activity == "merge" or self.num_bytes != 0 or self.flops != 0
+
+    def cut_at(self, end_s: float, num_bytes: int, flops: int) -> "SpanRow":
+        """Return the row cut at the end of the run, with its share of bytes and FLOPs; an upload is lost."""
+        is_lost = self.activity == "upload" and self.outcome == "done"
+        outcome: Outcome = "lost" if is_lost else self.outcome
+        return self._replace(outcome=outcome, end_s=end_s, num_bytes=num_bytes, flops=flops)
 
 
 _FLUSH_ROWS = 100_000
-_BATCH_ROWS = 4_000  # what is turned into arrays at once: little enough to still be in the processor's cache
+_BATCH_ROWS = 4_000  # rows turned into arrays at once: few enough to stay in the processor's cache
 _BATCH_VALUES = _BATCH_ROWS * len(SCHEMA)
-_ORDER = ("client", "kind", "version", "modality")  # who did what on which version; times stay out
+_ORDER = ("client", "activity", "outcome", "is_slow", "version", "modality", "staleness")  # without times
+
+
+def rows_of(values: Sequence[Any]) -> list[SpanRow]:
+    """Return the rows whose values stand in a sequence, row after row."""
+    width = len(SpanRow._fields)
+    return [SpanRow(*values[start : start + width]) for start in range(0, len(values), width)]
 
 
 class Timeline:
-    """Collects rows, column by column, and hands them on in tables.
+    """Collects rows and passes them on in tables.
 
     Args:
         sink: receives a table of `SCHEMA` every 100,000 rows and at the end.
@@ -72,68 +99,74 @@ class Timeline:
 
     def __init__(self, sink: Callable[[pa.Table], None]) -> None:
         self._sink = sink
-        self._values: list[Any] = []  # of a batch, row after row: rows kept as tuples would keep the collector busy
+        self._values: list[Any] = []  # of a batch, row after row: many tuples would slow the garbage collector
         self._batches: list[pa.Table] = []
         self._order = {name: hashlib.sha256() for name in _ORDER}
 
-    def add(
-        self,
-        client: int,
-        kind: str,
-        start_s: float,
-        end_s: float,
-        version: int | None = None,
-        modality: str | None = None,
-        num_bytes: int = 0,
-        flops: int = 0,
-        staleness: int | None = None,
-    ) -> None:
-        """Add a row; spans of no length are left out.
+    def add(self, client: int, activity: Activity, start_s: float, end_s: float) -> None:
+        """Add a client's time between two local rounds.
 
         Args:
-            client: who.
-            kind: what, as listed above.
-            start_s: from when.
-            end_s: until when.
-            version: the model version a span works from; for a merge, the version it made.
-            modality: the modality waited for or trained alone; several are joined by '+'.
-            num_bytes: payload moved.
-            flops: work done.
-            staleness: for a merge, versions merged since the update's start version.
+            client: client index.
+            activity: ``idle`` or ``off``.
+            start_s: simulated seconds.
+            end_s: simulated seconds.
         """
-        self.append((client, kind, start_s, end_s, version, modality, num_bytes, flops, staleness))
+        if start_s < end_s:
+            self.extend_values((client, activity, "done", False, start_s, end_s, None, None, 0, 0, None))
 
-    def append(self, row: Row) -> None:
-        """Add a row that is there already; spans of no length are left out, unless something was moved or done."""
-        if row[START_S] == row[END_S] and row[KIND] != "merge" and not row[NUM_BYTES] and not row[FLOPS]:
-            return
-        self._values.extend(row)
-        if len(self._values) == _BATCH_VALUES:
+    def add_merges(self, at_s: float, version: int, staleness: Iterable[tuple[int, int]]) -> None:
+        """Add the updates of one merge.
+
+        Args:
+            at_s: simulated seconds.
+            version: the version that the merge made.
+            staleness: client, and versions merged since the update's start version, of each update.
+        """
+        for client, age in staleness:
+            self.extend_values((client, "merge", "done", False, at_s, at_s, version, None, 0, 0, age))
+
+    def append(self, row: SpanRow) -> None:
+        """Add a row; spans of no length are left out, unless they have bytes or FLOPs."""
+        self.extend((row,))
+
+    def extend(self, rows: Iterable[SpanRow]) -> None:
+        """Add rows in their order; spans of no length are left out, unless they have bytes or FLOPs."""
+        self.extend_values([value for row in rows if row.is_noted for value in row])
+
+    def extend_values(self, values: Sequence[Any]) -> None:
+        """Add the values of rows that are noted, row after row: what a finished day has at hand."""
+        self._values += values
+        while len(self._values) >= _BATCH_VALUES:
             self._end_batch()
             if len(self._batches) * _BATCH_ROWS == _FLUSH_ROWS:
-                self.flush()
+                self._hand_on()
 
     def flush(self) -> None:
-        """Hand the collected rows on."""
+        """Pass the collected rows to the sink."""
         self._end_batch()
+        self._hand_on()
+
+    def order_digest(self) -> str:
+        """Return the SHA-256 of the order of events: client, activity and version, without times."""
+        self.flush()
+        return hashlib.sha256(b"".join(digest.digest() for digest in self._order.values())).hexdigest()
+
+    def _end_batch(self) -> None:
+        """Turn the next 4,000 rows, or all where there are fewer, into a table."""
+        values, self._values = self._values[:_BATCH_VALUES], self._values[_BATCH_VALUES:]
+        if not values:
+            return
+        columns = [pa.array(values[i :: len(SCHEMA)], field.type) for i, field in enumerate(SCHEMA)]
+        self._batches.append(pa.table(columns, schema=SCHEMA))
+
+    def _hand_on(self) -> None:
         if not self._batches:
             return
         table = pa.concat_tables(self._batches).combine_chunks()
-        self._sink(table)  # first of all: what could not be written stays here
+        self._sink(table)  # first: rows that cannot be written stay here
         self._batches = []
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():
                     digest.update(buffer or b"")
-
-    def order_digest(self) -> str:
-        """Return the SHA-256 of the order of events: who did what on which version, without times."""
-        self.flush()
-        return hashlib.sha256(b"".join(digest.digest() for digest in self._order.values())).hexdigest()
-
-    def _end_batch(self) -> None:
-        if not self._values:
-            return
-        columns = [pa.array(self._values[i :: len(SCHEMA)], field.type) for i, field in enumerate(SCHEMA)]
-        self._batches.append(pa.table(columns, schema=SCHEMA))
-        self._values = []

@@ -1,4 +1,4 @@
-"""What a method decides, one small file each, and the table of methods.
+"""What a method decides: a file for each paper, a folder where a paper needs more, and the table of methods.
 
 To add one: write its file, and name its class here. A method of your own needs no change here: a scenario can name it
 as ``my_package.my_module:MyMethod``.

@@ -1,24 +1,34 @@
-"""What every method is made of: a client's day, an objective, a server rule and a merge.
+"""What every method is made of; `methods.interface` says how to write one.
 
-A method is one file with options (pydantic), a formula card and a class that overrides what differs. The axes are
-orthogonal: any method takes another ``waiting`` policy or ``server`` rule by a line of YAML.
+The axes are orthogonal: any method takes another ``waiting`` policy or ``server`` rule by a line of YAML, unless its
+options' types say that it needs one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, RootModel
 
 from interlude.models.inputs import Inputs
 from interlude.models.network import ModelSpec, Network, Parameters
-from interlude.simulator.federation.client_day import LocalRound, Steps
-from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, Serving
-from interlude.simulator.federation.server import Choosing, Server, State
-from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.federation.client_day import ALL_TRAINED, ClientDay, Payload, Role, Steps
+from interlude.simulator.federation.rules import ServerRule
+from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.waiting import WAITING, Ready, WaitingName
-from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, num_holders, weighted_mean
-from interlude.simulator.training.objective import CrossEntropy, Objective, Values, proximal
+from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import Objective, cross_entropy
 from interlude.simulator.training.task import LocalSteps
+from interlude.simulator.training.values import Values
+
+
+class ActiveVersions(RootModel[PositiveInt | None]):
+    """For how long something is done: while the model has fewer versions (rounds at a barrier); None: always."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def __contains__(self, version: int) -> bool:
+        """Return whether it is done at a version."""
+        return self.root is None or version < self.root
 
 
 class MethodOptions(BaseModel):
@@ -62,96 +72,123 @@ class Method:
     """
 
     Options: ClassVar[type[MethodOptions]]
-    card: ClassVar[FormulaCard]
+    min_modalities: ClassVar[int] = 1
+    """Modalities that a data set must have."""
+    selects: bool = False
+    """Whether the method selects clients itself; found by what it overrides."""
+
+    def __init_subclass__(cls) -> None:
+        """Find out whether the class selects clients."""
+        super().__init_subclass__()
+        cls.selects = cls.select is not Method.select or cls.candidates is not Method.candidates
 
     def __init__(self, options: MethodOptions) -> None:
         self.options = options
 
-    def client_round(self, client: LocalRound) -> Steps:
-        """Spend a client's local round."""
-        model = yield from client.download()
-        ready = yield from WAITING[self.options.waiting](client, model, self.options.unimodal_epochs)
-        if client.trains_apart:
-            trained = yield from self.train_apart(client, ready)
-        else:
-            joint = LocalSteps(self.objective_at(client, ready), client.num_steps(), "joint")
-            trained = yield from client.train(joint, start=ready.start)
-        yield from client.upload(trained)
+    # What a client does
 
-    def train_apart(self, client: LocalRound, ready: Ready) -> Steps:
-        """Train each modality alone, as a modality misses and the scenario says ``on_miss: uni_modal``."""
-        steps = client.num_steps()
-        stints = [
-            LocalSteps(self.objective_at(client, Ready(ready.start, (m,))), steps, f"alone-{m}")
+    def client_round(self, client: ClientDay) -> Steps:
+        """Spend a client's local round: the hooks below, in their order."""
+        yield from client.download(self.downloaded_groups(client))
+        ready = yield from WAITING[self.options.waiting](client, self.options.unimodal_epochs)
+        if client.trains_apart:
+            yield from client.train(*self._each_alone(client, ready), activity="train_unimodal")
+        else:
+            yield from client.train(*self.local_steps(client, ready))
+        yield from client.upload(self.payload(client))
+
+    def downloaded_groups(self, client: ClientDay) -> tuple[str, ...] | None:
+        """Return the parameter groups that are sent to a client; None: all of its modalities'."""
+        del client
+        return None
+
+    def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
+        """Return the optimiser steps of joint training, in order: the scenario's local epochs here."""
+        return [LocalSteps(self.objective(client, ready), client.num_steps(), "joint", proximal=self.proximal)]
+
+    def objective(self, client: ClientDay, ready: Ready) -> Objective:
+        """Return what joint training minimises."""
+        del client
+        return cross_entropy(ready.modalities)
+
+    @property
+    def proximal(self) -> float:
+        """Mu of (mu/2) ||w - w_received||^2 in joint training."""
+        return self.options.proximal
+
+    def payload(self, client: ClientDay) -> Payload:
+        """Return what a client uploads."""
+        del client
+        return ALL_TRAINED
+
+    def _each_alone(self, client: ClientDay, ready: Ready) -> list[LocalSteps]:
+        """Return the steps of each modality alone, as one misses and the scenario says ``on_miss: uni_modal``."""
+        num_steps, proximal = client.num_steps(), self.proximal
+        return [
+            LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", proximal=proximal)
             for m in ready.modalities
         ]
-        return (yield from client.train(*stints, start=ready.start, kind="train_unimodal"))
 
-    def objective_at(self, client: LocalRound, ready: Ready) -> Objective:
-        """Return what joint training minimises in a local round, where its version or role matters."""
-        del client
-        return self.objective(ready)
+    # What the server does
 
-    def objective(self, ready: Ready) -> Objective:
-        """Return what joint training minimises."""
-        return proximal(CrossEntropy(ready.modalities), self.options.proximal)
-
-    def serve(self, server: Server) -> Serving:
+    def serve(self, server: ServerView) -> Process[None]:
         """Run the server for ever."""
-        return self.options.server.serve(server)
+        yield from self.before_rounds(server)
+        yield from self.options.server.serve(server)
+
+    def before_rounds(self, server: ServerView) -> Process[None]:
+        """Do what a paper does before its first round, e.g. ask every client: nothing here."""
+        del server
+        yield from ()
+
+    def candidates(self, view: SelectionView, num_clients: int) -> Mapping[int, Role]:
+        """Return idle clients that are asked before every selection of `num_clients`, in their roles: none here."""
+        del view, num_clients
+        return {}
+
+    def select(self, view: SelectionView, num_clients: int) -> Mapping[int, Role] | None:
+        """Return up to `num_clients` idle clients and their roles; None: drawn uniformly, without roles.
+
+        The server writes the answer down, so a resumed run is given the same one without asking again.
+        """
+        del view, num_clients
+        return None
 
     def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> Network:
         """Return the network that is trained: what the scenario names, unless the method adds parts of its own."""
         return Network(spec, inputs, num_classes)
 
-    def choose(self, server: Server, num_clients: int) -> Choosing:
-        """Take clients to dispatch: uniformly here."""
-        yield from ()
-        return server.draw(num_clients)
+    def initial_memory(self, network: Network, num_clients: int) -> Any:
+        """Return what the server remembers besides the model; nothing here."""
+        del network, num_clients
 
     def model_for(self, model: Parameters, memory: Any, client: int) -> Parameters:
         """Return what a client downloads: the global model here."""
         del memory, client
         return model
 
-    def initial_memory(self, network: Network, num_clients: int) -> Any:
-        """Return what the server remembers besides the model; nothing here."""
-        del network, num_clients
-
-    def learn(self, memory: Any, updates: Sequence[ClientUpdate]) -> Any:
-        """Return the memory after updates that make no new version; unchanged here."""
-        del updates
-        return memory
-
     def broadcast(self, memory: Any) -> Values:
-        """Return what is sent along with the model; nothing here."""
+        """Return what is sent along with the model, its shapes always the same; nothing here."""
         del memory
         return {}
 
     def observe(self, memory: Any) -> Values:
-        """Return what should be recorded of the memory; nothing here."""
+        """Return what should be recorded of the memory, 0-d each; nothing here."""
         del memory
         return {}
 
-    def merge(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> State:
-        """Return the next model as the server rule's paper merges, and the memory."""
-        return merge_by_rule(self.options.server, model, updates), memory
+    # How updates become the next model: pure functions
 
+    def merge(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> Parameters:
+        """Return the next model, as the server rule's paper merges."""
+        del memory
+        return self.options.server.merge(model, updates)
 
-def merge_by_rule(
-    rule: Barrier | OnArrival | Buffered, model: Parameters, updates: Sequence[ClientUpdate]
-) -> Parameters:
-    """Return the next model: FedAvg's mean at a barrier, FedAsync's mixing on arrival, FedBuff's buffered deltas."""
-    match rule:
-        case Barrier():
-            return weighted_mean(model, updates)
-        case OnArrival():
-            (update,) = updates
-            alpha = rule.mixing * rule.staleness.weight(update.staleness)
-            return mix(model, update, dict.fromkeys(update.groups, alpha))
-        case Buffered():
+    def remember(self, memory: Any, updates: Sequence[ClientUpdate]) -> Any:
+        """Return the memory after updates, merged or only asked for; unchanged here."""
+        del updates
+        return memory
 
-            def weight(position: int, group: str) -> float:
-                return rule.staleness.weight(updates[position].staleness) / num_holders(updates, group)
-
-            return add_deltas(model, updates, weight, rule.learning_rate)
+    def advance(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> tuple[Parameters, Any]:
+        """Return the next model and memory, both made from the ones before; override it where one yields the other."""
+        return self.merge(model, memory, updates), self.remember(memory, updates)

@@ -1,6 +1,6 @@
 """Facility location on clients' gradients: the selection of DivFL and the two-function selection of BMSFed.
 
-A set S of clients stands for all N if every client has somebody in S with a similar gradient. The cost of S is
+A set S of clients represents all N if S holds a similar gradient for every client. The cost of S is
 G(S) = sum_i min_{k in S} D_ik with D_ik = ||g_i - g_k||, and greedy selection adds the client that lowers it most.
 The functions below work on a matrix D alone; a tie goes to the candidate named first.
 
@@ -18,14 +18,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interlude.models.packed import group_of
+from interlude.models.groups import group_of
 from interlude.simulator.arrays import Floats
+from interlude.simulator.federation.views import SelectionView
+from interlude.simulator.randomness import Stream
 from interlude.simulator.training.merge import ClientUpdate
 
 Draw = Callable[[int, Sequence[int]], Sequence[int]]
 """The subset R that a greedy step looks at, from the step's index and the clients not selected yet."""
 
 Rule = Literal["paper", "code"]
+
+
+def subset_draw(view: SelectionView, num_wanted: int, subset_size: int | None) -> Draw:
+    """Return the random subsets of one selection's greedy steps, each in the order of clients.
+
+    Args:
+        view: the moment of the selection.
+        num_wanted: clients to be selected.
+        subset_size: clients in a subset; None for `num_wanted` or a tenth of all, the larger.
+    """
+    stream = Stream(view.seed, "facility-location")
+    size, moment = subset_size or max(num_wanted, view.population.num_clients // 10), view.num_returned
+
+    def draw(step: int, left: Sequence[int]) -> Sequence[int]:
+        order = stream.generator(moment, step).permutation(len(left))
+        return [left[position] for position in sorted(order[:size])]
+
+    return draw
 
 
 def greedy(distances: Floats, candidates: Sequence[int], num_selected: int, draw: Draw) -> list[int]:
@@ -112,7 +132,7 @@ class GradientMap:
 
     @classmethod
     def empty(cls, num_clients: int) -> "GradientMap":
-        """Return the map before anybody has sent anything."""
+        """Return the map before any client has sent a gradient."""
         return cls(torch.zeros(()).expand(num_clients, num_clients))
 
     def refreshed(self, sent: Mapping[int, Tensor]) -> "GradientMap":
@@ -121,8 +141,8 @@ class GradientMap:
             return self
         vectors = {**self.vectors, **sent}
         silent = torch.zeros_like(next(iter(sent.values())))
-        everybody = torch.stack([vectors.get(client, silent) for client in range(len(self.distances))])
-        rows = torch.cdist(torch.stack(list(sent.values())), everybody, compute_mode="donot_use_mm_for_euclid_dist")
+        every_client = torch.stack([vectors.get(client, silent) for client in range(len(self.distances))])
+        rows = torch.cdist(torch.stack(list(sent.values())), every_client, compute_mode="donot_use_mm_for_euclid_dist")
         distances = self.distances.to(rows.device).clone(memory_format=torch.contiguous_format)
         index = torch.tensor(list(sent), device=rows.device)
         distances[index] = rows

@@ -1,15 +1,6 @@
-"""FedMSplit: every client has its own blocks, drawn together with those of clients like it.
+"""FedMSplit: every client has its own blocks, drawn together with those of similar clients.
 
-Chen, Zhang, "FedMSplit: Correlation-Adaptive Federated Multi-Task Learning across Multimodal Split Networks", KDD 2022.
-No official code was found; the formulas follow a third party's port (see the card). A model is split into blocks b: one
-per encoder, and the head, of which two clients share the slices of the modalities that both hold.
-
-    client   L = CE(fused logits) + lambda sum_b ||w^b - w_k^b||^2,   w_k^b the client's own downloaded block
-    server   A_b[k, l] = softmax_l(<w_k^b, w_l^b> / sqrt(dim_b))      over the clients l that share block b with k
-             q_b[k, l] = A_b[k, l] (sum_b' A_b'[k, l]) / (1 + #modalities shared by k and l)
-             w_k^b    <- sum_l q_b[k, l] w_l^b / sum_l q_b[k, l]
-
-A client alone in its round keeps its blocks.
+Chen, Zhang, KDD 2022.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,34 +8,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, field_validator
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
+from interlude.models.groups import HEAD, group_of, part_of
 from interlude.models.network import Network, Parameters
-from interlude.models.packed import group_of
-from interlude.simulator.federation.rules import Barrier, ServerRule
+from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.methods.base import Method, MethodOptions
-from interlude.simulator.methods.card import FormulaCard
-from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
-from interlude.simulator.training.objective import CrossEntropy, Objective, proximal
-
-_HEAD = "head"
 
 
 class FedMSplitOptions(MethodOptions):
     """Options of FedMSplit."""
 
     name: Literal["fedmsplit"] = "fedmsplit"
-    server: ServerRule = Field(Barrier(), description="a barrier: the graph is drawn over a round's clients")
+    server: Barrier = Field(Barrier(), description="a barrier: the graph is drawn over a round's clients")
     block_weight: NonNegativeFloat = Field(0.01, description="lambda of the distance from the client's own blocks")
-
-    @field_validator("server")
-    @classmethod
-    def _rounds_have_a_barrier(cls, rule: ServerRule) -> ServerRule:
-        if not isinstance(rule, Barrier):
-            raise ValueError("FedMSplit draws its graph over the clients of a round, so the rule must be barrier")
-        return rule
 
 
 @dataclass(frozen=True)
@@ -74,14 +53,14 @@ def graph_weights(updates: Sequence[ClientUpdate]) -> dict[str, Tensor]:
         products[block] = products.get(block, 0.0) + stacked @ stacked.T
         sizes[block] = sizes.get(block, 0.0) + torch.outer(holds, holds) * len(like)
     attention = {block: _attention(products[block], sizes[block]) for block in products}
-    shared_modalities = torch.stack([size > 0 for block, size in sizes.items() if block != _HEAD]).sum(dim=0)
+    shared_modalities = torch.stack([size > 0 for block, size in sizes.items() if block != HEAD]).sum(dim=0)
     closeness = torch.stack(list(attention.values())).exp().sum(dim=0) / (1 + shared_modalities)
     return {block: log_a + closeness.log() for block, log_a in attention.items()}
 
 
 def block_of(group: str) -> str:
     """Return the block of a group: each encoder is one, all of the head is one."""
-    return _HEAD if group.partition(".")[0] == _HEAD else group
+    return HEAD if part_of(group) == HEAD else group
 
 
 def _flat(update: ClientUpdate, group: str) -> Tensor | None:
@@ -97,46 +76,56 @@ def _attention(products: Tensor, sizes: Tensor) -> Tensor:
 
 
 class FedMSplit(Method):
-    """Personal blocks on a graph of clients."""
+    """FedMSplit: correlation-adaptive split networks.
+
+    A model is split into blocks b: one per encoder, and the head, of which two clients share the slices of the
+    modalities that both hold.
+
+    Paper:
+        Chen, Zhang, FedMSplit: Correlation-Adaptive Federated Multi-Task Learning across Multimodal Split Networks, KDD
+        2022
+    Client:
+        E epochs of SGD on CE(fused logits) + lambda sum_b ||w^b - w_k^b||^2, w_k^b the client's own downloaded block
+    Server:
+        every client gets its own, over the clients l that share block b with k:
+            A_b[k, l] = softmax_l(<w_k^b, w_l^b> / sqrt(dim_b))
+            q_b[k, l] = A_b[k, l] (sum_b' A_b'[k, l]) / (1 + #modalities shared by k and l)
+            w_k^b    <- sum_l q_b[k, l] w_l^b / sum_l q_b[k, l]
+    Payload:
+        down: the client's own blocks of the modalities held; up: the blocks trained, and n_k
+    Waits:
+        clients for all their modalities; the server for all dispatched clients
+    Staleness:
+        always 0: every update starts from the client's own last blocks
+    Limits:
+        * one client per round: it keeps its blocks, so every client trains alone
+    Reconstructed:
+        * block formulas and lambda = 0.01 follow a third party's port; no official code was found, and the citation is
+          not verified
+        * the graph spans the clients whose updates are merged together; the others keep their blocks
+        * of the head two clients share the slices of common modalities (and a shared bias); dim_b counts those
+        * the global model that is evaluated: the mean of all personal blocks, weighted by samples, per group over its
+          holders; a client that was never merged starts from it
+    """
 
     Options = FedMSplitOptions
     options: FedMSplitOptions
-    card = FormulaCard(
-        title="FedMSplit: correlation-adaptive split networks",
-        paper="Chen, Zhang, FedMSplit: Correlation-Adaptive Federated Multi-Task Learning across Multimodal Split "
-        "Networks, KDD 2022",
-        client="E epochs of SGD on CE(fused logits) + lambda sum_b ||w^b - w_k^b||^2 over its blocks b: an encoder per "
-        "modality, and the head",
-        server="A_b[k,l] = softmax_l(<w_k^b, w_l^b> / sqrt(dim_b)); q_b[k,l] = A_b[k,l] (sum_b' A_b'[k,l]) / (1 + "
-        "#shared modalities); w_k^b <- sum_l q_b[k,l] w_l^b / sum_l q_b[k,l]; every client its own",
-        payload="down: the client's own blocks of the modalities held; up: the blocks trained, and n_k",
-        waits="clients for all their modalities; the server for all dispatched clients",
-        staleness="always 0: every update starts from the client's own last blocks",
-        reconstructed=(
-            "block formulas and lambda = 0.01 follow a third party's port; no official code was found, and "
-            "the citation is not verified",
-            "the graph spans the clients whose updates are merged together; the others keep their blocks",
-            "of the head two clients share the slices of common modalities (and a shared bias); dim_b counts those",
-            "the global model that is evaluated: the mean of all personal blocks, weighted by samples, per group over "
-            "its holders; a client that was never merged starts from it",
-        ),
-        limits=("one client per round: everybody trains alone",),
-    )
 
-    def objective(self, ready: Ready) -> Objective:
-        """Return cross-entropy plus lambda times the squared distance from the client's own blocks."""
-        return proximal(CrossEntropy(ready.modalities), 2.0 * self.options.block_weight + self.options.proximal)
-
-    def model_for(self, model: Parameters, memory: Mapping[int, Blocks], client: int) -> Parameters:
-        """Return the client's own blocks; the global model where it has none."""
-        return {**model, **memory[client].parameters} if client in memory else model
+    @property
+    def proximal(self) -> float:
+        """Mu of the distance from the client's own blocks: 2 lambda, and what the options add."""
+        return 2.0 * self.options.block_weight + self.options.proximal
 
     def initial_memory(self, network: Network, num_clients: int) -> Mapping[int, Blocks]:
         """Return no blocks: all start from the same model."""
         del network, num_clients
         return {}
 
-    def merge(
+    def model_for(self, model: Parameters, memory: Mapping[int, Blocks], client: int) -> Parameters:
+        """Return the client's own blocks; the global model where it has none."""
+        return {**model, **memory[client].parameters} if client in memory else model
+
+    def advance(
         self, model: Parameters, memory: Mapping[int, Blocks], updates: Sequence[ClientUpdate]
     ) -> tuple[Parameters, Mapping[int, Blocks]]:
         """Return the mean of all clients' blocks, and the blocks after mixing those of `updates` along the graph."""

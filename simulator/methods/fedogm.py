@@ -1,31 +1,19 @@
-"""FedOGM: FedAvg whose clients slow the dominant modality's encoder down (OGM-GE).
-
-Peng, Wei, Deng, Wang, Hu, "Balanced Multimodal Learning via On-the-fly Gradient Modulation", CVPR 2022, in the local
-training of every client, as in the experiments of Fan et al., "Overcome Modal Bias in Multi-modal Federated Learning
-via Balanced Modality Selection", ECCV 2024. Per mini-batch, M = 2 modalities:
-
-    s_m = sum_i softmax(W_m z_m,i + b / 2)_{y_i},   ratio_m = s_m / s_other
-    k_m = 1 - tanh(alpha ratio_m)   if ratio_m > 1, else 1
-    g <- k_m g + N(0, (std(g) + 1e-8)^2)            for the convolution kernels of encoder m
-
-The noise (GE) goes to both encoders, whichever is dominant, with the deviation of the gradient as it was.
-"""
+"""FedOGM: FedAvg whose clients slow the dominant modality's encoder down (OGM-GE: Peng et al., CVPR 2022)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import LocalRound
+from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
-from interlude.simulator.methods.card import FormulaCard
+from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import Ready
-from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective, proximal
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 
 TensorsName = Literal["conv", "weights"]
 
@@ -44,8 +32,9 @@ class FedOGMOptions(MethodOptions):
         "conv",
         description="conv: what the paper modulates; weights: linear layers too, for encoders without convolutions",
     )
-    versions: PositiveInt | None = Field(
-        70, description="modulate while the model has fewer versions (rounds at a barrier); unset: always"
+    versions: ActiveVersions = Field(
+        ActiveVersions(70),
+        description="modulate while the model has fewer versions (rounds at a barrier); unset: always",
     )
 
 
@@ -70,7 +59,7 @@ class Modulated(CrossEntropy):
         del context
         modulated = dict(gradients)
         for modality, k in coefficients(self.scores(network, parameters, batch), self.alpha).items():
-            for name in network.groups[f"encoder.{modality}"]:
+            for name in network.groups[network.encoder_group(modality)]:
                 if network.shapes[name].dim() < _LEAST_DIMENSIONS[self.tensors]:
                     continue
                 gradient = gradients[name]
@@ -82,8 +71,8 @@ class Modulated(CrossEntropy):
         """Return s_m / B, the mean true-class probability of each modality alone, its share of a common bias added."""
         features = network.features(parameters, batch.only(self.modalities))
         surplus: Tensor | float = 0.0
-        if "head.bias" in parameters:  # one bias for all; summed classifiers have one each
-            surplus = parameters["head.bias"] * (1.0 - 1.0 / len(self.modalities))
+        for bias in network.shared_groups:  # one bias for all, a group by itself; summed classifiers have one each
+            surplus = parameters[bias] * (1.0 - 1.0 / len(self.modalities))
         scores = {}
         for modality, z in features.items():
             logits = network.classify(parameters, {modality: z}) - surplus  # [B, K]
@@ -103,37 +92,43 @@ def coefficients(scores: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor
 
 
 class FedOGM(Method):
-    """The base method with modulated gradients."""
+    """FedOGM: on-the-fly gradient modulation.
+
+    Paper:
+        Peng, Wei, Deng, Wang, Hu, Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR 2022; at every
+        client as in Fan et al., ECCV 2024
+    Client:
+        SGD on CE(fused logits); per mini-batch, M = 2 modalities:
+            s_m = sum_i softmax(W_m z_m,i + b / 2)_{y_i},   ratio_m = s_m / s_other
+            k_m = 1 - tanh(alpha ratio_m)   if ratio_m > 1, else 1
+            g <- k_m g + N(0, (std(g) + 1e-8)^2)            for the convolution kernels of encoder m
+        The noise (GE) goes to both encoders, whichever is dominant, with the deviation of the gradient as it was.
+    Server:
+        theta_g <- sum_k n_k theta_k,g / sum_k n_k for every group g, over the clients that trained g
+    Payload:
+        as FedAvg: down all groups of the modalities held; up the groups trained, and n_k
+    Waits:
+        clients wait for all their modalities; the scores cost a second forward pass per mini-batch, which an
+        implementation that keeps the first one's features would save
+    Staleness:
+        always 0 at a barrier; elsewhere as the server rule's paper
+    Limits:
+        * alpha = 0 without noise is FedAvg, number for number
+    Reconstructed:
+        * tensors: weights is an extension: the published rule touches no encoder without convolutions (mlp)
+        * M > 2: ratio_m = s_m / mean of the others, a common bias shared in M parts
+        * the default alpha = 0.5, inside the published range 0.1 to 0.8; with summed classifiers (late_sum) each counts
+          its own bias whole
+        * the first 70 rounds are versions where the server has no rounds
+        * a client with one modality is plain FedAvg
+    """
 
     Options = FedOGMOptions
     options: FedOGMOptions
-    card = FormulaCard(
-        title="FedOGM: on-the-fly gradient modulation",
-        paper="Peng, Wei, Deng, Wang, Hu, Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR 2022; "
-        "at every client as in Fan et al., ECCV 2024",
-        client="SGD on CE(fused logits); per mini-batch s_m = sum_i softmax(W_m z_m + b/2)_{y_i}, ratio_m = s_m / "
-        "s_other, k_m = 1 - tanh(alpha ratio_m) if ratio_m > 1 else 1; convolution kernels of encoder m: g <- k_m g + "
-        "N(0, std(g) + 1e-8), the noise on both encoders",
-        server="theta_g <- sum_k n_k theta_k,g / sum_k n_k for every group g, over the clients that trained g",
-        payload="as FedAvg: down all groups of the modalities held; up the groups trained, and n_k",
-        waits="clients wait for all their modalities; the scores cost a second forward pass per mini-batch, which an "
-        "implementation that keeps the first one's features would save",
-        staleness="always 0 at a barrier; elsewhere as the server rule's paper",
-        reconstructed=(
-            "tensors: weights is an extension: the published rule touches no encoder without convolutions (mlp)",
-            "M > 2: ratio_m = s_m / mean of the others, a common bias shared in M parts",
-            "the default alpha = 0.5, inside the published range 0.1 to 0.8; with summed classifiers (late_sum) each "
-            "counts its own bias whole",
-            "the first 70 rounds are versions where the server has no rounds",
-            "a client with one modality is plain FedAvg",
-        ),
-        limits=("alpha = 0 without noise is FedAvg, number for number",),
-    )
 
-    def objective_at(self, client: LocalRound, ready: Ready) -> Objective:
+    def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return modulated cross-entropy while modulation lasts and there are modalities to compare."""
         options = self.options
-        is_over = options.versions is not None and client.version >= options.versions
-        if is_over or len(ready.modalities) < 2:
-            return self.objective(ready)
-        return proximal(Modulated(ready.modalities, options.alpha, options.noise, options.tensors), options.proximal)
+        if client.version not in options.versions or len(ready.modalities) < 2:
+            return CrossEntropy(ready.modalities)
+        return Modulated(ready.modalities, options.alpha, options.noise, options.tensors)

@@ -4,18 +4,16 @@
 * ``first``: train at once on what has arrived first, the others zero-filled.
 * ``opportunistic``: train uni-modally in the gaps, then jointly (MBA).
 
-Each policy is a generator that returns where joint training starts and on what.
+Each policy is a generator that returns on what joint training starts.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from interlude.models.network import Parameters
-from interlude.simulator.federation.client_day import LocalRound, Steps
-from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.task import LocalSteps, Start
+from interlude.simulator.federation.client_day import ClientDay, Span
+from interlude.simulator.training.objective import cross_entropy
+from interlude.simulator.training.task import LocalSteps
 
 WaitingName = Literal["all", "first", "opportunistic"]
 
@@ -23,53 +21,56 @@ WaitingName = Literal["all", "first", "opportunistic"]
 class Ready(NamedTuple):
     """What a client has when it starts joint training."""
 
-    start: Start
-    """The model to start from."""
     modalities: tuple[str, ...]
-    """The modalities to train on."""
+    """The modalities to train on, in the data set's order."""
     early: tuple[str, ...] = ()
     """Those that were trained alone in a gap."""
 
 
-def wait_for_all(client: LocalRound, model: Parameters, unimodal_epochs: int) -> Steps:
+Waiting = Generator[Span, None, Ready]
+
+
+def wait_for_all(client: ClientDay, unimodal_epochs: int) -> Waiting:
     """Wait for the last modality."""
     del unimodal_epochs
-    for modality in client.modalities_in_arrival_order():
+    for modality in in_arrival_order(client):
         yield from client.wait_for(modality)
-    return Ready(model, client.modalities)
+    return Ready(client.modalities)
 
 
-def start_at_first(client: LocalRound, model: Parameters, unimodal_epochs: int) -> Steps:
+def start_at_first(client: ClientDay, unimodal_epochs: int) -> Waiting:
     """Start with whatever is there once anything is."""
     del unimodal_epochs
-    yield from client.wait_for(client.modalities_in_arrival_order()[0])
-    return Ready(model, client.arrived())
+    yield from client.wait_for(in_arrival_order(client)[0])
+    return Ready(tuple(m for m, arrival_s in client.arrivals_s.items() if arrival_s <= client.now_s))
 
 
-def train_in_the_gaps(client: LocalRound, model: Parameters, unimodal_epochs: int) -> Steps:
+def train_in_the_gaps(client: ClientDay, unimodal_epochs: int) -> Waiting:
     """Until the next modality arrives, train on those that are there, each alone.
 
     A step that would not be finished by the next arrival is not taken, so that no gap costs wall-clock time. Several
     early modalities take turns, one mini-batch each.
     """
-    start: Start = model
-    order = client.modalities_in_arrival_order()
+    order = in_arrival_order(client)
     max_steps = client.num_steps(unimodal_epochs)
     done = dict.fromkeys(client.modalities, 0)
-    arrived: list[str] = []
-    for modality, next_modality in pairwise(order):
+    for position, (modality, next_modality) in enumerate(pairwise(order)):
         yield from client.wait_for(modality)
-        arrived.append(modality)
         gap_s = client.arrivals_s[next_modality] - client.now_s
-        stints = plan_gap(client, arrived, done, gap_s, max_steps)
-        if stints:
-            start = yield from client.train(*stints, start=start, kind="train_unimodal")
+        steps = plan_gap(client, order[: position + 1], done, gap_s, max_steps)
+        if steps:
+            yield from client.train(*steps, activity="train_unimodal")
     yield from client.wait_for(order[-1])
-    return Ready(start, client.modalities, tuple(m for m, steps in done.items() if steps > 0))
+    return Ready(client.modalities, tuple(m for m, steps in done.items() if steps > 0))
+
+
+def in_arrival_order(client: ClientDay) -> list[str]:
+    """Return the round's modalities, earliest first; ties in the data set's order."""
+    return sorted(client.arrivals_s, key=client.arrivals_s.__getitem__)
 
 
 def plan_gap(
-    client: LocalRound, arrived: Sequence[str], done: dict[str, int], gap_s: float, max_steps: int
+    client: ClientDay, arrived: Sequence[str], done: dict[str, int], gap_s: float, max_steps: int
 ) -> list[LocalSteps]:
     """Return the uni-modal steps that fit into a gap, and count them in `done`.
 
@@ -81,32 +82,25 @@ def plan_gap(
         max_steps: most steps of one modality in a local round.
     """
     left_s = gap_s - client.overhead_s()
-    stints: list[LocalSteps] = []
+    runs: list[tuple[str, int, int]] = []  # modality, first step, number of steps
     num_planned = -1
-    while num_planned < len(stints):
-        num_planned = len(stints)
+    while num_planned < (num_planned := sum(done.values())):
         for modality in arrived:
-            objective = CrossEntropy((modality,))
-            step_s = client.step_s(objective, done[modality])
-            if done[modality] < max_steps and step_s <= left_s:
-                stints.append(LocalSteps(objective, 1, f"unimodal-{modality}", done[modality]))
-                done[modality] += 1
+            step = done[modality]
+            if step == max_steps:
+                continue
+            step_s = client.step_s(cross_entropy((modality,)), step)
+            if step_s <= left_s:
+                if runs and runs[-1][0] == modality:
+                    runs[-1] = (modality, runs[-1][1], runs[-1][2] + 1)
+                else:
+                    runs.append((modality, step, 1))
+                done[modality] = step + 1
                 left_s -= step_s
-    return _joined(stints)
+    return [LocalSteps(cross_entropy((m,)), num_steps, f"unimodal-{m}", first) for m, first, num_steps in runs]
 
 
-def _joined(stints: Sequence[LocalSteps]) -> list[LocalSteps]:
-    """Join consecutive stints of one modality, so that an executor sees long runs."""
-    joined: list[LocalSteps] = []
-    for stint in stints:
-        if joined and joined[-1].objective == stint.objective:
-            joined[-1] = replace(joined[-1], num_steps=joined[-1].num_steps + stint.num_steps)
-        else:
-            joined.append(stint)
-    return joined
-
-
-WAITING: dict[WaitingName, Callable[[LocalRound, Parameters, int], Steps]] = {
+WAITING: dict[WaitingName, Callable[[ClientDay, int], Waiting]] = {
     "all": wait_for_all,
     "first": start_at_first,
     "opportunistic": train_in_the_gaps,

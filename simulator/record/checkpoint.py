@@ -1,8 +1,8 @@
-"""Checkpoint files: written aside and renamed, the last two kept, each named after a checksum of its content.
+"""Checkpoint files: written to a temporary name and renamed, the last two kept, named after a checksum.
 
     checkpoint/<events>-<first half of the SHA-256>.safetensors
 
-A file holds the bytes of tensors, and as one more tensor of bytes the JSON that says what they are
+A file holds the bytes of tensors, and as one more tensor of bytes the JSON that describes them
 (`interlude.simulator.record.snapshot`). Nothing in it is pickled.
 """
 
@@ -28,24 +28,24 @@ _STATE = "state"
 
 
 class DamagedError(Exception):
-    """A checkpoint file that is not what was written."""
+    """A checkpoint file whose content is not what was written."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run was at a quiet moment."""
+    """The state of a run between two of its events."""
 
     num_events: int
     """Events of the clock that had been processed."""
     state: Any
-    """What `Checkpoints.save` was given."""
+    """The state passed to `Checkpoints.save`."""
 
 
 class Checkpoints:
     """The checkpoints of a run.
 
     Args:
-        directory: where they are; need not exist.
+        directory: holds the files; need not exist.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -57,11 +57,11 @@ class Checkpoints:
         return sorted(found, key=lambda path: path.name, reverse=True)
 
     def save(self, num_events: int, state: Any) -> int:
-        """Write a checkpoint, and forget those before the last two; returns its bytes.
+        """Write a checkpoint, and remove all but the last two; returns its size in bytes.
 
         Raises:
             CannotHoldError: if the state holds something of an unknown kind.
-            OSError: if it cannot be written; those before are still there.
+            OSError: if it cannot be written; earlier ones are kept.
         """
         data, blobs = encode(state)
         text = json.dumps({"events": num_events, "state": data}).encode()
@@ -81,18 +81,18 @@ class Checkpoints:
             raise
         _sync_directory(self.directory)
         before = [file for file in self.files() if file.name < path.name]
-        kept = [path, *before[: _NUM_KEPT - 1]]  # one of a later moment was passed over, as it is damaged
+        kept = [path, *before[: _NUM_KEPT - 1]]  # one of a later moment was skipped, as it is damaged
         for file in self.files():
             if file not in kept:
                 file.unlink()
         return len(content)
 
     def newest(self, device: torch.device, complain: Callable[[str], None]) -> Checkpoint | None:
-        """Return the newest checkpoint that is whole, or None.
+        """Return the newest checkpoint that is intact, or None.
 
         Args:
-            device: where tensors go that were not on the CPU.
-            complain: told of each that is not whole.
+            device: for tensors that were not on the CPU.
+            complain: receives a sentence about each damaged one.
         """
         for path in self.files():
             try:
@@ -131,7 +131,7 @@ def read(path: Path, device: torch.device) -> Checkpoint:
 
 
 def _sync_directory(directory: Path) -> None:
-    """See to it that a renamed file is found under its new name after a power cut."""
+    """Flush a directory, so that a rename in it survives a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,9 @@
-"""What a run holds at a moment, as plain data and bytes, and back: for checkpoints.
+"""The state of a run as plain data and bytes, and back: for checkpoints.
 
-Trees of tuples, lists, dicts, dataclasses, named tuples, plain values and tensors come back as they were, to the bit:
-with the strides of every tensor, and with what was one tensor still one. Nothing is pickled, and reading runs no code
-of the file's choosing: a class must be known here already, and is filled without calling it.
+Trees of tuples, lists, dicts, dataclasses, named tuples, plain values and tensors are restored exactly, to the bit:
+with the strides of every tensor, and shared tensors still shared. Nothing is pickled, and reading runs no code chosen
+by the
+file: a class must be imported already, and is filled without calling it.
 """
 
 import dataclasses
@@ -17,13 +18,13 @@ from interlude.models.packed import Packed, layout_of
 from interlude.simulator.errors import InterludeError
 
 _ALIGNMENT_BYTES = 64
-"""What PyTorch aligns allocations to; views keep their place within it, as some kernels depend on it."""
+"""PyTorch's alignment of allocations; views keep their offset within it, as some kernels depend on it."""
 
 _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
 
 
 class CannotHoldError(InterludeError):
-    """Something that a checkpoint cannot hold."""
+    """A value that a checkpoint cannot hold."""
 
 
 def encode(tree: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -39,13 +40,13 @@ def encode(tree: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def decode(data: Mapping[str, Any], blobs: Mapping[str, Tensor], device: torch.device) -> Any:
-    """Return the tree that `encode` was given; what was not on the CPU goes to `device`."""
+    """Return the tree that `encode` was given; tensors that were not on the CPU go to `device`."""
     storages: dict[str, Tensor] = {}
     tensors = []
     for place in data["tensors"]:
         name = place["blob"]
         if name not in storages:
-            # a clone is aligned as every tensor that PyTorch makes; the bytes of a file are not
+            # a clone is aligned as PyTorch's own tensors; the bytes of a file are not
             storages[name] = blobs[name].clone().to("cpu" if place["is_on_cpu"] else device)
         dtype = _DTYPES[place["dtype"]]
         view = torch.empty(0, dtype=dtype, device=storages[name].device)
@@ -69,7 +70,7 @@ class _Tensors:
         return self._positions[id(tensor)]
 
     def stored(self) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-        """Return where every tensor lies, and the bytes that some tensor looks at, each once."""
+        """Return the location of every tensor, and the bytes that some tensor views, each once."""
         by_storage: dict[tuple[torch.device, int], list[int]] = {}
         for number, tensor in enumerate(self._tensors):
             by_storage.setdefault((tensor.device, tensor.untyped_storage().data_ptr()), []).append(number)
@@ -81,7 +82,7 @@ class _Tensors:
                 tensor = self._tensors[number]
                 first, last = _extent(tensor)
                 aligned = first - first % _ALIGNMENT_BYTES
-                if aligned > stop:  # nothing looks at what lies between
+                if aligned > stop:  # no tensor views the bytes between
                     start, name = aligned, f"bytes.{len(blobs)}"
                 stop = max(stop, last)
                 blobs[name] = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(
@@ -101,7 +102,7 @@ class _Tensors:
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:
-    """Return the first byte of its storage that a tensor looks at, and the one after the last."""
+    """Return the first byte of its storage that a tensor views, and the one after the last."""
     first = int(tensor.storage_offset()) * tensor.itemsize
     if not tensor.numel():
         return first, first
@@ -164,4 +165,4 @@ def _known_class(module: str, name: str) -> type:
         found = getattr(found, part, None)
     if isinstance(found, type) and (dataclasses.is_dataclass(found) or hasattr(found, "_fields")):
         return found
-    raise CannotHoldError(f"'{module}.{name}' is no class of this run")
+    raise CannotHoldError(f"'{module}.{name}' is not a class of this run")

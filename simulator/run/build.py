@@ -1,66 +1,110 @@
-"""What a run is made of: device, network, executor, clients and world, from what its scenario says."""
+"""Builds runs: the one place where data sets are loaded, clients and worlds drawn, networks built.
+
+testbed = build_testbed(scenario)           # shared by all methods of the scenario: data set, clients, world
+ingredients = testbed.ingredients(options)  # one run's: the method and its network besides
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from interlude.models.network import Network, Parameters
+from interlude.simulator.data import load_dataset
 from interlude.simulator.data.dataset import Dataset, to_device
-from interlude.simulator.data.partition import hold_modalities, partition
+from interlude.simulator.data.partition import hold_modalities, partition, partition_files
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.federation.server import Population
+from interlude.simulator.federation.client_day import Population
+from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.randomness import Stream, torch_seed
+from interlude.simulator.run.limits import check_population
 from interlude.simulator.run.spec import RunSpec
-from interlude.simulator.scenario.loading import Scenario
-from interlude.simulator.training.cost import joint_flops_per_sample
+from interlude.simulator.scenario import checks
+from interlude.simulator.scenario.registry import method_class
+from interlude.simulator.scenario.sections import Scenario
 from interlude.simulator.training.evaluation import evaluation_subset
 from interlude.simulator.training.executors.batched import BatchedExecutor
-from interlude.simulator.training.executors.sequential import Executor, SequentialExecutor, TimingOnlyExecutor
+from interlude.simulator.training.executors.executor import Executor
+from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
+from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
+from interlude.simulator.training.profile.costs import joint_flops_per_sample
 from interlude.simulator.training.workers.pool import WorkerPool
 from interlude.simulator.world.compute import ComputePerSampleSpec
 from interlude.simulator.world.world import World
 
 SEQUENTIAL = "one client after the other"
-"""What training by the reference is called."""
+"""The name of training by the sequential reference."""
 
 
-def executor_and_model(
-    part: RunSpec, network: Network, dataset: Dataset, crew: WorkerPool | None
-) -> tuple[Executor, Parameters]:
-    """Return who computes a run's results, and version 0 of the model."""
-    scenario, device = part.scenario, part.device
-    if part.timing_only:
-        return TimingOnlyExecutor(), network.shapes
-    subset = evaluation_subset(dataset.test, scenario.evaluate.samples, scenario.seed)
-    train, test = to_device(dataset.train, device), to_device(subset, device)
-    generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
-    model = network.initial_parameters(generator, device)
-    if scenario.executor.kind == "sequential":
-        return SequentialExecutor(network, scenario.training, scenario.seed, train, test), model
-    strategy = choose_strategy(scenario.executor, network, device, scenario.training.batch_size)
-    help_here = crew if device.type == "cpu" else None
-    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, help_here)
-    return executor, network.layout.pack(model)
+@dataclass(frozen=True, eq=False)
+class Ingredients:
+    """Everything that one run needs, built before it starts."""
+
+    dataset: Dataset
+    population: Population
+    """Who holds what."""
+    network: Network
+    """The network that the method trains."""
+    world: World
+    method: Method
 
 
-def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batch_size: int) -> tuple[str, str]:
-    """Return what training is called that a scenario gets on a device, and why it gets it."""
-    if spec.kind == "sequential":
-        return SEQUENTIAL, "as the scenario says"
-    strategy = choose_strategy(spec, network, device, batch_size)
-    return strategy.label, strategy.reason
+@dataclass(frozen=True, eq=False)
+class Testbed:
+    """The ingredients that all methods of a scenario share."""
+
+    scenario: Scenario
+    dataset: Dataset
+    population: Population
+    """Who holds what."""
+    network: Network
+    """The scenario's network; a method may add parts of its own."""
+    world: World
+
+    def ingredients(self, options: MethodOptions) -> Ingredients:
+        """Return the ingredients of one method's run."""
+        method = method_class(options.name)(options)
+        network = method.network(self.scenario.model, self.dataset.inputs, self.dataset.num_classes)
+        return Ingredients(self.dataset, self.population, network, self.world, method)
 
 
-def world_of(scenario: Scenario, dataset: Dataset, num_clients: int) -> World:
-    """Return the world of a scenario, which is the same for all of its methods."""
+def build_testbed(scenario: Scenario) -> Testbed:
+    """Return the testbed that all methods of a scenario share.
+
+    Raises:
+        BadInputError: if a file of the data set is missing or damaged, the scenario does not fit its data set, or the
+            clients cannot be drawn or are more than the scenario's limits allow.
+    """
+    dataset = load(scenario)
+    check_population(scenario, len(dataset.train[1]))
+    population = _population(scenario, dataset)
+    network = Network(scenario.model, dataset.inputs, dataset.num_classes)
     flops = None
     if isinstance(scenario.world.compute, ComputePerSampleSpec):
-        network = Network(scenario.model, dataset.inputs, dataset.num_classes)
         flops = joint_flops_per_sample(network, scenario.training.batch_size)
-    return World(scenario.world, scenario.seed, num_clients, dataset.modalities, flops)
+    world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities, flops)
+    return Testbed(scenario, dataset, population, network, world)
 
 
-def populate(scenario: Scenario, dataset: Dataset) -> Population:
-    """Return who holds what."""
+def load(scenario: Scenario) -> Dataset:
+    """Return the data set of a scenario, once the two are checked against each other.
+
+    Raises:
+        BadInputError: if a file is missing or damaged, or the scenario does not fit.
+    """
+    dataset = load_dataset(scenario.data)
+    checks.check(scenario, dataset)
+    return dataset
+
+
+def files_of(scenario: Scenario, dataset: Dataset) -> dict[str, Path]:
+    """Return every input file of a scenario's runs: its given name, and its location."""
+    read = (*dataset.files, *partition_files(scenario.data.partition, scenario.clients.count))
+    return {str(given): path for given, path in (*scenario.files().items(), *((file, file) for file in read))}
+
+
+def _population(scenario: Scenario, dataset: Dataset) -> Population:
     shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed)
     clients = scenario.clients
     held = hold_modalities(
@@ -69,11 +113,38 @@ def populate(scenario: Scenario, dataset: Dataset) -> Population:
     return Population(shards, held)
 
 
+def executor_and_model(
+    spec: RunSpec, ingredients: Ingredients, workers: WorkerPool | None
+) -> tuple[Executor, Parameters]:
+    """Return the executor of a run, and version 0 of the model."""
+    scenario, device, network, dataset = spec.scenario, spec.device, ingredients.network, ingredients.dataset
+    if spec.timing_only:
+        return TimingOnlyExecutor(), network.shapes
+    subset = evaluation_subset(dataset.test, scenario.evaluate.samples, scenario.seed)
+    train, test = to_device(dataset.train, device), to_device(subset, device)
+    generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
+    model = network.initial_parameters(generator, device)
+    if scenario.executor.kind == "sequential":
+        return SequentialExecutor(network, scenario.training, scenario.seed, train, test), model
+    strategy = choose_strategy(scenario.executor, network, device, scenario.training.batch_size)
+    help_here = workers if device.type == "cpu" else None
+    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, help_here)
+    return executor, network.layout.pack(model)
+
+
+def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batch_size: int) -> tuple[str, str]:
+    """Return the name of a scenario's way of training on a device, and the reason for it."""
+    if spec.kind == "sequential":
+        return SEQUENTIAL, "as the scenario says"
+    strategy = choose_strategy(spec, network, device, batch_size)
+    return strategy.label, strategy.reason
+
+
 def choose_device(name: str) -> torch.device:
     """Return the training device.
 
     Raises:
-        BadInputError: if it is not one, or not here.
+        BadInputError: if it is not a device, or not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

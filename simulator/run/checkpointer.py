@@ -1,123 +1,46 @@
-"""How a run survives: when a checkpoint is written, and what a signal brings about.
+"""When a run is saved, and how it is resumed.
 
-A run is saved at a quiet moment, between two events of its clock: when some host seconds are over, or when somebody
-asks it to end (Ctrl-C, SIGTERM). Nothing of this changes what a run computes.
+A run is saved between two events of its clock: at intervals of host seconds, or when it is requested to end (Ctrl-C,
+SIGTERM). It is resumed by replaying its clock without training up to that event; then it loads the model, results and
+metrics of the checkpoint. Saving and resuming never change the results of a run.
 """
 
-import signal
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
+from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.clock import Clock
-from interlude.simulator.record.checkpoint import Checkpoints
+from interlude.simulator.record.atomic import writing
+from interlude.simulator.record.checkpoint import Checkpoint, Checkpoints
 from interlude.simulator.record.snapshot import CannotHoldError
-from interlude.simulator.record.writer import writing
+from interlude.simulator.record.writer import RunWriter
+from interlude.simulator.run.interruption import ResumePolicy
+from interlude.simulator.run.loop import Run
+from interlude.simulator.run.observer import MOST_OBSERVATIONS
+from interlude.simulator.training.executors.replay import ReplayingExecutor
 
-CHECKPOINT_EVERY_S = 60.0
 _LEAST_PAUSE = 20.0
-"""Host seconds between two checkpoints per second that the last one took: saving costs at most 5 %."""
-
-
-class Interrupted(BaseException):
-    """Somebody asked for the end.
-
-    Args:
-        number: the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}")
-        self.exit_code = 128 + number
-
-
-class Interruption:
-    """A wish that a run ends at its next quiet moment; a second wish ends it at once."""
-
-    def __init__(self) -> None:
-        self._number: int | None = None
-        self._pause: Callable[[], None] | None = None
-
-    @contextmanager
-    def by_signals(self) -> Iterator["Interruption"]:
-        """Let Ctrl-C and SIGTERM mean it; in a process's main thread only, as no other is told of signals."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def pausing(self, pause: Callable[[], None]) -> Iterator[None]:
-        """Call `pause` when the wish comes, instead of ending at once."""
-        self._pause = pause
-        try:
-            yield
-        finally:
-            self._pause = None
-
-    def ask(self, number: int = signal.SIGINT) -> None:
-        """Ask for the end.
-
-        Raises:
-            Interrupted: where nobody can bring things to a quiet moment, or the second time.
-        """
-        if self._number is not None or self._pause is None:
-            self._number = number
-            raise Interrupted(number)
-        self._number = number
-        self._pause()
-
-    def obey(self) -> None:
-        """End, if somebody asked for it: raises Interrupted."""
-        if self._number is not None:
-            raise Interrupted(self._number)
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether somebody asked for the end."""
-        return self._number is not None
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self.ask(number)
-
-
-@dataclass(frozen=True)
-class ResumePolicy:
-    """What is done so that runs survive."""
-
-    resume: bool = False
-    """Go on with an unfinished run."""
-    force: bool = False
-    """Go on even if the code or packages have changed since."""
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S
-    """Host seconds between checkpoints; 0 for none."""
-    interruption: Interruption = field(default_factory=Interruption)
-    say: Callable[[str], None] = lambda _: None
-    """Told in sentences what a user should know."""
+"""Host seconds between two checkpoints per second spent on the last one: saving costs at most 5 %."""
 
 
 class Checkpointer:
-    """Saves one run.
+    """Saves one run at intervals, and ends it upon request.
 
     Args:
-        checkpoints: where to.
-        survival: when.
+        checkpoints: the files.
+        policy: the interval, and requests to end the run.
+        writer: writes the run's record.
     """
 
-    def __init__(self, checkpoints: Checkpoints, survival: ResumePolicy) -> None:
+    def __init__(self, checkpoints: Checkpoints, policy: ResumePolicy, writer: RunWriter) -> None:
         self._checkpoints = checkpoints
-        self._every_s = survival.checkpoint_every_s
-        self._interruption = survival.interruption
+        self._every_s = policy.checkpoint_every_s
+        self._interruption = policy.interruption
+        self._writer = writer
         self._timer: threading.Timer | None = None
         self._is_due = False
         self.why_not: str | None = None
@@ -125,7 +48,7 @@ class Checkpointer:
 
     @contextmanager
     def watching(self, clock: Clock) -> Iterator[None]:
-        """Pause a clock whenever its run is to be saved or to end."""
+        """Pause a clock whenever its run is due to be saved or requested to end."""
         self._clock = clock
         with self._interruption.pausing(clock.pause):
             try:
@@ -136,37 +59,84 @@ class Checkpointer:
                     self._timer.cancel()
 
     def begin(self) -> None:
-        """Count host seconds from now on."""
+        """Start counting host seconds; raises Interrupted if the end was requested before."""
         self._interruption.obey()
         self._wait(self._every_s)
 
-    def act(self, num_events: int, state: Callable[[], Any]) -> None:
-        """Save the run if that is due, and end it if somebody asked for that.
+    def act(self, run: Run) -> None:
+        """Save a paused run if that is due, and end it if that was requested.
 
         Raises:
-            Interrupted: if so.
+            Interrupted: if the end was requested.
             RecordError: if a checkpoint cannot be written.
         """
         if self._is_due or (self._interruption.is_asked and self._every_s > 0.0):
             began_s = time.perf_counter()
-            self._save(num_events, state)
+            self._save(run)
             self._is_due = False
             self._wait(max(self._every_s, _LEAST_PAUSE * (time.perf_counter() - began_s)))
         self._interruption.obey()
 
-    def _save(self, num_events: int, state: Callable[[], Any]) -> None:
+    def _save(self, run: Run) -> None:
         try:
             with writing(self._checkpoints.directory):
-                self._checkpoints.save(num_events, state())
+                self._checkpoints.save(run.clock.num_events, state_of(run, self._writer))
         except CannotHoldError as error:
             self.why_not = str(error)
 
     def _wait(self, host_s: float) -> None:
         if self._every_s > 0.0 and self.why_not is None:
-            self._timer = threading.Timer(host_s, self._wish)
+            self._timer = threading.Timer(host_s, self._request)
             self._timer.daemon = True
             self._timer.start()
 
-    def _wish(self) -> None:
+    def _request(self) -> None:
         self._is_due = True
         self._clock.pause()
+
+
+def state_of(run: Run, writer: RunWriter) -> dict[str, Any]:
+    """Return the state of a run between two events, for a checkpoint."""
+    state: dict[str, Any] = {"whereabouts": _whereabouts(run), "moment": run.next_moment}
+    if run.trainer is not None:
+        run.trainer.drain()
+        run.observer.write(MOST_OBSERVATIONS)
+        state |= {"server": run.server.state(), "executor": run.trainer.state(), "observer": run.observer.state()}
+    state["metrics_bytes"] = writer.sync_metrics()
+    state["host_s"] = run.host_s
+    return state
+
+
+def restore(run: Run, checkpoint: Checkpoint, writer: RunWriter) -> None:
+    """Replay a run up to a checkpoint without training, and load its state; returns early if interrupted.
+
+    Raises:
+        InterludeError: if the replay does not lead to the checkpoint.
+    """
+    state = checkpoint.state
+    has_ended = run.clock.advance(math.inf, checkpoint.num_events)
+    is_there = run.clock.num_events == checkpoint.num_events
+    if not is_there and not has_ended:
+        return
+    if not is_there or _whereabouts(run) != state["whereabouts"]:
+        raise InterludeError("the replayed run does not reach its checkpoint; start it again with --overwrite")
+    run.next_moment = state["moment"]
+    run.host_s_before = state["host_s"]
+    writer.cut_metrics(state["metrics_bytes"])
+    if run.trainer is not None:
+        replaying = run.server.executor
+        assert isinstance(replaying, ReplayingExecutor)
+        run.trainer.restore(state["executor"], replaying.futures)
+        run.server.restore(state["server"], run.executor)
+        run.observer.restore(state["observer"], run.trainer)
+
+
+def decisions_of(checkpoint: Checkpoint) -> list[Any] | None:
+    """Return the journaled decisions up to a checkpoint; None in a timing-only run, which has none."""
+    executor = checkpoint.state.get("executor")
+    return None if executor is None else executor["decisions"]
+
+
+def _whereabouts(run: Run) -> tuple[float, int, int]:
+    """Return a fingerprint of the run's state, equal after an exact replay."""
+    return float(run.clock.now), run.server.version, run.server.fleet.num_returned

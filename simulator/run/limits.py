@@ -1,42 +1,28 @@
-"""What a run may need at most: a scenario that would need more is refused before anything of it is made."""
+"""Limits of a run: a scenario that would need more is refused before anything is built."""
 
 import math
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
-
 from interlude.models.network import Network
 from interlude.simulator.errors import CannotRunError
+from interlude.simulator.scenario.sections import LimitsSpec, Scenario
 from interlude.simulator.training.executors.strategy import Strategy, client_bytes
 
 _CLIENT_BYTES = 2_000
-"""What a client costs that never acts: its rows in arrays and lists, counted generously."""
-
-
-class LimitsSpec(BaseModel):
-    """The ``limits`` section of a scenario: what a run may need at most."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    events: PositiveInt = Field(
-        1_000_000_000, description="events of the clock and evaluations; the default takes hours without any training"
-    )
-    memory_gb: PositiveFloat = Field(
-        64.0, description="memory for models and clients beside the data set, by count, before anything is allocated"
-    )
+"""Memory of a client that never acts, in bytes: its rows in arrays and lists, counted generously."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What one run would need, estimated before it begins."""
+    """The needs of one run, estimated before it begins."""
 
     label: str
     """The method's label."""
     events: float
-    """Events of the clock; infinite where simulated time stands still."""
+    """Events of the clock; infinite if simulated time stands still."""
     evaluations: float
     simulated_s: float
-    """When the run would end; infinite where nothing tells."""
+    """When the run would end, in simulated seconds; infinite if unknown."""
     memory_bytes: float
 
     def check(self, limits: LimitsSpec) -> None:
@@ -48,7 +34,7 @@ class Needs:
         events = self.events + self.evaluations
         if math.isinf(self.events):
             raise CannotRunError(
-                f"limits.events: '{self.label}' needs events without end, but at most {_count(limits.events)} are "
+                f"limits.events: '{self.label}' needs infinitely many events, but at most {_count(limits.events)} are "
                 "allowed; its simulated time stands still: something in 'world' must take time"
             )
         if events > limits.events:
@@ -77,21 +63,21 @@ def extrapolated(
     every_s: float,
     memory_bytes: float,
 ) -> Needs:
-    """Return what a whole run needs, from a little of it that was played.
+    """Return what a whole run needs, extrapolated from its simulated start.
 
-    A run that ends after versions of which none was made yet is taken to need one event for each: too few, so that
-    nothing is refused that might do.
+    A run that ends after a number of versions, none of which is made yet, is assumed to need one event for each: a
+    lower bound, so that no feasible run is refused.
 
     Args:
         label: the method's label.
-        played_events: events played.
-        played_s: simulated seconds played.
+        played_events: events simulated.
+        played_s: seconds simulated.
         played_versions: versions made in them.
         simulated_s: simulated seconds after which the run ends; None for no such end.
         versions: versions after which it ends; None for no such end.
-        is_over: whether the run came to its end.
+        is_over: whether the run finished.
         every_s: simulated seconds between two evaluations.
-        memory_bytes: what it needs of memory.
+        memory_bytes: memory that it needs.
     """
     share = max(played_s / simulated_s if simulated_s else 0.0, played_versions / versions if versions else 0.0)
     if is_over or share >= 1.0:
@@ -113,11 +99,11 @@ def training_bytes(
     """Return the memory that training takes: models alive, and one group of clients in training.
 
     Args:
-        network: what is trained.
-        strategy: how.
+        network: the trained network.
+        strategy: how groups of clients are trained.
         batch_size: samples of the largest mini-batch.
         num_in_flight: most clients at work; each has a result of its own.
-        num_starts: most versions of the model that they started from.
+        num_starts: most model versions that they started from.
         num_kept: versions kept for evaluation.
     """
     model_bytes = sum(network.group_bytes.values())
@@ -125,8 +111,22 @@ def training_bytes(
     return model_bytes * (num_in_flight + num_starts + num_kept) + group * client_bytes(network, batch_size)
 
 
+def check_population(scenario: Scenario, num_samples: int) -> None:
+    """Refuse a scenario whose clients alone take more memory than its limits allow, before any is drawn.
+
+    Args:
+        scenario: the scenario.
+        num_samples: of the training set.
+
+    Raises:
+        CannotRunError: with the numbers.
+    """
+    num_bytes = population_bytes(scenario.clients.count, num_samples)
+    Needs(scenario.name, 0.0, 0.0, 0.0, num_bytes).check(scenario.limits)
+
+
 def population_bytes(num_clients: int, num_samples: int) -> int:
-    """Return the memory of clients and of who holds which of the samples."""
+    """Return the memory of clients and of the partition, in bytes."""
     return num_clients * _CLIENT_BYTES + num_samples * 8
 
 

@@ -1,17 +1,17 @@
-"""What a run is: a scenario with one method and one seed, where its record goes, and what tells it from others."""
+"""The specification of a run: a scenario with one method and one seed, its record's path, and its identity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from interlude.simulator.data import load_dataset
-from interlude.simulator.data.partition import partition_files
 from interlude.simulator.files import digest
 from interlude.simulator.methods.base import MethodOptions
-from interlude.simulator.record.writer import code_digest
-from interlude.simulator.scenario.loading import Scenario, method_class
+from interlude.simulator.record.provenance import code_digest
+from interlude.simulator.scenario.registry import method_class
+from interlude.simulator.scenario.sections import Scenario
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,12 @@ class RunSpec:
         """The run directory."""
         return self.runs / self.scenario.name / f"{self.options.run_label}-s{self.scenario.seed}"
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run."""
+    def identity(self, files: Mapping[str, Path]) -> dict[str, Any]:
+        """Return the run's identity: equal for equal runs.
+
+        Args:
+            files: every input file of the run: its given name, and its location.
+        """
         return {
             "label": self.options.run_label,
             "seed": self.scenario.seed,
@@ -44,12 +47,11 @@ class RunSpec:
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
             "code": code_digest(method_class(self.options.name)),
-            "files": {given: digest(path) for given, path in self._files().items()},
+            "files": {given: digest(path) for given, path in files.items()},
             "scenario": self.scenario.resolved(),
         }
 
-    def _files(self) -> dict[str, Path]:
-        """Return every file that decides what the run comes to: as it is named, and where it lies."""
-        scenario = self.scenario
-        read = (*load_dataset(scenario.data).files, *partition_files(scenario.data.partition, scenario.clients.count))
-        return {str(given): path for given, path in (*scenario.files().items(), *((file, file) for file in read))}
+
+def run_specs(scenario: Scenario, runs: Path, device: torch.device, timing_only: bool) -> list[RunSpec]:
+    """Return the runs of a scenario, one for each of its methods."""
+    return [RunSpec(scenario.for_run(method, scenario.seed), runs, device, timing_only) for method in scenario.methods]

@@ -1,1 +1,1 @@
-"""What a scenario YAML may say."""
+"""The scenario YAML: its sections, loading and checks."""

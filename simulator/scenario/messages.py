@@ -1,4 +1,4 @@
-"""Turns pydantic's validation errors into one clear sentence: the field, what was given, what is allowed."""
+"""Turns pydantic's validation errors into one clear sentence: the field, the given value, the allowed values."""
 
 import reprlib
 import types
@@ -14,12 +14,12 @@ Location = tuple[int | str, ...]
 
 
 def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: Sequence[str] = ()) -> str:
-    """Return a sentence about the first thing that is wrong.
+    """Return a sentence about the first error.
 
     Args:
-        error: what pydantic found.
+        error: pydantic's errors.
         model: the model that was validated.
-        given: the data it was validated against.
+        given: the data that was validated.
         where: path of `given` in the whole document.
     """
     details = _most_telling(error.errors(), given)
@@ -41,7 +41,8 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
             return f"{field}: must be a mapping with the key '{_key(context)}'; given {shown}"
         case "literal_error":
             known = _names(str(context["expected"]).replace(" or ", ","))
-            return f"{field}: must be one of {', '.join(known)}; given {shown}{nearest(_bare(shown), known)}"
+            allowed = f"one of {', '.join(known)}" if len(known) > 1 else f"'{known[0]}'"
+            return f"{field}: must be {allowed}; given {shown}{nearest(_bare(shown), known)}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"{field}: must be a mapping of keys to values; given {shown}"
         case "value_error":
@@ -52,7 +53,7 @@ def sentence(error: ValidationError, model: type[BaseModel], given: Any, where: 
 
 
 def _most_telling(errors: list[ErrorDetails], given: Any) -> ErrorDetails:
-    """Return the error to speak of: the deepest in the first one's section, and a typo before what it left out."""
+    """Return the error to report: the deepest in the first one's section, and a typo before the field it left out."""
     first = errors[0]
     at_same_field = [e for e in errors if e["loc"][:1] == first["loc"][:1]]
     telling = max(at_same_field, key=lambda e: len(_path(e["loc"], given)))
@@ -64,7 +65,7 @@ def _most_telling(errors: list[ErrorDetails], given: Any) -> ErrorDetails:
 
 
 def _path(location: Location, given: Any) -> list[str]:
-    """Return the steps of a location that stand in the document; pydantic adds the names of union members."""
+    """Return the steps of a location that exist in the document; pydantic adds the names of union members."""
     path = []
     node = given
     for i, step in enumerate(location):
@@ -109,7 +110,7 @@ def _known_keys(annotation: Any, location: Location) -> list[str]:
 
 
 def _tags(member: Any) -> set[Any]:
-    """Return what tells a union member from the others: a tag, or the values of its literals."""
+    """Return what distinguishes a union member from the others: a tag, or the values of its literals."""
     if get_origin(member) is Annotated:
         member, *notes = get_args(member)
         if tags := {note.tag for note in notes if isinstance(note, Tag)}:
@@ -119,7 +120,7 @@ def _tags(member: Any) -> set[Any]:
 
 
 def _key(context: Mapping[str, Any]) -> str:
-    """Return the key that tells union members apart; a function that finds it is named after it."""
+    """Return the key that distinguishes union members; a function that finds it is named after it."""
     return _bare(str(context["discriminator"]).removesuffix("_of()"))
 
 
@@ -132,7 +133,7 @@ def _bare(text: object) -> str:
 
 
 def _shown(given: Any) -> str:
-    """Return what was given, shortened; `reprlib` never walks a large structure to its end."""
+    """Return the given value, shortened; `reprlib` never walks a large structure to its end."""
     return _cut(reprlib.repr(given))
 
 

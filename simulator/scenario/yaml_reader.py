@@ -11,14 +11,14 @@ from interlude.simulator.errors import BadInputError, one_line
 _LARGEST_BYTES = 1_000_000
 _MOST_VALUES = 100_000
 _DEEPEST = 100
-"""What a scenario may hold, aliases written out; sweeps of thousands of runs hold a tenth."""
+"""Most values of a scenario with its aliases expanded; sweeps of thousands of runs hold a tenth."""
 
-# What the loader raises besides its own errors: odd scalars under explicit tags, and nesting without end.
+# Raised by the loader besides its own errors: odd scalars under explicit tags, and unbounded nesting.
 _MALFORMED = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds, or None if it is empty.
+    """Return the content of a YAML file, or None if it is empty.
 
     Raises:
         BadInputError: if it cannot be read or parsed.
@@ -62,10 +62,10 @@ def set_field(document: dict[str, Any], key: str, value: Any, source: str) -> No
     """Set a field of a document in place; dots lead into mappings and lists.
 
     Args:
-        document: what is changed.
-        key: the field, e.g. ``methods.0.beta``; sections that are not there are made.
-        value: what it becomes.
-        source: what messages call the change.
+        document: changed in place.
+        key: the field, e.g. ``methods.0.beta``; missing sections are created.
+        value: its new value.
+        source: name of the change in messages.
 
     Raises:
         BadInputError: if the key leads nowhere.
@@ -108,15 +108,17 @@ def _load(text: str) -> Any:
 
 
 def _check_size(node: yaml.Node, depth: int, counted: dict[int, int]) -> int:
-    """Return how many values stand below a node with its aliases written out.
+    """Return the number of values below a node with its aliases expanded.
 
-    Few aliases can stand for more values than any memory holds; whoever walks through them one by one never ends.
+    A few nested aliases can expand to more values than fit in memory, so the values are counted without expansion.
     """
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) in counted:
         if counted[id(node)] == 0:
-            raise yaml.constructor.ConstructorError(None, None, "an alias stands inside what it names", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "an alias refers to a value that contains it", node.start_mark
+            )
         return counted[id(node)]
     if depth == _DEEPEST:
         raise yaml.constructor.ConstructorError(
@@ -128,7 +130,7 @@ def _check_size(node: yaml.Node, depth: int, counted: dict[int, int]) -> int:
     num_values = 1 + sum(_check_size(child, depth + 1, counted) for child in children)
     if num_values > _MOST_VALUES:
         raise yaml.constructor.ConstructorError(
-            None, None, f"it holds more than {_MOST_VALUES:,} values with its aliases written out", node.start_mark
+            None, None, f"it holds more than {_MOST_VALUES:,} values with its aliases expanded", node.start_mark
         )
     counted[id(node)] = num_values
     return num_values

@@ -5,7 +5,7 @@ from typing import Literal
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.sweep.local import LocalProcesses
 from interlude.simulator.sweep.ray_cluster import RayCluster
-from interlude.simulator.sweep.runs import Executor
+from interlude.simulator.sweep.runs import SweepExecutor
 
 
 def executor_for(
@@ -15,8 +15,8 @@ def executor_for(
     cpus_per_run: float,
     gpus_per_run: float,
     checkpoint_every_s: float,
-) -> Executor:
-    """Return who carries runs out.
+) -> SweepExecutor:
+    """Return the executor of a sweep.
 
     Raises:
         BadInputError: for a Ray address without Ray.

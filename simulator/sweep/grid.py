@@ -1,4 +1,4 @@
-"""What a sweep is: a scenario YAML, its ``sweep`` block and flags become a list of scenarios. Nothing runs in here.
+"""The grid of a sweep: a scenario YAML, its ``sweep`` block and flags become a list of scenarios. Nothing runs here.
 
     sweep:
       clients.count: [16, 32, 64, 100]     # every value with every value of the others
@@ -9,10 +9,10 @@
         world.compute.throughput_gflops.median: [0.05, 0.03]
         world.compute.throughput_gflops.sigma: [0.1, 1.0]
 
-A *point* is one choice of everything but seed and methods. It is a scenario of its own, called after what was chosen:
-``client_scaling-clients-16``. Its runs lie in ``runs/<sweep>/<point>/<label>-s<seed>``: one directory to draw the whole
-sweep from, the runs of a point beside each other, and names that stay what they are when values are added. Where only
-seeds and methods are swept there is one point, the scenario itself, and its runs are those of ``interlude run``.
+A *point* is one choice of everything but seed and methods. It is a scenario of its own, named after its values:
+``client_scaling-clients-16``. Its runs are in ``runs/<sweep>/<point>/<label>-s<seed>``: one directory to draw the whole
+sweep from, the runs of a point beside each other, and names that do not change when values are added. If only seeds and
+methods are swept there is one point, the scenario itself, and its runs are those of ``interlude run``.
 """
 
 import copy
@@ -26,7 +26,8 @@ from typing import Any
 
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.methods import METHODS
-from interlude.simulator.scenario.loading import Scenario, load_documents, parse_scenario
+from interlude.simulator.scenario.loading import load_documents, parse_scenario
+from interlude.simulator.scenario.sections import Scenario
 from interlude.simulator.scenario.yaml_reader import set_field
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
@@ -39,7 +40,7 @@ _FIXED = ("name", "sweep", "variants")
 
 @dataclass(frozen=True)
 class Flags:
-    """What a command line sweeps over; None leaves it to the scenario's ``sweep`` block."""
+    """The command line's sweep; None leaves a field to the scenario's ``sweep`` block."""
 
     clients: Sequence[int] | None = None
     seeds: Sequence[int] | None = None
@@ -71,7 +72,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Fields that change together, and what they become."""
+    """Fields that change together, and their values."""
 
     fields: tuple[str, ...]
     choices: tuple[tuple[Any, ...], ...]
@@ -79,7 +80,7 @@ class _Axis:
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | None = None) -> Sweep:
-    """Read a scenario YAML and return what its ``sweep`` block and flags make of it.
+    """Read a scenario YAML and return the sweep of its ``sweep`` block and flags.
 
     Args:
         path: the file.
@@ -108,7 +109,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | N
     return Sweep(documents.name, tuple(scenarios), has_points)
 
 
-def flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
+def parse_flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
     """Return the flags of a command line, each values separated by commas.
 
     Raises:
@@ -142,7 +143,7 @@ def _split(text: str) -> list[str]:
 
 
 def _axes(block: Any, flags: Flags, source: str) -> tuple[Sequence[Any] | None, list[_Axis]]:
-    """Return the methods that are asked for, None where none are, and the axes."""
+    """Return the requested methods, None if there are none, and the axes."""
     if not isinstance(block, dict | None):
         raise BadInputError(f"{source}: must map fields to lists of values; given {_cut(block)}")
     fields = {str(field): values for field, values in (block or {}).items()}
@@ -218,7 +219,7 @@ def _scenarios_of(
     document: Mapping[str, Any], methods: Sequence[Any] | None, axes: Sequence[_Axis], path: str, source_of_methods: str
 ) -> Iterator[Scenario]:
     """Yield the scenarios of one variant, in the order of the axes; the last one turns fastest."""
-    parse_scenario(document, path)  # what is wrong before anything is swept is not the sweep's fault
+    parse_scenario(document, path)  # errors of the scenario itself are not reported as the sweep's
     fields = [_resolved(field, document, f"{path}: sweep.{field}") for axis in axes for field in axis.fields]
     taken: dict[str, str] = {}
     for choice in itertools.product(*(axis.choices for axis in axes)):
@@ -265,7 +266,7 @@ def _label(entry: Mapping[str, Any]) -> str:
 
 
 def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]], taken: dict[str, str]) -> str:
-    """Return the name of a point; lists that are zipped are called after the first of them."""
+    """Return the name of a point; zipped lists are named after the first of them."""
     pairs = list(zip(axes, choice, strict=True))
     steps = [pair for axis, values in pairs for pair in zip(axis.fields, values, strict=True) if pair[0] != SEED]
     named = [next((p for p in zip(axis.fields, values, strict=True) if p[0] != SEED), None) for axis, values in pairs]
@@ -278,7 +279,7 @@ def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]
 
 
 def _short(field: str, fields: Sequence[str]) -> str:
-    """Return the last parts of a field, as many as tell it from the others."""
+    """Return the last parts of a field, as many as distinguish it from the others."""
     if field in _SHORT:
         return _SHORT[field]
     parts = field.split(".")

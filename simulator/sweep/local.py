@@ -17,21 +17,21 @@ import torch
 
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.run.build import choose_device
-from interlude.simulator.run.checkpointer import CHECKPOINT_EVERY_S
-from interlude.simulator.sweep.runs import Ended, Event, Moved, Queue, Started, Task
+from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S
+from interlude.simulator.sweep.runs import Ended, Event, Moved, Started, SweepQueue, SweepTask
 from interlude.simulator.training.host import num_cores
 
 _COMMAND = "from interlude.simulator.sweep.worker import main; main()"
 _BYTES_PER_RUN = 1e9
-"""What a process is taken to need: runs of 16 to 100 small clients were measured at 0.5 to 0.7 GB."""
+"""Memory that is reserved for a process: runs of 16 to 100 small clients were measured at 0.5 to 0.7 GB."""
 _MOST_FALSE_STARTS = 3
 _PATIENCE_S = 5.0
 _SAVING_S = 60.0
-"""How long a run that is to end may take to finish its wave and save itself."""
+"""Host seconds that an interrupted run may take to finish its wave and save itself."""
 
 
 class LocalProcesses:
-    """Carries runs out in processes on this machine; one that dies takes no other with it.
+    """Executes runs in processes on this machine; one that dies takes no other with it.
 
     Args:
         jobs: runs at a time; None: as many as cores and memory allow, and one at a time on a CUDA device.
@@ -41,24 +41,24 @@ class LocalProcesses:
     def __init__(self, jobs: int | None = None, checkpoint_every_s: float = CHECKPOINT_EVERY_S) -> None:
         self.jobs = jobs
         self._checkpoint_every_s = checkpoint_every_s
-        self._workers: list[_Worker] = []
+        self._workers: list[SweepWorker] = []
         self._false_starts = 0
 
     def choose_device(self, name: str) -> torch.device:
-        """Return where runs train; raises BadInputError if it is not here."""
+        """Return the device of the runs; raises BadInputError if it is not available."""
         device = choose_device(name)
         if self.jobs is None:
             self.jobs = 1 if device.type == "cuda" else default_jobs()
         return device
 
     def check(self, num_runs: int) -> None:
-        """Raise BadInputError where processes cannot be handed a connection."""
+        """Raise BadInputError on systems where processes cannot inherit a connection."""
         del num_runs
         if sys.platform == "win32":
             raise BadInputError("--executor local: needs Linux or macOS; on Windows use WSL, or --executor ray")
 
-    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
-        """Carry runs out.
+    def play(self, tasks: Sequence[SweepTask], keep_open: Sequence[int]) -> Generator[Event, None, None]:
+        """Execute runs.
 
         Args:
             tasks: the runs.
@@ -67,7 +67,7 @@ class LocalProcesses:
         Raises:
             InterludeError: if processes die before they take a run.
         """
-        waiting = Queue(tasks)
+        waiting = SweepQueue(tasks)
         try:
             while len(waiting) or any(worker.task is not None for worker in self._workers):
                 self._start(len(waiting), keep_open)
@@ -83,12 +83,12 @@ class LocalProcesses:
             self._stop()
 
     def _start(self, num_waiting: int, keep_open: Sequence[int]) -> None:
-        """See to it that there are as many workers as there is work for."""
+        """Start as many workers as there are runs for."""
         num_busy = sum(worker.task is not None for worker in self._workers)
         while len(self._workers) < min(self.jobs or 1, num_busy + num_waiting):
-            self._workers.append(_Worker(keep_open))
+            self._workers.append(SweepWorker(keep_open))
 
-    def _hear(self, worker: "_Worker", waiting: Queue) -> Iterator[Event]:
+    def _hear(self, worker: "SweepWorker", waiting: SweepQueue) -> Iterator[Event]:
         try:
             kind, said = worker.connection.recv()
         except (EOFError, OSError):
@@ -103,8 +103,8 @@ class LocalProcesses:
             task, worker.task = worker.task, None
             yield Ended(task, *(said or ()))
 
-    def _give(self, worker: "_Worker", waiting: Queue) -> Iterator[Event]:
-        """Let an idle worker begin a run."""
+    def _give(self, worker: "SweepWorker", waiting: SweepQueue) -> Iterator[Event]:
+        """Send a run to an idle worker."""
         if not len(waiting):
             return
         task = waiting.take()
@@ -112,17 +112,17 @@ class LocalProcesses:
         try:
             if not task.is_saved():
                 task.make_room()
-            message = pickle.dumps((task.part, self._checkpoint_every_s))
+            message = pickle.dumps((task.spec, self._checkpoint_every_s))
         except (OSError, BadInputError, pickle.PicklingError) as error:
             yield Ended(task, one_line(error))
             return
         worker.task = task
-        with suppress(BrokenPipeError):  # a worker that died is met when it is listened to
+        with suppress(BrokenPipeError):  # the death of a worker is noticed when its connection is read
             worker.connection.send_bytes(message)
 
-    def _lose(self, worker: "_Worker", waiting: Queue) -> Iterator[Event]:
+    def _lose(self, worker: "SweepWorker", waiting: SweepQueue) -> Iterator[Event]:
         self._workers.remove(worker)
-        how = worker.last_words()
+        how = worker.reap()
         if worker.task is not None:
             yield Ended(worker.task) if worker.task.is_finished() else waiting.lose(worker.task, how)
         elif not worker.is_ready:
@@ -135,19 +135,19 @@ class LocalProcesses:
         try:
             busy = [worker for worker in workers if worker.task is not None]
             for worker in busy:
-                worker.ask_to_end()
+                worker.request_end()
             until_s = time.monotonic() + _SAVING_S
             for worker in busy:
                 worker.wait(until_s - time.monotonic())
         finally:
             for worker in workers:
-                worker.connection.close()  # upon which it ends itself
+                worker.connection.close()  # the process then ends itself
             for worker in workers:
-                worker.last_words()
+                worker.reap()
 
 
-class _Worker:
-    """A worker process, seen from here.
+class SweepWorker:
+    """The parent's end of a worker process.
 
     Args:
         keep_open: descriptors that it inherits.
@@ -155,7 +155,7 @@ class _Worker:
 
     def __init__(self, keep_open: Sequence[int]) -> None:
         ours, theirs = socket.socketpair()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the last words
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is reaped
         with theirs:
             paths = [path or os.getcwd() for path in sys.path]
             self._process = subprocess.Popen(
@@ -168,12 +168,12 @@ class _Worker:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )
         self.connection = Connection(ours.detach())
-        self.task: Task | None = None
+        self.task: SweepTask | None = None
         self.is_ready = False
-        """Whether it has come up and takes runs."""
+        """Whether it has started and takes runs."""
 
-    def ask_to_end(self) -> None:
-        """Let the run under way be saved, and the process end."""
+    def request_end(self) -> None:
+        """Request that the current run is saved and the process ends."""
         self._process.terminate()
 
     def wait(self, most_s: float) -> None:
@@ -181,8 +181,8 @@ class _Worker:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, most_s))
 
-    def last_words(self) -> str:
-        """Wait for the process to end and return how it did."""
+    def reap(self) -> str:
+        """Wait for the process to end and return how it ended."""
         self.connection.close()
         try:
             code = self._process.wait(_PATIENCE_S)
@@ -204,7 +204,7 @@ def default_jobs() -> int:
 
 
 def available_memory_bytes(root: Path = Path("/")) -> float | None:
-    """Return the memory that processes here can still have, a control group's limit included; None if unknown."""
+    """Return the memory available to processes here, a control group's limit included; None if unknown."""
     found = [_mem_available(root / "proc/meminfo"), _left_in_group(root / "sys/fs/cgroup")]
     return min((free for free in found if free is not None), default=None)
 
@@ -222,7 +222,7 @@ def _left_in_group(folder: Path) -> float | None:
         limit = float((folder / "memory.max").read_text(encoding="ascii"))
         used = float((folder / "memory.current").read_text(encoding="ascii"))
         stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        return limit - used + float(stat["file"])  # cached files give way
+        return limit - used + float(stat["file"])  # cached files can be evicted
     except (OSError, ValueError, KeyError):  # "max": no limit
         return None
 

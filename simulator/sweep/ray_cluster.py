@@ -1,8 +1,8 @@
 """Runs of a sweep on a Ray cluster; their files come back through Ray, so no disk has to be shared.
 
 This code travels along with the runs, so nodes need the dependencies in the same versions and nothing else. A method
-of the user's own (``my_package.my_module:MyMethod``) has to be importable there. Files that a scenario reads by a
-relative path travel, too; one with an absolute path, or above the working directory, has to be on every node.
+of the user's own (``my_package.my_module:MyMethod``) must be importable there. Files that a scenario reads by a
+relative path are sent along; one with an absolute path, or above the working directory, must be on every node.
 """
 
 import json
@@ -24,9 +24,9 @@ from typing import Any
 import torch
 
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
-from interlude.simulator.record.writer import package_versions
+from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.spec import RunSpec
-from interlude.simulator.sweep.runs import Ended, Event, Queue, Started, Task
+from interlude.simulator.sweep.runs import Ended, Event, Started, SweepQueue, SweepTask
 from interlude.simulator.sweep.worker import execute
 
 _CONNECT_S = 5.0
@@ -36,14 +36,14 @@ _PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); r
 
 
 class RayCluster:
-    """Carries runs out as Ray tasks; one that dies with its worker or node is begun once more.
+    """Executes runs as Ray tasks; one that dies with its worker or node begins once more.
 
     Args:
         address: of the cluster: ``host:port``, ``ray://host:port`` or ``auto``; None: RAY_ADDRESS, or a Ray of its own
             on this machine.
         cpus_per_run: CPUs that Ray sets aside for a run.
         gpus_per_run: GPUs that Ray sets aside for a run, 0.5 for two runs a GPU.
-        jobs: most runs at a time; None: as many as the cluster has room for.
+        jobs: most runs at a time; None: as many as fit on the cluster.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class RayCluster:
         return torch.device(name)
 
     def check(self, num_runs: int) -> None:
-        """Raise BadInputError, within a bounded time, if there is no Ray to be had."""
+        """Raise BadInputError, within a bounded time, if Ray is not available."""
         del num_runs
         if find_spec("ray") is None:
             raise BadInputError("--executor ray: Ray is not installed; install it with pip install 'interlude[ray]'")
         if self._address != "local":
             _check_reachable(self._address)
 
-    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
-        """Carry runs out."""
+    def play(self, tasks: Sequence[SweepTask], keep_open: Sequence[int]) -> Generator[Event, None, None]:
+        """Execute runs."""
         del keep_open  # only this process writes into run directories
         if not tasks:
             return
@@ -88,18 +88,18 @@ class RayCluster:
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 raise InterludeError(f"Ray at '{self._address}' cannot be used: {one_line(error)}") from error
         try:
-            yield from self._play(ray, Queue(tasks))
+            yield from self._play(ray, SweepQueue(tasks))
         finally:
             ray.shutdown()
 
-    def _play(self, ray: Any, waiting: Queue) -> Iterator[Event]:
-        remote = ray.remote(num_cpus=self._cpus_per_run, num_gpus=self._gpus_per_run, max_retries=0)(_carry_out)
-        under_way: dict[Any, Task] = {}
+    def _play(self, ray: Any, waiting: SweepQueue) -> Iterator[Event]:
+        remote = ray.remote(num_cpus=self._cpus_per_run, num_gpus=self._gpus_per_run, max_retries=0)(_execute)
+        under_way: dict[Any, SweepTask] = {}
         while len(waiting) or under_way:
             while len(waiting) and (self._jobs is None or len(under_way) < self._jobs):
                 task = waiting.take()
                 try:
-                    under_way[remote.remote(_request(task.part))] = task
+                    under_way[remote.remote(_request(task.spec))] = task
                 except OSError as error:
                     yield Ended(task, one_line(error))
                     continue
@@ -109,7 +109,7 @@ class RayCluster:
                 task = under_way.pop(reference)
                 try:
                     returned: Returned = ray.get(reference)
-                except ray.exceptions.RayTaskError as error:  # not even the request could be read there
+                except ray.exceptions.RayTaskError as error:  # the node could not even read the request
                     yield Ended(task, one_line(error.cause or error), str(error))
                 except ray.exceptions.RayError as error:
                     yield waiting.lose(task, f"as Ray says: {_first_line(error)}")
@@ -119,9 +119,9 @@ class RayCluster:
 
 @dataclass(frozen=True)
 class Request:
-    """A run, as it travels to a node."""
+    """A run, as it is sent to a node."""
 
-    part: RunSpec
+    spec: RunSpec
     files: Mapping[str, bytes]
     """Files that the scenario reads, by relative path."""
     packages: Mapping[str, str]
@@ -130,25 +130,25 @@ class Request:
 
 @dataclass(frozen=True)
 class Returned:
-    """What comes back of a run."""
+    """The result of a run, as it is sent back."""
 
     files: Mapping[str, bytes]
     """The run directory's files, by path in it."""
     failure: tuple[str, str | None] | None
-    """Why it failed, and the traceback where that says more."""
+    """Why it failed, and the traceback if it adds information."""
 
 
-def _request(part: RunSpec) -> Request:
+def _request(spec: RunSpec) -> Request:
     files = {
         given.as_posix(): path.read_bytes()
-        for given, path in part.scenario.files().items()
+        for given, path in spec.scenario.files().items()
         if not given.is_absolute() and ".." not in given.parts
     }
-    return Request(part, files, package_versions())
+    return Request(spec, files, package_versions())
 
 
-def _carry_out(request: Request) -> Returned:
-    """Carry out a run on a node of the cluster, in a directory of its own."""
+def _execute(request: Request) -> Returned:
+    """Execute a run on a node of the cluster, in a directory of its own."""
     here = package_versions()
     others = [
         f"{name} {here[name]}, not {version}" for name, version in request.packages.items() if here[name] != version
@@ -159,21 +159,21 @@ def _carry_out(request: Request) -> Returned:
         for name, content in request.files.items():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(content)
-        failure = execute(request.part, Path("runs"), str(request.part.device), None)
+        failure = execute(request.spec, Path("runs"), str(request.spec.device), None)
         directory = next((info.parent for info in Path("runs").rglob("run.json")), Path("nowhere"))
         files = {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
     return Returned(files, failure)
 
 
-def _take(task: Task, returned: Returned) -> Ended:
-    """Write a run's files into its directory; run.json says that it is complete only when everything is there."""
+def _take(task: SweepTask, returned: Returned) -> Ended:
+    """Write a run's files into its directory; run.json, written last, says that it is complete."""
     failure = returned.failure or (None, None)
     if "run.json" not in returned.files:
         return Ended(task, *failure)
     info = json.loads(returned.files["run.json"])
     if info["code"] != task.identity["code"]:
         return Ended(task, "the node ran other code than the sweep's; is another interlude installed there?")
-    path = task.part.path
+    path = task.spec.path
     try:
         task.make_room()
         path.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise BadInputError if no Ray answers; a process of its own tries, as Ray may wait for long or end it."""
+    """Raise BadInputError if no Ray answers; a subprocess tries, as Ray may block for long or end its process."""
     match = _ADDRESS.fullmatch(address)
     if match is None and address != "auto":
         raise BadInputError(f"--ray-address: must be auto, host:port or ray://host:port; given '{address}'")

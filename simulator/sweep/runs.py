@@ -1,13 +1,12 @@
-"""The runs of a sweep: which are finished, which are to be carried out, and what became of them.
+"""The runs of a sweep: which are finished, which are to be executed, and their outcomes.
 
-A run is the one that is asked for if its resolved scenario, its code, its packages and its device are the same
-(`RunSpec.identity`). Finished ones are left alone, so a sweep that was killed is resumed. A run that was killed, or
-failed, is resumed where it was saved, or else carried out afresh. Who carries runs out, local processes or a
-cluster, is an `Executor`.
+An existing run is the requested one if its resolved scenario, code, packages and device are the same
+(`RunSpec.identity`). Finished runs are kept, so a sweep that was killed is resumed. A run that was killed, or failed,
+is resumed where it was saved, or else begins again. A `SweepExecutor` executes runs: local processes or a cluster.
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,46 +18,56 @@ import torch
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.files import only_one
 from interlude.simulator.record.checkpoint import Checkpoints
-from interlude.simulator.record.writer import CHECKPOINTS, RunRecord, RunWriter, claim, end, is_only_begun, make_room
-from interlude.simulator.run.loop import Moment
-from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.record.claim import CHECKPOINTS, claim, end, is_only_begun, make_room
+from interlude.simulator.record.reader import OtherSchemaError, RunRecord
+from interlude.simulator.record.writer import RunWriter
+from interlude.simulator.run.build import files_of, load
+from interlude.simulator.run.observer import Moment
+from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.sweep.grid import Sweep
 
-_LOCK_WAIT_S = 10.0  # workers hold the lock, too: those of a sweep that was killed take a moment to die
+_LOCK_WAIT_S = 10.0  # workers hold the lock, too: those of a killed sweep take a moment to end
 _MOST_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Task:
-    """A run to carry out."""
+class SweepTask:
+    """A run to execute."""
 
     name: str
-    """How people are told of it: its directory below the directory of all runs."""
-    part: RunSpec
+    """Its name in messages: its directory below the directory of all runs."""
+    spec: RunSpec
+    files: Mapping[str, Path]
+    """Every input file of the run: its given name, and its location."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run."""
-        return self.part.identity
+        """The run's identity: equal for equal runs."""
+        return self.spec.identity(self.files)
 
     def is_finished(self, overwrite: bool = False) -> bool:
-        """Whether the very run is there, complete; what may be replaced, an unfinished run of it, counts as nothing.
+        """Return whether this run exists, complete; an unfinished one, which may be replaced, counts as none.
 
         Raises:
-            BadInputError: if something else is there.
+            BadInputError: if the directory holds another run or other files.
         """
-        path = self.part.path
+        path = self.spec.path
         if not path.exists() or is_only_begun(path):
             return False
         if (path / "run.json").exists():
-            record = RunRecord(path)
+            try:
+                record = RunRecord(path)
+            except OtherSchemaError:
+                if overwrite:
+                    return False
+                raise
             if overwrite or (not record.is_complete and record.info.get("digest") == self.identity["digest"]):
                 return False
         return claim(path, self.identity) is not None
 
     def is_saved(self) -> bool:
-        """Whether the very run is there, unfinished, and can be gone on with."""
-        path = self.part.path
+        """Return whether this run exists, unfinished, and can be resumed."""
+        path = self.spec.path
         if not (path / "run.json").exists() or not Checkpoints(path / CHECKPOINTS).files():
             return False
         with suppress(BadInputError):
@@ -67,53 +76,53 @@ class Task:
 
     def make_room(self) -> None:
         """Remove an earlier run."""
-        make_room(self.part.path)
+        make_room(self.spec.path)
 
     def record_failure(self, error: str, traceback: str | None) -> None:
-        """Write down why the run failed, beside what is there of it."""
-        if is_only_begun(self.part.path) or not (self.part.path / "run.json").exists():
+        """Record why the run failed; its other files are kept."""
+        if is_only_begun(self.spec.path) or not (self.spec.path / "run.json").exists():
             self.make_room()
-            RunWriter(self.part.path, self.identity).close("failed", {}, error)
+            RunWriter(self.spec.path, self.identity).close("failed", {}, error)
         else:
-            end(self.part.path, "failed", error)
+            end(self.spec.path, "failed", error)
         if traceback:
-            with suppress(OSError):  # of a full disk the record has said what there was room for
-                (self.part.path / "traceback.txt").write_text(traceback, encoding="utf-8")
+            with suppress(OSError):  # on a full disk the record holds as much as there was room for
+                (self.spec.path / "traceback.txt").write_text(traceback, encoding="utf-8")
 
     def record_interruption(self) -> None:
-        """Write down that a run that is under way was given up."""
-        if (self.part.path / "run.json").exists() and RunRecord(self.part.path).info["status"] == "running":
-            end(self.part.path, "interrupted")
+        """Record that a run in progress was interrupted."""
+        if (self.spec.path / "run.json").exists() and RunRecord(self.spec.path).info["status"] == "running":
+            end(self.spec.path, "interrupted")
 
 
 @dataclass(frozen=True)
 class Started:
     """A process has begun a run."""
 
-    task: Task
+    task: SweepTask
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A run has come as far as a moment."""
+    """A run has reached a moment."""
 
-    task: Task
+    task: SweepTask
     moment: Moment
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The process of a run has died; the run is carried out again."""
+    """The process of a run has died; the run begins again."""
 
-    task: Task
+    task: SweepTask
     how: str
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run is over."""
+    """A run has ended."""
 
-    task: Task
+    task: SweepTask
     error: str | None = None
     """Why it failed; None if it is complete."""
     traceback: str | None = None
@@ -122,45 +131,45 @@ class Ended:
 Event = Started | Moved | Lost | Ended
 
 
-class Executor(Protocol):
-    """Carries runs out."""
+class SweepExecutor(Protocol):
+    """Executes runs."""
 
     def choose_device(self, name: str) -> torch.device:
-        """Return where runs train; raises BadInputError if they cannot."""
+        """Return the device of the runs; raises BadInputError if it is not available."""
         ...
 
     def check(self, num_runs: int) -> None:
-        """Raise BadInputError if runs cannot be carried out at all; comes before anything is written."""
+        """Raise BadInputError if runs cannot be executed at all; called before anything is written."""
         ...
 
-    def play(self, tasks: Sequence[Task], keep_open: Sequence[int]) -> Generator[Event, None, None]:
-        """Carry runs out; each ends once, with its record in its directory unless it failed.
+    def play(self, tasks: Sequence[SweepTask], keep_open: Sequence[int]) -> Generator[Event, None, None]:
+        """Execute runs; each ends once, with its record in its directory unless it failed.
 
         Args:
             tasks: the runs.
-            keep_open: descriptors that every process that writes into run directories holds open while it lives.
+            keep_open: descriptors that every process that writes into run directories keeps open while it runs.
         """
         ...
 
 
-class Queue:
-    """Runs that wait, and how often each was begun."""
+class SweepQueue:
+    """Waiting runs, and how often each was started."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[SweepTask]) -> None:
         self._waiting = deque(tasks)
         self._attempts = dict.fromkeys((task.name for task in tasks), 0)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self) -> Task:
-        """Return the next run, which now begins."""
+    def take(self) -> SweepTask:
+        """Remove and return the next run, which starts now."""
         task = self._waiting.popleft()
         self._attempts[task.name] += 1
         return task
 
-    def lose(self, task: Task, how: str) -> Event:
-        """Let a run whose process died be carried out once more; the second time it has failed."""
+    def lose(self, task: SweepTask, how: str) -> Event:
+        """Put a run whose process died back in front; after the second time it has failed."""
         if self._attempts[task.name] < _MOST_ATTEMPTS:
             self._waiting.appendleft(task)
             return Lost(task, how)
@@ -169,7 +178,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run."""
+    """The outcome of a run."""
 
     name: str
     path: Path
@@ -179,44 +188,44 @@ class Outcome:
     """Why it failed."""
 
 
-class Watcher(Protocol):
-    """Is told how a sweep goes on."""
+class SweepWatcher(Protocol):
+    """Receives the progress of a sweep."""
 
     def begin(self, num_runs: int, num_finished: int) -> None:
-        """How many runs there are, and how many were finished before."""
+        """Receive the number of runs, and of those finished before."""
         ...
 
     def see(self, event: Event) -> None:
-        """Something happened."""
+        """Receive an event."""
         ...
 
 
 def run_sweep(
     sweep: Sweep,
-    executor: Executor,
+    executor: SweepExecutor,
     *,
     runs: str | Path = "runs",
     device: str = "auto",
     timing_only: bool = False,
     overwrite: bool = False,
-    watch: Watcher | None = None,
+    watch: SweepWatcher | None = None,
 ) -> list[Outcome]:
-    """Carry out every run of a sweep that is not finished yet.
+    """Execute every run of a sweep that is not finished yet.
 
     Args:
-        sweep: what to run.
-        executor: who carries runs out.
+        sweep: the runs.
+        executor: executes the runs.
         runs: where run directories go, as ``runs/<sweep>/<point>/<label>-s<seed>``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         timing_only: run the clock without any training.
-        overwrite: replace runs that are there, finished ones included.
-        watch: told how it goes on.
+        overwrite: replace existing runs, finished ones included.
+        watch: receives the progress.
 
     Returns:
-        What became of each run, in the order of the sweep. A run that fails stops no other.
+        The outcome of each run, in the order of the sweep. A run that fails stops no other.
 
     Raises:
-        BadInputError: if the device, the executor or a run directory cannot be used; then nothing is written.
+        BadInputError: if a scenario, the device, the executor or a run directory cannot be used; nothing is written.
     """
     tasks = tasks_of(sweep, Path(runs), executor.choose_device(device), timing_only)
     for task in tasks:
@@ -226,7 +235,7 @@ def run_sweep(
         finished = {task.name: task.is_finished(overwrite) for task in tasks}
         to_do = [task for task in tasks if not finished[task.name]]
         for task in to_do if overwrite else ():
-            Checkpoints(task.part.path / CHECKPOINTS).clear()
+            Checkpoints(task.spec.path / CHECKPOINTS).clear()
         if watch is not None:
             watch.begin(len(tasks), len(tasks) - len(to_do))
         ended: dict[str, Ended] = {}
@@ -246,18 +255,22 @@ def run_sweep(
     return [_outcome(task, ended.get(task.name)) for task in tasks]
 
 
-def tasks_of(sweep: Sweep, runs: Path, device: torch.device, timing_only: bool) -> list[Task]:
-    """Return every run of a sweep."""
+def tasks_of(sweep: Sweep, runs: Path, device: torch.device, timing_only: bool) -> list[SweepTask]:
+    """Return every run of a sweep.
+
+    Raises:
+        BadInputError: if a scenario does not fit its data set.
+    """
     root = sweep.parent_of_points(runs)
-    parts = [
-        RunSpec(scenario.for_run(method, scenario.seed), root, device, timing_only)
-        for scenario in sweep.scenarios
-        for method in scenario.methods
-    ]
-    return [Task(part.path.relative_to(root).as_posix(), part) for part in parts]
+    tasks = []
+    for scenario in sweep.scenarios:
+        files = files_of(scenario, load(scenario))
+        specs = run_specs(scenario, root, device, timing_only)
+        tasks += [SweepTask(spec.path.relative_to(root).as_posix(), spec, files) for spec in specs]
+    return tasks
 
 
-def _outcome(task: Task, ended: Ended | None) -> Outcome:
+def _outcome(task: SweepTask, ended: Ended | None) -> Outcome:
     if ended is None:
-        return Outcome(task.name, task.part.path, "reused")
-    return Outcome(task.name, task.part.path, "complete" if ended.error is None else "failed", ended.error)
+        return Outcome(task.name, task.spec.path, "reused")
+    return Outcome(task.name, task.spec.path, "complete" if ended.error is None else "failed", ended.error)

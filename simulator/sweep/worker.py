@@ -1,4 +1,4 @@
-"""A worker process of a sweep: takes runs from its parent, one after the other, and tells it how they go on."""
+"""A worker process of a sweep: takes runs from its parent, one after the other, and reports their progress."""
 
 import os
 import pickle
@@ -11,31 +11,31 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from interlude.simulator.errors import InterludeError, one_line
-from interlude.simulator.run.checkpointer import Interrupted, Interruption, ResumePolicy
 from interlude.simulator.run.experiment import run_scenario
-from interlude.simulator.run.loop import Moment
+from interlude.simulator.run.interruption import Interrupted, Interruption, ResumePolicy
+from interlude.simulator.run.observer import Moment
 from interlude.simulator.run.spec import RunSpec
 
 _MOMENT_EVERY_S = 0.3
 
 
 def execute(
-    part: RunSpec, runs: Path, device: str, tell: "Telling | None", survival: ResumePolicy | None = None
+    spec: RunSpec, runs: Path, device: str, report: "Reporter | None", policy: ResumePolicy | None = None
 ) -> tuple[str, str | None] | None:
-    """Carry out a run in this process; nothing else is there but, to be gone on with, an unfinished part of it.
+    """Execute a run in this process; an unfinished one is resumed.
 
     Returns:
-        None if it is complete, otherwise why it failed, and the traceback where that says more.
+        None if it is complete, otherwise why it failed, and the traceback if it adds information.
     """
     try:
         run_scenario(
-            part.scenario,
+            spec.scenario,
             runs=runs,
             device=device,
             workers=1,
-            timing_only=part.timing_only,
-            survival=survival or ResumePolicy(resume=True, checkpoint_every_s=0.0),
-            watch=tell,
+            timing_only=spec.timing_only,
+            policy=policy or ResumePolicy(resume=True, checkpoint_every_s=0.0),
+            watch=report,
         )
     except InterludeError as error:
         return str(error), None
@@ -44,8 +44,8 @@ def execute(
     return None
 
 
-class Telling:
-    """Tells the parent of a run's moments, a few times a second.
+class Reporter:
+    """Reports a run's moments to the parent, a few times a second.
 
     Args:
         connection: leads to the parent.
@@ -56,7 +56,7 @@ class Telling:
         self._next_host_s = 0.0
 
     def __call__(self, moment: Moment) -> None:
-        """Tell of a moment, unless it is too soon after the last."""
+        """Report a moment, unless the last report is too recent."""
         now_host_s = time.monotonic()
         if now_host_s >= self._next_host_s:
             self._next_host_s = now_host_s + _MOMENT_EVERY_S
@@ -64,7 +64,7 @@ class Telling:
 
 
 def main() -> None:
-    """Carry out runs until the parent is gone, whatever became of it."""
+    """Execute runs until the parent has ended."""
     connection = Connection(int(sys.argv[1]))
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, messages), daemon=True).start()
@@ -79,17 +79,17 @@ def main() -> None:
 
 
 def _answer(message: bytes, connection: Connection, interruption: Interruption) -> tuple[str, str | None] | None:
-    """Carry out the run that a message asks for; returns what `execute` returns."""
+    """Execute the run that a message names; returns what `execute` returns."""
     try:
-        part, checkpoint_every_s = pickle.loads(message)
+        spec, checkpoint_every_s = pickle.loads(message)
     except Exception as error:
         return one_line(repr(error)), traceback.format_exc()
-    survival = ResumePolicy(resume=True, checkpoint_every_s=checkpoint_every_s, interruption=interruption)
-    return execute(part, part.runs, str(part.device), Telling(connection), survival)
+    policy = ResumePolicy(resume=True, checkpoint_every_s=checkpoint_every_s, interruption=interruption)
+    return execute(spec, spec.runs, str(spec.device), Reporter(connection), policy)
 
 
 def _listen(connection: Connection, messages: "queue.SimpleQueue[bytes]") -> None:
-    """Pass messages on; with the parent gone, end this process at once, so that nobody writes behind its back."""
+    """Pass messages on; when the parent has ended, end this process at once, so that it writes no further."""
     try:
         while True:
             messages.put(connection.recv_bytes())

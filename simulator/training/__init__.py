@@ -1,1 +1,1 @@
-"""What is computed: tasks, objectives, executors, merges and evaluation. Knows nothing of simulated time."""
+"""What is computed: tasks, objectives, executors, merges and evaluation. Independent of simulated time."""

@@ -1,8 +1,7 @@
-"""How good a model is: fused accuracy, accuracy of each modality alone (the others zero-filled), and loss."""
+"""Test metrics of a model: fused accuracy, accuracy of each modality alone (the others zero-filled), and loss."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +11,7 @@ from interlude.models.network import Network, Parameters
 from interlude.models.packed import Packed
 from interlude.simulator.arrays import Samples
 from interlude.simulator.randomness import Stream
-
-FUSED = "fused"
-"""Stands in a metric's modality column where all modalities are used together."""
+from interlude.simulator.training.values import FUSED
 
 _MOST_CHUNK_SAMPLES = 2048
 _CHUNK_VALUES = 1 << 23  # of the inputs; a convolutional network's activations take some ten times as many
@@ -28,37 +25,6 @@ class Evaluation:
     """Top-1 accuracy in [0, 1], fused and per modality."""
     loss: float
     """Mean cross-entropy of the fused logits."""
-
-
-class PendingEvaluation(Protocol):
-    """The metrics of a model, computed together with those of others."""
-
-    @property
-    def model(self) -> Parameters | None:
-        """The model, until it is evaluated."""
-        ...
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the metrics are there."""
-        ...
-
-    def result(self) -> Evaluation:
-        """Return the metrics, computing them if nobody has yet."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """Metrics that are there."""
-
-    evaluation: Evaluation
-    model: ClassVar[None] = None
-    is_ready: ClassVar[bool] = True
-
-    def result(self) -> Evaluation:
-        """Return the metrics."""
-        return self.evaluation
 
 
 def evaluate(network: Network, parameters: Parameters, inputs: Mapping[str, Tensor], labels: Tensor) -> Evaluation:
@@ -84,7 +50,7 @@ def evaluate_together(
         network: the network.
         models: V models.
         samples: the test set.
-        stacks: whether all models run at once, or one after the other.
+        stacks: whether all models run at once; otherwise one after the other.
     """
     inputs, labels = samples
     subsets = {FUSED: network.modalities, **{modality: (modality,) for modality in network.modalities}}
@@ -115,7 +81,7 @@ def evaluate_together(
 
 
 def _chunk_samples(inputs: Mapping[str, Tensor]) -> int:
-    """Return how many samples are evaluated at a time: fewer where they are large."""
+    """Return the number of samples evaluated at a time: fewer if they are large."""
     num_values = sum(x.shape[1:].numel() for x in inputs.values())
     return max(1, min(_MOST_CHUNK_SAMPLES, _CHUNK_VALUES // num_values))
 

@@ -1,4 +1,4 @@
-"""Settings of the host process that training wants."""
+"""Settings of the host process for training."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ from functools import cache
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BLOCK_BYTES = 32 << 20  # activations; whole models of large networks still go back to the system
+_KEPT_BLOCK_BYTES = 32 << 20  # activations; whole models of large networks are still returned to the system
 _KEPT_BYTES = 256 << 20
 
 
@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed activations for the next step, instead of faulting them in anew; elsewhere do nothing."""
+    """Let glibc keep freed activations for the next step, which avoids page faults; without glibc do nothing."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
@@ -40,7 +40,7 @@ def keep_freed_memory() -> None:
 def has_bfloat16() -> bool:
     """Return whether this machine's CPU computes in bfloat16.
 
-    Some virtual machines announce matrix instructions that end the process that uses them, so another one tries.
+    Some virtual machines advertise matrix instructions that crash the process that uses them, so a subprocess tries.
     """
     tried = "import torch; x = torch.ones(64, 64, dtype=torch.bfloat16); torch.nn.functional.linear(x, x)"
     return subprocess.run([sys.executable, "-c", tried], capture_output=True, check=False).returncode == 0

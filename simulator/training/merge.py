@@ -1,7 +1,7 @@
 """How updates become the next global model: pure arithmetic per parameter group.
 
 Notation: theta the global model, theta_k a client's result, theta^(v_k) the version it started from. A group changes
-only by the updates that trained it; a group that nobody trained stays as it is, never averaged with stale copies.
+only by the updates that trained it; a group that no update trained stays as it is, never averaged with stale copies.
 Parameters are packed, so that a run of groups with the same holders is merged in one operation.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from interlude.models.network import Parameters
 from interlude.models.packed import Layout, Packed, pack
-from interlude.simulator.training.objective import Values
 from interlude.simulator.training.transfer import to_device
+from interlude.simulator.training.values import Values
 
 Weight = float | Tensor
 
 _BLOCK_BYTES = 1 << 20
-"""Rows summed at a time: a block that stays in a cache, and that is small beside the parameters of large networks."""
+"""Rows summed at a time: a block that stays in the cache, small relative to the parameters of large networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _runs(layout: Layout, how: Callable[[str], Hashable]) -> Iterator[tuple[slic
 
 
 def _identity(weight: Weight | None) -> Hashable:
-    """Return what equals only for weights that are surely the same; reads no value back from a device."""
+    """Return a key that is equal only for equal weights; reads no value back from a device."""
     return id(weight) if isinstance(weight, Tensor) else weight
 
 

@@ -1,4 +1,4 @@
-"""Objectives: what a client minimises, as pure functions over explicit parameters.
+"""Objectives: functions that a client minimises, pure over explicit parameters.
 
 An objective is a frozen dataclass, so that equal objectives are recognised (their costs are counted once, their tasks
 can be stacked). Shapes: B batch, W window (the samples of one local round), D features.
@@ -7,18 +7,16 @@ can be stacked). Shapes: B batch, W window (the samples of one local round), D f
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
+from interlude.simulator.training.values import Values
 
 Noise = Callable[[Tensor], Tensor]
 """Standard normal numbers in the shape of a tensor."""
-
-Values = Mapping[str, Mapping[str, Tensor]]
-"""Named tensors per modality: what is prepared, reported or broadcast, e.g. ``{"distance": {"gray": ...}}``."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Batch:
     labels: Tensor
     """[B] class indices."""
     positions: Tensor
-    """[B] positions in the window, to look up what was prepared per sample."""
+    """[B] positions in the window, to index values prepared per sample."""
     mask: Tensor | None = None
     """[B] 1 for samples, 0 for padding; None where nothing is padded."""
 
@@ -47,12 +45,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Context:
-    """What an objective may look at besides parameters and data."""
+    """An objective's inputs besides parameters and data."""
 
     received: Parameters
     """The global model that the client downloaded."""
     broadcast: Values = field(default_factory=dict)
-    """What the server sent along."""
+    """The values that the server sent with the model."""
     prepared: Values = field(default_factory=dict)
     """What `Objective.prepare` returned."""
 
@@ -60,9 +58,9 @@ class Context:
 class Objective(ABC):
     """Base of all objectives; a subclass is a frozen dataclass with a field ``modalities``.
 
-    Its functions are run for many clients at once, recorded and replayed, so they are pure: everything they depend on
-    is a field or an argument, they do not branch on values or read them, they change nothing in place, and what
-    concerns samples honours `Batch.mask`. A class in a module, not in a script, can be trained by worker processes too.
+    Its functions run for many clients at once and are recorded and replayed, so they are pure: they depend only on
+    fields and arguments, do not branch on values or read them, change nothing in place, and honour `Batch.mask` in
+    every reduction over samples. A class in a module, not in a script, can be trained by worker processes too.
     """
 
     modalities: tuple[str, ...]
@@ -77,7 +75,7 @@ class Objective(ABC):
         """Return the scalar to minimise."""
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what is computed from the parameters before the first step of every stint."""
+        """Return values computed from the parameters once, before the first of these local steps."""
         del network, parameters, window, context
         return {}
 
@@ -95,7 +93,7 @@ class Objective(ABC):
         return gradients
 
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what is computed from the trained parameters and uploaded beside them."""
+        """Return values computed from the trained parameters and uploaded with them."""
         del network, parameters, window, context
         return {}
 
@@ -117,50 +115,7 @@ class CrossEntropy(Objective):
         return batch.mean(functional.cross_entropy(logits, batch.labels, reduction="none"))
 
 
-@dataclass(frozen=True)
-class Proximal(Objective):
-    """Adds (mu / 2) ||w - w_received||^2 over the trained groups to another objective (FedProx, FedAsync)."""
-
-    inner: Objective
-    mu: float
-
-    @property
-    def modalities(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The inner objective's modalities."""
-        return self.inner.modalities
-
-    def groups(self, network: Network) -> tuple[str, ...]:
-        """Return the inner objective's groups."""
-        return self.inner.groups(network)
-
-    def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return the inner loss plus the proximal term."""
-        loss = self.inner.loss(network, parameters, batch, context)
-        trained = [name for group in self.groups(network) for name in network.groups[group]]
-        drift = torch.cat([(parameters[name] - context.received[name]).flatten() for name in trained])
-        return loss + 0.5 * self.mu * drift.square().sum()
-
-    def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what the inner objective prepares."""
-        return self.inner.prepare(network, parameters, window, context)
-
-    def modulate(
-        self,
-        network: Network,
-        gradients: Parameters,
-        parameters: Parameters,
-        batch: Batch,
-        context: Context,
-        noise: Noise,
-    ) -> Parameters:
-        """Return what the inner objective makes of the gradients."""
-        return self.inner.modulate(network, gradients, parameters, batch, context, noise)
-
-    def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what the inner objective reports."""
-        return self.inner.report(network, parameters, window, context)
-
-
-def proximal(objective: Objective, mu: float) -> Objective:
-    """Return the objective with a proximal term, or itself where `mu` is 0."""
-    return Proximal(objective, mu) if mu > 0.0 else objective
+@lru_cache(maxsize=1 << 10)
+def cross_entropy(modalities: tuple[str, ...]) -> CrossEntropy:
+    """Return the cross-entropy of some modalities, cached: it is needed in every local round."""
+    return CrossEntropy(modalities)

@@ -1,9 +1,9 @@
-"""Tasks: one piece of training dispatched at one client, and the promise of its result."""
+"""Tasks: one piece of training dispatched at one client, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +13,14 @@ from torch import Tensor
 from interlude.models.network import Parameters
 from interlude.simulator.arrays import Indices
 from interlude.simulator.randomness import Stream, torch_seed
-from interlude.simulator.training.objective import Objective, Values
+from interlude.simulator.training.executors.future import Future
+from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.values import Values
 
 
 class TrainingSpec(BaseModel):
-    """The ``training`` section of a scenario: what every method's local training shares."""
+    """The ``training`` section of a scenario: local training, the same for every method."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -34,16 +36,19 @@ class TrainingSpec(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LocalSteps:
+class LocalSteps(NamedTuple):
     """Consecutive optimiser steps on one objective."""
 
     objective: Objective
     num_steps: int
     phase: str
-    """Names the stream that orders the batches, e.g. ``joint`` or ``unimodal-gray``."""
+    """Name of the stream that orders the batches, e.g. ``joint`` or ``unimodal-gray``."""
     first_step: int = 0
-    """Steps of this phase that the local round has already done; they go on in the same batch order."""
+    """Steps of this phase already done in the local round; the batch order continues after them."""
+    proximal: float = 0.0
+    """mu of (mu / 2) ||w - w_received||^2 over the trained groups, whose gradient joins the objective's; 0 for none."""
+    learning_rate_scale: float = 1.0
+    """Factor on the scenario's learning rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +56,31 @@ class Trained:
     """The result of a task."""
 
     parameters: Parameters
-    """All parameters: the trained groups changed, the others as they were at the start."""
-    report: Values = field(default_factory=dict)
-    """What the objective reports for upload."""
-    loss: float | Tensor = 0.0
-    """Mean loss over the task's steps; 0-d on its device where nobody has read it back yet."""
-
-
-class Deferred(Protocol):
-    """The result of a task, computed when somebody first asks for it."""
-
+    """All parameters: the trained groups changed, the others as at the start."""
     received: Parameters
-    """The model that the task's client had downloaded."""
+    """The model that the client downloaded; staleness counts from its version."""
+    report: Values = field(default_factory=dict)
+    """The objective's report, which is uploaded."""
+    loss: float | Tensor = 0.0
+    """Mean loss of the objective, without proximal terms, over the task's steps; 0-d on its device until it is read."""
 
-    def result(self) -> Trained:
-        """Return the result, computing it if nobody has yet."""
-        ...
 
-
-Start = Parameters | Deferred
+Start = Parameters | Future[Trained]
 """Where training starts: a model that exists, or another task's result."""
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One piece of training; everything that decides its result is in here.
+    """One piece of training; it holds everything that determines its result.
 
-    Not frozen, because one is made per training and a frozen one takes three times as long.
+    Not frozen, because one is made per training and a frozen one takes three times as long to make.
     """
 
     client: int
     window: int
     version: int
     """Version of the global model that the client downloaded."""
-    stints: tuple[LocalSteps, ...]
+    local_steps: tuple[LocalSteps, ...]
     samples: Indices
     """[W] indices of the window's samples in the training set."""
     start: Start
@@ -94,24 +90,24 @@ class Task:
 
     @property
     def label(self) -> str:
-        """Who trains what, for messages."""
-        phases = ", ".join(dict.fromkeys(stint.phase for stint in self.stints))
+        """The task's name in messages."""
+        phases = ", ".join(dict.fromkeys(steps.phase for steps in self.local_steps))
         return f"client {self.client}, local round {self.window}, task '{phases}' from model version {self.version}"
 
 
 def resolve(start: Start) -> Parameters:
-    """Return the parameters behind a start, computing them if need be."""
+    """Return the parameters behind a start, computing them if necessary."""
     return start if isinstance(start, Mapping) else start.result().parameters
 
 
 def diverged(label: str, loss: float) -> str:
-    """Return what to say of a task whose loss is not finite."""
+    """Return the message for a task whose loss is not finite."""
     return f"the training loss of {label} is {loss}; a smaller learning rate may help"
 
 
-def noise_generator(seed: int, task: Task, stint: LocalSteps, step: int) -> torch.Generator:
-    """Return the source, on the CPU, of the normal numbers that belong to the `step`-th step of a stint's phase."""
-    stream = Stream(seed, "noise", task.client, stint.phase)
+def noise_generator(seed: int, task: Task, steps: LocalSteps, step: int) -> torch.Generator:
+    """Return the source, on the CPU, of the normal numbers that belong to the `step`-th step of a phase."""
+    stream = Stream(seed, "noise", task.client, steps.phase)
     return torch.Generator().manual_seed(torch_seed(stream, task.window, step))
 
 
@@ -133,29 +129,24 @@ def window_samples(shard: Indices, window: int, num_samples: int | None) -> Indi
     return shard[(window * num_samples + np.arange(num_samples)) % len(shard)]
 
 
-def batch_positions(seed: int, task: Task, stint: LocalSteps, batch_size: int) -> list[Indices]:
+def batch_positions(seed: int, task: Task, steps: LocalSteps, batch_size: int) -> list[Indices]:
     """Return the positions in the window of each step's mini-batch.
 
-    The order belongs to (client, phase, window, epoch), so that the joint phase sees the same batches whatever
+    The order is addressed by (client, phase, window, epoch), so that the joint phase has the same batches whatever
     happened before it, and under every method.
     """
     num_samples = len(task.samples)
     per_epoch = steps_per_epoch(num_samples, batch_size)
-    stream = _batch_stream(seed, task.client, stint.phase)
+    stream = _batch_stream(seed, task.client, steps.phase)
     batches: list[Indices] = []
-    last_step = stint.first_step + stint.num_steps
-    for epoch in range(stint.first_step // per_epoch, -(-last_step // per_epoch)):
+    last_step = steps.first_step + steps.num_steps
+    for epoch in range(steps.first_step // per_epoch, -(-last_step // per_epoch)):
         order = stream.generator(task.window, epoch).permutation(num_samples)
         batches += [order[i : i + batch_size] for i in range(0, num_samples, batch_size)]
-    skipped = stint.first_step % per_epoch
-    return batches[skipped : skipped + stint.num_steps]
+    skipped = steps.first_step % per_epoch
+    return batches[skipped : skipped + steps.num_steps]
 
 
 @lru_cache(maxsize=1 << 16)
 def _batch_stream(seed: int, client: int, phase: str) -> Stream:
     return Stream(seed, "batches", client, phase)
-
-
-def num_reported_bytes(report: Mapping[str, Mapping[str, Tensor]]) -> int:
-    """Return the payload of a report: sum of numel x itemsize."""
-    return sum(value.numel() * value.itemsize for values in report.values() for value in values.values())

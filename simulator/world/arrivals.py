@@ -1,15 +1,15 @@
-"""When the data of each modality are there.
+"""When the data of each modality arrive.
 
 A *window* is the samples of one local round; its modalities arrive separately. Two kinds of arrival:
 
-* ``per_round``: the client starts collecting when its local round starts; the modality is there a delay later. The
+* ``per_round``: the client starts collecting when its local round starts; the modality arrives after a delay. The
   delay is drawn once per client (``per_client``) and jittered every round.
 * ``stream``: sensors never stop. Window w is complete at ``(w + 1) * window size * sample_period_s`` plus a transfer
   delay, whether the client is busy or not; finished windows queue until a local round takes the oldest.
 
 A modality can miss (`miss_probability`). With ``on_miss: wait`` the collection is repeated until it succeeds; with
-``skip`` the round goes on without that modality; with ``uni_modal`` it does so too, but those that are there are
-trained each alone, without joint training, and only their groups are sent.
+``skip`` the round continues without that modality; with ``uni_modal`` it does so too, but the modalities that arrived
+are trained each alone, without joint training, and only their groups are sent.
 """
 
 from typing import Annotated, Any, Literal
@@ -29,7 +29,7 @@ def _former_name(given: Any) -> Any:
 
 
 OnMiss = Annotated[Literal["wait", "skip", "uni_modal"], BeforeValidator(_former_name)]
-"""What becomes of a round in which a modality misses; ``absent`` is an old name for ``skip``."""
+"""What happens to a round in which a modality misses; ``absent`` is an old name for ``skip``."""
 
 
 class _Arrival(BaseModel):
@@ -40,7 +40,7 @@ class _Arrival(BaseModel):
     )
     miss_probability: Probability = Field(0.0, description="chance that a window's modality does not arrive")
     on_miss: OnMiss = Field(
-        "wait", description="repeat the collection, go on without it, or go on with each of the others alone"
+        "wait", description="repeat the collection, continue without it, or train each of the others alone"
     )
 
 
@@ -73,7 +73,7 @@ AnyArrival = Annotated[
 
 
 class Misses:
-    """How often something misses before it succeeds: geometric.
+    """How often a collection misses before it succeeds: geometric.
 
     Args:
         probability: of a miss, above 0.
@@ -109,7 +109,7 @@ class ModalityArrivals:
 
     @property
     def leaves_others_alone(self) -> bool:
-        """Whether a miss means that the others are trained each alone."""
+        """Whether after a miss the other modalities are trained each alone."""
         return self.spec.on_miss == "uni_modal" and self.spec.miss_probability > 0.0
 
     @property
@@ -118,7 +118,7 @@ class ModalityArrivals:
         return isinstance(self.spec, StreamOfWindows) and self.spec.queue_windows is not None
 
     def arrival_s(self, client: int, window: int, round_start_s: float, num_samples: int) -> float | None:
-        """Return when the modality's data of a window are there, in absolute simulated seconds.
+        """Return when the modality's data of a window arrive, in absolute simulated seconds.
 
         Args:
             client: the client.
@@ -127,8 +127,8 @@ class ModalityArrivals:
             num_samples: samples in the window.
 
         Returns:
-            The arrival time, which can lie before `round_start_s` for a stream; None if the modality misses and
-            the scenario says that the round goes on without it.
+            The arrival time, which can be before `round_start_s` for a stream; None if the modality misses and
+            the scenario lets the round continue without it.
         """
         spec = self.spec
         attempts = 1.0
@@ -151,6 +151,6 @@ class ModalityArrivals:
             return 0
         period_s = self._base_s[client] * num_samples
         finished = int(at_s / period_s)
-        if (finished + 1) * period_s <= at_s:  # the quotient was rounded down at the very moment
+        if (finished + 1) * period_s <= at_s:  # the quotient was rounded down exactly at a window's end
             finished += 1
         return max(0, finished - spec.queue_windows)

@@ -1,8 +1,8 @@
-"""When clients are there: on and off, joining and leaving.
+"""When clients are available: on and off, joining and leaving.
 
 In a scenario ``world.availability`` has a `kind` (``always``, ``markov``, ``daily``, ``intervals``), a `policy` for
 work that is cut short (``pause`` it until the client is on again, or ``lose`` it), and optionally when clients join and
-leave for good. Unset, every client is always there.
+leave for good. Unset, every client is always on.
 """
 
 import math
@@ -53,10 +53,10 @@ class _Availability(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     policy: Literal["lose", "pause"] = Field(
-        "pause", description="work under way when a client goes off: lost, or continued when it is on again"
+        "pause", description="work in progress when a client goes off: lost, or continued when it is on again"
     )
     join_s: NonNegativeDistribution | None = Field(
-        None, description="per client, when it joins; before it is off; unset: all are there from the start"
+        None, description="per client, when it joins; off before; unset: all clients take part from the start"
     )
     leave_s: NonNegativeDistribution | None = Field(
         None, description="per client, when it leaves for ever; one that leaves before it joins never takes part"
@@ -135,7 +135,7 @@ class IntervalsSpec(_Availability):
     length: str | None = Field(None, description="column with the length of the device's trace, the same in all rows")
     trace_s: PositiveFloat | None = Field(None, description="length of every device's trace, at least 1 s")
     never_ready: NeverReady = Field(
-        "refuse", description="devices without on-time: an error, nobody's, or clients that are off for ever"
+        "refuse", description="devices without on-time: an error, left out, or clients that are off for ever"
     )
 
     _traces: IntervalTraces = PrivateAttr()
@@ -158,9 +158,9 @@ AvailabilitySpec = Annotated[_Kinds, Field(discriminator="kind")]
 
 
 class Availability:
-    """When each client is there, as functions of (client, moment), never of the order of asking.
+    """When each client is on, as functions of (client, moment), never of the order of calls.
 
-    Moments later than `FOREVER_S` never come.
+    Moments later than `FOREVER_S` are never reached.
 
     Args:
         spec: what the scenario says.
@@ -198,29 +198,6 @@ class Availability:
         """Return how long a client stays on without a break from `at_s`; 0 if it is off, infinite if for ever."""
         stretch = self._stretch(client, at_s)
         return 0.0 if stretch is None or stretch[0] > at_s else stretch[1] - at_s
-
-    def after_work(self, client: int, start_s: float, work_s: float, until_s: float = FOREVER_S) -> float:
-        """Return when a client that works whenever it is on has worked `work_s` since `start_s`.
-
-        `start_s` itself for no work; infinite if that much does not come together until `until_s`.
-        """
-        until_s = min(until_s, self._leave_s[client], FOREVER_S)
-        if work_s <= 0.0:
-            return start_s
-        at_s = max(start_s, self._join_s[client])
-        lap = self._pattern.lap(client)
-        if lap is not None:  # whole laps at once, but for the last two, which rounding may reach into
-            length_s, ready_s = lap
-            laps = max(math.floor(work_s / ready_s) - 1, 0) if work_s < FOREVER_S else 0
-            at_s, work_s = at_s + laps * length_s, work_s - laps * ready_s
-        while at_s < until_s and (stretch := self._pattern.stretch(client, at_s)) is not None:
-            on_s, off_s = stretch
-            if work_s <= off_s - on_s:
-                done_s = on_s + work_s
-                return done_s if done_s <= until_s else math.inf
-            work_s -= off_s - on_s
-            at_s = off_s
-        return math.inf
 
     def _stretch(self, client: int, at_s: float) -> tuple[float, float] | None:
         """Return the first stretch of on-time at or after a moment, between joining and leaving."""

@@ -53,13 +53,13 @@ class _Device:
 
 
 def read_intervals(file: Path, columns: Columns, trace_s: float | None, never_ready: NeverReady) -> IntervalTraces:
-    """Return the intervals of a file's devices, in the order in which the devices first appear.
+    """Return the intervals of a file's devices, in the order of first appearance.
 
     Args:
         file: CSV with a header line.
-        columns: what its columns are called.
+        columns: names of its columns.
         trace_s: length of every trace, where no column gives it; None: the largest end in the file.
-        never_ready: what becomes of devices that are never on.
+        never_ready: how devices that are never on are treated.
 
     Raises:
         ValueError: one sentence about what is wrong, with the file and the line.

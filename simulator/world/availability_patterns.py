@@ -1,7 +1,7 @@
 """When each client is on: patterns of on-time with random access.
 
-A pattern answers one question, `stretch`: the first stretch of on-time at or after a moment. Every answer is a function
-of (client, moment), never of what was asked before, and none walks through the time before the moment.
+A pattern has one query, `stretch`: the first stretch of on-time at or after a moment. Every answer is a function of
+(client, moment), never of earlier queries, and none is computed by walking through the time before the moment.
 """
 
 import math
@@ -17,7 +17,7 @@ from interlude.simulator.arrays import Floats
 from interlude.simulator.randomness import ClientDraws, Stream
 
 FOREVER_S = 1e12
-"""What lies later (31,700 years) never happens; a float64 there still tells a fifth of a millisecond."""
+"""Later moments (31,700 years) are never reached; a float64 still resolves a fifth of a millisecond there."""
 
 SHORTEST_S = 1e-3
 """A mean on-time or off-time below it counts as none."""
@@ -37,32 +37,24 @@ class Pattern(Protocol):
         """Return the share of a long time that a client is on."""
         ...
 
-    def lap(self, client: int) -> Stretch | None:
-        """Return a time after which the pattern repeats exactly and the on-time in it; None where it never repeats."""
-        ...
-
 
 class AlwaysOn:
     """Clients that are never off."""
 
     def stretch(self, client: int, at_s: float) -> Stretch | None:
-        """Return all the time that is left."""
+        """Return all remaining time."""
         return at_s, math.inf
 
     def on_share(self, client: int) -> float:
         """Return 1."""
         return 1.0
 
-    def lap(self, client: int) -> Stretch | None:
-        """Return None."""
-        return None
-
 
 class MarkovOnOff:
     """The two-state Markov chain in continuous time: exponential on-times and off-times, in its stationary state at 0.
 
     Two clocks ring at each client, independently and without memory: one every `mean_off_s` on average, which switches
-    the client on, and one every `mean_on_s`, which switches it off; ringing for the state it is in changes nothing.
+    the client on, and one every `mean_on_s`, which switches it off; a ring for its present state changes nothing.
     That is the same chain (the time to the next ring is exponential whenever one begins to wait), and a moment's state
     is told by the clock that rang last, without a walk through history.
 
@@ -96,10 +88,6 @@ class MarkovOnOff:
         """Return mean on-time over mean cycle."""
         return self._share[client]
 
-    def lap(self, client: int) -> Stretch | None:
-        """Return None."""
-        return None
-
     def _is_on(self, client: int, at_s: float) -> bool:
         on_s, off_s = self._switch_on.last(client, at_s), self._switch_off.last(client, at_s)
         if on_s is None and off_s is None:
@@ -111,7 +99,7 @@ class _Rings:
     """A clock per client that rings at random: a Poisson process.
 
     Time is cut into windows of `_RINGS_PER_WINDOW` mean gaps. Each window draws how often its clock rings in it and
-    when, from a generator of its own, so that any window is there at once. One window is kept per client.
+    when, from a generator of its own, so that any window is drawn directly. One window is kept per client.
     """
 
     _RINGS_PER_WINDOW = 32
@@ -123,7 +111,7 @@ class _Rings:
         self._kept: dict[int, tuple[int, array[float]]] = {}
 
     def next(self, client: int, at_s: float) -> float:
-        """Return the first ring after `at_s`, or something beyond `FOREVER_S`."""
+        """Return the first ring after `at_s`, or a moment beyond `FOREVER_S`."""
         window = self._window_of(client, at_s)
         while at_s <= FOREVER_S:
             rings = self._rings(client, window)
@@ -147,7 +135,7 @@ class _Rings:
     def _window_of(self, client: int, at_s: float) -> int:
         window_s = self._window_s[client]
         window = int(at_s / window_s)
-        if window * window_s > at_s:  # the quotient was rounded up at the very border
+        if window * window_s > at_s:  # the quotient was rounded up exactly at a border
             return window - 1
         return window + 1 if (window + 1) * window_s <= at_s else window
 
@@ -196,18 +184,11 @@ class Daily:
             off_s = on_s + share * period_s
             if off_s > max(on_s, at_s):
                 return (max(on_s, at_s), off_s) if on_s <= FOREVER_S else None
-        return None  # beyond what a float64 tells apart
+        return None  # beyond the resolution of a float64
 
     def on_share(self, client: int) -> float:
         """Return the share of the day."""
         return self._share[client]
-
-    def lap(self, client: int) -> Stretch | None:
-        """Return a day where days are alike, else None."""
-        share = self._share[client]
-        if self._jitter_s[client] > 0.0 or share in (0.0, 1.0):
-            return None
-        return self._period_s, share * self._period_s
 
 
 class _MinusOneToOne:
@@ -267,15 +248,9 @@ class Replayed:
                 return None
             if off_s > on_s:
                 return on_s, off_s
-            i += 1  # rounding: the moment is the very end of this interval
+            i += 1  # rounding: the moment is exactly the end of this interval
 
     def on_share(self, client: int) -> float:
         """Return on-time over length of the client's trace."""
         device = self._devices[client]
         return self._traces.ready_s[device] / self._traces.length_s[device]
-
-    def lap(self, client: int) -> Stretch | None:
-        """Return the length of the client's trace and the on-time in it."""
-        device = self._devices[client]
-        ready_s = self._traces.ready_s[device]
-        return (self._traces.length_s[device], ready_s) if ready_s > 0.0 else None

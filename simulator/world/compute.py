@@ -1,6 +1,6 @@
 """How long a device computes: counted FLOPs times seconds per FLOP, plus an overhead per task.
 
-Seconds per FLOP are said in one of two ways:
+Seconds per FLOP are given in one of two ways:
 
 * ``throughput_gflops``: the device's sustained speed.
 * ``ms_per_sample``: what published device traces hold, the device's time for one sample of inference. Training a sample
@@ -26,7 +26,7 @@ FLOPS_PER_GFLOP = 1e9
 
 
 class StragglerSpec(BaseModel):
-    """Devices that are slow for some rounds: throttled by heat, or busy with something else."""
+    """Devices that are slow for some rounds: throttled by heat, or busy with other work."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -64,23 +64,23 @@ class _Compute(BaseModel):
 
 
 class ComputeSpec(_Compute):
-    """What a scenario says of devices by their throughput."""
+    """Devices given by their throughput."""
 
     throughput_gflops: Rate = Field(description="sustained GFLOP/s of each client's device")
 
 
 class ComputePerSampleSpec(_Compute):
-    """What a scenario says of devices by their time per sample."""
+    """Devices given by their time per sample."""
 
     ms_per_sample: PerSample = Field(description="milliseconds of inference per sample of each client's device")
     training_factor: PositiveFloat = Field(3.0, description="time of training a sample over that of inferring it")
 
 
-_BY_FLOP, _BY_SAMPLE = "[by FLOP]", "[by sample]"  # names that are no keys, so that no error takes them for one
+_BY_FLOP, _BY_SAMPLE = "[by FLOP]", "[by sample]"  # not valid as keys, so that no error message confuses them with one
 
 
 def compute_of(given: Any) -> str:
-    """Return which way a scenario says how fast devices are, given or parsed."""
+    """Return in which way a scenario gives the speed of devices, given or parsed."""
     is_per_sample = "ms_per_sample" in given if isinstance(given, dict) else hasattr(given, "ms_per_sample")
     return _BY_SAMPLE if is_per_sample else _BY_FLOP
 
@@ -102,7 +102,7 @@ class Devices:
             network; needed where the scenario says `ms_per_sample`.
 
     Raises:
-        ValueError: if it is needed and not there.
+        ValueError: if it is needed and missing.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Devices:
             self._s_per_flop = (1.0 / (gflops * FLOPS_PER_GFLOP)).tolist()
         else:
             if not joint_flops_per_sample:
-                raise ValueError("ms_per_sample needs the FLOPs of the joint objective, and there are none")
+                raise ValueError("ms_per_sample needs the FLOPs of the joint objective, but none are given")
             ms = per_client(spec.ms_per_sample, seed, num_clients, "ms-per-sample")
             self._s_per_flop = (ms / 1e3 * spec.training_factor / joint_flops_per_sample).tolist()
         self._overhead_s = spec.overhead_s.ppf(Stream(seed, "overhead").uniforms(num_clients)).tolist()
@@ -142,7 +142,7 @@ class Devices:
     def is_slow(self, client: int, window: int) -> bool:
         """Return whether a device is in its slow mode in a local round.
 
-        The chain is read backwards, so that no answer depends on what was asked before: a draw below `probability`
+        The chain is read backwards, so that no answer depends on earlier queries: a draw below `probability`
         makes a device slow whatever it was, one above `persistence` makes it normal, and one between leaves it as it
         was in the round before. All are normal before their first round.
         """

@@ -31,10 +31,10 @@ from interlude.simulator.arrays import Floats
 from interlude.simulator.world.trace_files import column_of
 
 _LEAST = 2.0**-53
-"""The least probability that is ever drawn."""
+"""The smallest probability that is ever drawn."""
 
 _LARGEST, _SMALLEST = 1e100, 1e-100
-"""What values may be: sums and products of some of them are finite."""
+"""Allowed range of values: sums and products of a few of them are finite."""
 
 
 class Distribution(BaseModel):
@@ -204,7 +204,7 @@ class Empirical(Distribution):
 
 
 class Quantiles(Distribution):
-    """Given by some of its quantiles, as papers print them; in between, the value or its logarithm is linear."""
+    """Some of its quantiles, as papers print them; the value or its logarithm is linear in between."""
 
     distribution: Literal["quantiles"]
     probabilities: tuple[float, ...] = Field(description="from 0 to 1, rising")
@@ -212,7 +212,7 @@ class Quantiles(Distribution):
     spacing: Literal["linear", "log"] = Field("linear", description="what is linear between two quantiles")
 
     def model_post_init(self, _context: object) -> None:
-        """Refuse what is no quantile function."""
+        """Refuse anything that is not a quantile function."""
         given = self.probabilities
         if len(given) != len(self.values):
             raise ValueError(f"has {len(given)} probabilities and {len(self.values)} values; each needs the other")

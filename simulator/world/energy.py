@@ -1,4 +1,4 @@
-"""What devices draw: joules are a client's power times the seconds of its spans."""
+"""The power of devices: joules are a client's power times the seconds of its spans."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from interlude.simulator.randomness import Stream
 from interlude.simulator.world.distributions import NonNegativeDistribution
 
 PURPOSES = ("train", "radio", "idle")
-"""What energy is spent on."""
+"""The purposes that energy is counted by."""
 
 
 class EnergySpec(BaseModel):
-    """What a scenario says of devices' power. A device that is off draws nothing."""
+    """The ``energy`` section: devices' power. A device that is off draws nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

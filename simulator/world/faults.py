@@ -1,10 +1,10 @@
 """What goes wrong in a local round; and at the server, see `interlude.simulator.world.outages`.
 
 * ``crash``: the device dies at a uniform fraction of the time that the local round would take undisturbed. Everything
-  of that round is lost; the client is there again at once, with nothing.
+  of that round is lost; the client is idle again at once, without an update.
 * ``dropout``: the upload breaks off at a uniform fraction and the update is lost.
-* ``upload_loss``: an upload gets lost on its way, which shows only at its end, when nobody confirms it. It is sent
-  again after a pause that grows from attempt to attempt, until it gets through or the attempts are used up.
+* ``upload_loss``: an upload gets lost, which the client notices only at its end, when no acknowledgement comes. It is
+  sent again after a pause that grows from attempt to attempt, until it gets through or the attempts are used up.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ class UploadLossSpec(BaseModel):
 
 
 class FaultSpec(BaseModel):
-    """What a scenario says of faults; nothing fails unless it says so."""
+    """The ``faults`` section; nothing fails unless it is set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -45,7 +45,7 @@ class FaultSpec(BaseModel):
 
 
 class _BreakPoint:
-    """Where something breaks: the first `probability` of the unit interval is stretched to fractions, the rest is 1."""
+    """When a fault strikes: the first `probability` of the unit interval maps to fractions, the rest to 1."""
 
     def __init__(self, probability: float) -> None:
         self._probability = probability
@@ -68,7 +68,7 @@ class Faults:
         self._crashes = spec.crash_probability > 0.0
         self._crash_points = ClientDraws(seed, "crash", _BreakPoint(spec.crash_probability))
         self.upload_loss = spec.upload_loss
-        """How uploads get lost and are sent again; None: they do not get lost."""
+        """How uploads get lost and are sent again; None: never lost."""
         loss = 0.0 if spec.upload_loss is None else spec.upload_loss.probability
         self._losses = ClientDraws(seed, "upload-loss", Misses(loss)) if loss > 0.0 else None
         self.outages = None if spec.outages is None else Outages(spec.outages, seed)
@@ -76,7 +76,7 @@ class Faults:
 
     @property
     def only_dropout(self) -> bool:
-        """Whether nothing can go wrong but an upload that breaks off."""
+        """Whether an upload that breaks off is the only possible fault."""
         return not self._crashes and self._losses is None and self.outages is None
 
     def upload_fraction(self, client: int, window: int) -> float:
@@ -88,5 +88,5 @@ class Faults:
         return self._crash_points.at(client, window) if self._crashes else 1.0
 
     def num_lost_attempts(self, client: int, window: int) -> int:
-        """Return how many attempts to upload get lost before one gets through, if there were attempts without end."""
+        """Return how many attempts to upload get lost before one gets through, with unlimited attempts."""
         return 0 if self._losses is None else int(self._losses.at(client, window))

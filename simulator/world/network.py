@@ -24,7 +24,7 @@ class SharedLinkSpec(BaseModel):
 
 
 class NetworkSpec(BaseModel):
-    """What a scenario says of links. One mbps is 10^6 bit/s."""
+    """The ``network`` section: links. One mbps is 10^6 bit/s."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -84,7 +84,7 @@ class Links:
         return seconds
 
     def bytes_per_s(self, client: int, direction: Direction, window: int) -> float:
-        """Return how fast a client's own link moves bytes, once the first one is there, in a local round."""
+        """Return the bytes per second of a client's own link in a local round, after the first byte has arrived."""
         jitter = self._jitter[direction].at(client, window) if self._jitter_sigma > 0.0 else 1.0
         share = self._varying[direction].share(client, window) if direction in self._varying else 1.0
         return share / (self._s_per_byte[direction][client] * jitter)

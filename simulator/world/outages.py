@@ -1,7 +1,7 @@
-"""When the server is away: it neither sends nor receives, merges nothing and dispatches nobody.
+"""Server outages: the server neither sends nor receives, merges nothing and dispatches no client.
 
-A transfer under way is held (``stalled``) and goes on where it was once the server is back. Clients notice nothing
-else: they train on meanwhile. What would make the server act (a deadline, a client that comes back empty-handed) waits.
+A transfer in progress is held (``stalled``) and continues when the server is back. Clients notice nothing else: they
+keep training. Events that would make the server act (a deadline, a client that returns without an update) wait.
 """
 
 import math
@@ -49,7 +49,7 @@ OutageSpec = Annotated[OutageWindows | RandomOutages, Field(discriminator="kind"
 
 
 class Outages:
-    """The server's outages, as a function of the moment, never of the order of asking.
+    """The server's outages, as a function of the moment, never of the order of calls.
 
     Args:
         spec: what the scenario says.
@@ -66,12 +66,12 @@ class Outages:
 
     @property
     def share(self) -> float | None:
-        """The share of a long time that the server is away; None where it is away at known moments only."""
+        """The long-run share of time that the server is away; None where outages are given as windows."""
         spec = self._spec
         return None if isinstance(spec, OutageWindows) else spec.mean_down_s / (spec.mean_up_s + spec.mean_down_s)
 
     def back_s(self, at_s: float) -> float:
-        """Return the first moment at or after `at_s` at which the server is there."""
+        """Return the first moment at or after `at_s` at which the server is up."""
         index = self._edges_until(at_s)
         return self._edges_s[index] if index % 2 else at_s
 
@@ -82,7 +82,7 @@ class Outages:
         return self._edges_s[index] if index < len(self._edges_s) else math.inf
 
     def _edges_until(self, at_s: float) -> int:
-        """Return how many edges there are at or before a moment; of those after it, at least two are known."""
+        """Return the number of edges at or before a moment; at least two later ones are drawn."""
         spec = self._spec
         while isinstance(spec, RandomOutages) and (len(self._edges_s) < 2 or self._edges_s[-2] <= at_s):
             uniforms = self._stream.uniforms(_BLOCK_DRAWS, start=self._num_drawn).tolist()

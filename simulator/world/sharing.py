@@ -6,12 +6,12 @@ from collections.abc import Sequence
 def max_min_rates(capacity: float, limits: Sequence[float]) -> list[float]:
     """Return the max-min fair rate of each transfer, in the order given.
 
-    Nobody's rate can be raised without lowering that of somebody who has no more (Bertsekas, Gallager, Data Networks,
-    1992, section 6.5.2): whoever wants less than an equal share gets what it wants, the others share the rest equally.
+    No rate can be raised without lowering another that is not larger (Bertsekas, Gallager, Data Networks, 1992, section
+    6.5.2): a transfer whose limit is below an equal share gets its limit, the others share the rest equally.
 
     Args:
-        capacity: what all get together, in any unit.
-        limits: the most that each can take, in that unit; not negative.
+        capacity: rate of all transfers together, in any unit.
+        limits: largest rate of each transfer, in that unit; not negative.
     """
     rates = [0.0] * len(limits)
     left = capacity

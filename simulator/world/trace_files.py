@@ -1,6 +1,6 @@
-"""Where trace files lie, and how their rows are read: CSV with a header line, nothing else.
+"""Trace files: where they are, and how their rows are read: CSV with a header line, nothing else.
 
-The data sets' publishers give pickles, too; a pickle can run any program when it is opened, so none ever is.
+Some publishers distribute pickles; a pickle can run any program when it is opened, so none ever is.
 """
 
 import csv
@@ -20,8 +20,8 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[st
     """
     path = located(file)
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe could be read for ever
-            raise ValueError(f"cannot read '{path}': it is no file")
+        if path.exists() and not path.is_file():  # a device or a pipe may never end
+            raise ValueError(f"cannot read '{path}': it is not a file")
         with path.open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
             for column in columns:
@@ -39,7 +39,7 @@ def column_of(file: Path, column: str) -> list[float]:
     """Return the values of a column of a CSV file.
 
     Raises:
-        ValueError: one sentence about what is wrong with it.
+        ValueError: one sentence about the problem.
     """
     path = located(file)
     values = [
@@ -69,7 +69,7 @@ def assigned_devices(seed: int, file: Path, num_devices: int, num_clients: int) 
     """Return the device (row) of a trace file that each client is.
 
     The stream is addressed by the file's name, so that all traces from one file make a client the same device, and
-    drawn with replacement, so that adding clients moves nobody.
+    drawn with replacement, so that adding clients changes no other client's device.
     """
     uniforms = Stream(seed, "trace-device", file.name).uniforms(num_clients)
     return [int(uniform * num_devices) for uniform in uniforms.tolist()]

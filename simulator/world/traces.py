@@ -1,12 +1,12 @@
 """Quantities of real devices: a client is one row of a CSV file, the same row in every trace of that file.
 
 In a scenario a trace stands where a distribution can: ``{distribution: trace, file: ..., column: ..., unit: ...}``.
-Unlike ``empirical``, which draws every quantity on its own, it keeps together what belongs to one device: a slow phone
-keeps its own link. Which device a client is, is drawn with replacement from a stream named after the file.
+Unlike ``empirical``, which draws every quantity on its own, a trace keeps the quantities of one device together: a slow
+phone keeps its own link. Each client's device is drawn with replacement from a stream named after the file.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
@@ -124,8 +124,6 @@ PerSample = Annotated[
     AfterValidator(_rate_is_positive),
 ]
 """A time per sample; a trace, or a distribution in the unit that the name of its field gives."""
-
-_AnyTrace = TypeVar("_AnyTrace", SpeedTrace, TimeTrace)
 
 
 def per_client(given: Distribution | SpeedTrace | TimeTrace, seed: int, num_clients: int, *purpose: str) -> Floats:

@@ -17,16 +17,16 @@ class WorldSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    arrival: dict[str, AnyArrival] = Field(description="per modality, when its data are there")
+    arrival: dict[str, AnyArrival] = Field(description="per modality, when its data arrive")
     compute: AnyCompute
     network: NetworkSpec
     faults: FaultSpec = FaultSpec()
-    availability: AvailabilitySpec | None = Field(None, description="when clients are there; unset: always")
-    energy: EnergySpec | None = Field(None, description="what devices draw; unset: energy is not counted")
+    availability: AvailabilitySpec | None = Field(None, description="when clients are on; unset: always")
+    energy: EnergySpec | None = Field(None, description="power of devices; unset: energy is not counted")
 
 
 class World:
-    """Durations for every client, as functions of (client, window), never of the order of asking.
+    """Durations for every client, as functions of (client, window), never of the order of calls.
 
     Args:
         spec: what the scenario says.
@@ -52,23 +52,23 @@ class World:
         self.links = Links(spec.network, seed, num_clients)
         self.faults = Faults(spec.faults, seed)
         self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None
-        """When clients are there; None: always."""
+        """When clients are on; None: always."""
         self._leaves_alone = [m for m in modalities if self._arrivals[m].leaves_others_alone]
 
     @property
     def may_train_apart(self) -> bool:
-        """Whether a modality can miss for which the others are then trained each alone."""
+        """Whether a modality can miss so that the others are then trained each alone."""
         return bool(self._leaves_alone)
 
     @property
     def is_uninterrupted(self) -> bool:
-        """Whether a span, once begun, takes the time that it takes alone: nothing holds it up or breaks it off."""
+        """Whether every span takes its undisturbed time: nothing holds it up or cuts it off."""
         return self.availability is None and self.faults.only_dropout and not self.links.shared_bytes_per_s
 
     def arrivals_s(
         self, client: int, window: int, round_start_s: float, num_samples: int, modalities: Sequence[str]
     ) -> dict[str, float]:
-        """Return when each modality of a client's window is there; a modality that misses the round is left out."""
+        """Return when each modality of a client's window arrives; a modality that misses the round is left out."""
         arrivals_s = {}
         for modality in modalities:
             arrival_s = self._arrivals[modality].arrival_s(client, window, round_start_s, num_samples)
@@ -77,7 +77,7 @@ class World:
         return arrivals_s
 
     def trains_apart(self, held: Sequence[str], arrived: Collection[str]) -> bool:
-        """Return whether a modality misses the round for which the others are then trained each alone."""
+        """Return whether a modality misses the round so that the others are then trained each alone."""
         return any(m in held and m not in arrived for m in self._leaves_alone)
 
     def oldest_window(self, client: int, at_s: float, num_samples: int, modalities: Sequence[str]) -> int:

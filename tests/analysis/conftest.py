@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.run.experiment import run_scenario
 from interlude.simulator.scenario.loading import parse_scenario
 

@@ -7,8 +7,8 @@ from interlude.analysis.gantt import interludes
 
 
 def day(*rows):
-    """Make spans of (kind, start, end, modality)."""
-    return pd.DataFrame(rows, columns=["kind", "start_s", "end_s", "modality"])
+    """Make spans of (activity, start, end, modality) that were not interrupted."""
+    return pd.DataFrame(rows, columns=["activity", "start_s", "end_s", "modality"]).assign(outcome="done")
 
 
 DAYS = {

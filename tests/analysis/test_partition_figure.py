@@ -1,4 +1,4 @@
-"""Who holds what: what a run records of it, and what is drawn of it."""
+"""The data partition: its record and its figure."""
 
 import pandas as pd
 import pytest
@@ -50,5 +50,5 @@ def test_bars_are_the_recorded_numbers_coloured_by_modalities(make_runs):
 def test_a_record_without_a_partition_says_so(make_runs):
     (record,) = make_runs({"name": "older"})
     (record.path / "partition.csv").unlink()
-    with pytest.raises(BadInputError, match=r"partition cannot be drawn: .* does not say who held what"):
+    with pytest.raises(BadInputError, match=r"partition cannot be drawn: .* has no partition.csv"):
         draw([record], ["partition"])

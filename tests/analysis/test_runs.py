@@ -9,7 +9,7 @@ import pytest
 from interlude.analysis.choices import DoesNotApplyError
 from interlude.analysis.runs import by_scenario, common_directory, differing, find_runs, leaves, need_one_scenario
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 
 def test_runs_are_found_in_run_scenario_and_parent_directories(timed):

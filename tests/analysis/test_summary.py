@@ -8,9 +8,9 @@ import pytest
 
 from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import SCHEMA_VERSION, RunRecord
 
-# (client, kind, start, end, bytes, staleness): two clients, 10 s each
+# (client, activity, start, end, bytes, staleness): two clients, 10 s each
 TIMELINE = [
     (0, "download", 0, 1, 100, None),
     (0, "wait", 1, 3, 0, None),
@@ -21,7 +21,7 @@ TIMELINE = [
     (0, "idle", 8, 10, 0, None),
     (1, "download", 0, 2, 100, None),
     (1, "train", 2, 5, 0, None),
-    (1, "upload_lost", 5, 6, 40, None),
+    (1, "upload", 5, 6, 40, None),
     (1, "merge", 9, 9, 0, 3),
     (1, "idle", 6, 10, 0, None),
 ]
@@ -36,6 +36,7 @@ def run_directory(tmp_path):
         path = tmp_path / f"{label}-s{seed}"
         (path / "timeline").mkdir(parents=True)
         info = {
+            "schema": SCHEMA_VERSION,
             "status": "complete",
             "label": label,
             "seed": seed,
@@ -47,7 +48,7 @@ def run_directory(tmp_path):
         rows += [f"{t},0,accuracy,gray,{v}" for t, v in GRAY.items()]
         lines = ["time_s,version,metric,modality,value", *([] if timing_only else rows)]
         (path / "metrics.csv").write_text("\n".join(lines) + "\n")
-        columns = ["client", "kind", "start_s", "end_s", "bytes", "staleness"]
+        columns = ["client", "activity", "start_s", "end_s", "bytes", "staleness"]
         table = pd.DataFrame(TIMELINE, columns=columns).astype({"start_s": float, "end_s": float, "staleness": "Int32"})
         table[:6].to_parquet(path / "timeline/part-00000.parquet")
         table[6:].to_parquet(path / "timeline/part-00001.parquet")

@@ -50,7 +50,7 @@ def test_time_is_monotone_and_no_slice_is_negative(events):
 
 
 def test_every_span_is_a_slice_on_its_clients_track(events, record):
-    spans = record.timeline[record.timeline["kind"] != "merge"]
+    spans = record.timeline[record.timeline["activity"] != "merge"]
     names = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
     slices = Counter(names[event["pid"], event["tid"]] for event in of(events, "X"))
     expected = spans.groupby("client").size()
@@ -81,7 +81,7 @@ def test_flows_are_paired_and_lead_forward_from_slice_to_slice(events):
 
 
 def test_every_merged_update_has_an_arrow_to_the_version_it_made(events, record):
-    merges = record.timeline[record.timeline["kind"] == "merge"]
+    merges = record.timeline[record.timeline["activity"] == "merge"]
     server = next(
         event["pid"] for event in events if event["args" if "args" in event else "ph"] == {"name": "global model"}
     )

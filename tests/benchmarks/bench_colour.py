@@ -5,15 +5,18 @@
 where colour tells nothing, by the variance of the noise: the noisier the colour, the more of the shape is learned. This
 is its network and its training: batches of 128, momentum 0.9, weight decay 5e-4, a rate of 0.01 that falls to a tenth
 after 40 and after 80 of 100 epochs. With fewer epochs the rate falls after the same shares of them. An acceptance band
-for cg-mnist's palette, not a test: half a minute an epoch on one core.
+for cg-mnist's palette, not a test: half a minute an epoch on one core, so that this takes ten minutes or so:
 
-Example:
-    python tests/benchmarks/bench_colour.py --data-dir DIR --palette drawn --variances 0.02 0.03 0.05 --epochs 8
+    python tests/benchmarks/bench_colour.py --data-dir DIR --palette drawn --variances 0.03 --epochs 8
+
+``--smoke`` trains on a few images of noise that it writes itself.
 """
 
 import argparse
+import struct
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -35,7 +38,7 @@ RATE, RATE_FALLS_AFTER = 0.01, (0.4, 0.8)
 
 
 def main() -> None:
-    """Print a line per variance and epoch."""
+    """Read the options and measure."""
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("--data-dir", type=Path)
     given.add_argument("--variances", type=float, nargs="+", default=list(PUBLISHED))
@@ -43,9 +46,21 @@ def main() -> None:
     given.add_argument("--palette", choices=list(PALETTES), default="biased-mnist")
     given.add_argument("--seed", type=int, default=0)
     given.add_argument("--device", default="auto")
+    given.add_argument("--smoke", action="store_true", help="one epoch on noise: only shows that it runs")
     options = given.parse_args()
-    if options.data_dir is not None:
-        set_data_directory(options.data_dir)
+    if options.smoke:
+        options.variances, options.epochs = [0.03], 1
+    with TemporaryDirectory() as folder:
+        if options.smoke:
+            write_noise(Path(folder) / "mnist")
+            set_data_directory(Path(folder))
+        elif options.data_dir is not None:
+            set_data_directory(options.data_dir)
+        measure(options)
+
+
+def measure(options):
+    """Print a line per variance and epoch."""
     device = choose_device(options.device)
     torch.set_num_threads(1)
     print(
@@ -53,7 +68,7 @@ def main() -> None:
         f"palette {options.palette}, seed {options.seed}"
     )
     for variance in options.variances:
-        spec = CgMnistSpec(colour_variance=variance, palette=options.palette)
+        spec = CgMnistSpec(colour_variance=variance, palette=options.palette, verify=not options.smoke)
         print(f"variance {variance}: the nearest mean colour is the digit's for {nearest_is_right(spec):.3f} of all")
         started = time.perf_counter()
         for epoch, (train, test) in enumerate(accuracies(spec, options, device), start=1):
@@ -63,6 +78,19 @@ def main() -> None:
                 f"{time.perf_counter() - started:.0f} s",
                 flush=True,
             )
+
+
+def write_noise(folder):
+    """Write the four files of MNIST with a few images of noise."""
+    folder.mkdir()
+    draws = np.random.default_rng(0)
+    for name, num_images in (("train", 256), ("t10k", 64)):
+        for kind, array in (
+            ("images-idx3", draws.integers(256, size=(num_images, 28, 28), dtype=np.uint8)),
+            ("labels-idx1", draws.integers(10, size=num_images, dtype=np.uint8)),
+        ):
+            header = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)
+            (folder / f"{name}-{kind}-ubyte").write_bytes(header + array.tobytes())
 
 
 def nearest_is_right(spec):

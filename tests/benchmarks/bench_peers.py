@@ -1,13 +1,13 @@
 # ruff: noqa: T201
 """Other federated-learning simulators on the same workloads, against the same plain loop.
 
-Run by hand with the Python of an environment that holds a peer, made as README.md says:
+Run with the Python of an environment that holds a peer, made as README.md says:
 
     PYTHONPATH=. /path/to/environment/bin/python tests/benchmarks/bench_peers.py
 
-A peer that cannot be imported is left out, and said so. Timed are the rounds after the first: start-up, the first round
-and evaluation are not in it. FLGo runs in this process, on one thread; Flower runs on Ray with two actors of one thread
-each, and says so in the table.
+A peer that cannot be imported is left out, and said so; ``--smoke`` measures the plain loop alone. Timed are the rounds
+after the first: start-up, the first round and evaluation are not in it. FLGo runs in this process, on one thread, and
+Flower on Ray with two actors of one thread each.
 """
 
 import argparse
@@ -29,9 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from workloads import (
+    KNOWN,
     LEARNING_RATE,
     SEED,
-    WORKLOADS,
+    SMOKE,
     Measured,
     PlainLoop,
     PlainModel,
@@ -51,7 +52,7 @@ from workloads import (
 
 FLOWER_ACTORS = 2
 RAY_LEAVES_S = 5.0  # its processes take a moment to go, and would slow down what is measured next
-LOOP_ROUNDS = {"W1": 3, "W2": 1}
+LOOP_ROUNDS = {"W1": 3, "W2": 1, "S1": 1, "S2": 1}
 
 
 def after_the_first(workload: Workload, stamps: list[float]) -> Measured:
@@ -267,12 +268,16 @@ def main() -> None:
     parser.add_argument("--workloads", default="W1", help="comma-separated; default: W1")
     parser.add_argument("--repeats", type=int, default=3, help="outer rounds; default 3")
     parser.add_argument("--rounds", type=int, default=4, help="rounds of a peer's run, the first untimed; default 4")
+    parser.add_argument("--smoke", action="store_true", help="a moment of the plain loop, without any peer")
     arguments = parser.parse_args()
-    fix_process()
+    fix_process(is_timed=not arguments.smoke)
     quiet()
     peers = installed()
-    for name in arguments.workloads.split(",") if peers else ():
-        workload = WORKLOADS[name]
+    names = arguments.workloads.split(",") if peers else []
+    if arguments.smoke:
+        peers, names = [], list(SMOKE)
+    for name in names:
+        workload = KNOWN[name]
         print(f"\n{name}: {workload.about}; median [min-max] of {arguments.repeats}")
         contenders = {PEERS[peer][1]: partial(PEERS[peer][2], workload, arguments.rounds) for peer in peers}
         loop = PlainLoop(workload)

@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from interlude.models.encoders import ENCODERS
+from interlude.models.inputs import InputSpec
 
 NUM_CLASSES = 10
 LEARNING_RATE = 0.05
@@ -87,15 +88,31 @@ W2 = Workload(
     median_gflops=5.0,
 )
 WORKLOADS = {workload.name: workload for workload in (W1, W2)}
+SMOKE = {
+    "S1": replace(W1, name="S1", about="W1 for a moment", num_clients=4, clients_per_round=4),
+    "S2": replace(
+        W2,
+        name="S2",
+        about="W2 for a moment",
+        shapes={"a": (1, 8, 8), "b": (3, 8, 8)},
+        width=16,
+        batch_size=8,
+        num_clients=4,
+        samples_per_client=16,
+        clients_per_round=2,
+    ),
+}
+"""What `--smoke` runs, to show that a script still works; nothing is learned from their speed."""
+KNOWN = WORKLOADS | SMOKE
 
 
 # Data
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=len(KNOWN))
 def samples(name: str) -> tuple[Samples, Samples]:
     """Return training and test samples: a mean of each class and modality, plus noise."""
-    workload = WORKLOADS[name]
+    workload = KNOWN[name]
     generator = torch.Generator().manual_seed(SEED)
     means = {m: torch.randn(NUM_CLASSES, *shape, generator=generator) for m, shape in workload.shapes.items()}
 
@@ -116,7 +133,9 @@ class PlainModel(nn.Module):
     def __init__(self, workload: Workload) -> None:
         super().__init__()
         encoder = ENCODERS[workload.encoder]
-        self.encoders = nn.ModuleDict({m: encoder(s, workload.width, "group") for m, s in workload.shapes.items()})
+        self.encoders = nn.ModuleDict(
+            {m: encoder(InputSpec(shape), workload.width, "group") for m, shape in workload.shapes.items()}
+        )
         self.head = nn.Linear(workload.width * len(workload.shapes), NUM_CLASSES)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -199,7 +218,7 @@ class PlainLoop:
 def shared_loop(name: str) -> PlainLoop:
     """Return this process's loop of a workload; other processes import it from here."""
     torch.set_num_threads(1)
-    return PlainLoop(WORKLOADS[name])
+    return PlainLoop(KNOWN[name])
 
 
 class TunedLoop(PlainLoop):
@@ -251,7 +270,7 @@ def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
 
 
 def register() -> None:
-    """Name the workloads' data in the simulator's table of data sets, as ``bench-W1`` and ``bench-W2``."""
+    """Name the workloads' data in the simulator's table of data sets, as ``bench-W1`` and so on."""
     from interlude.simulator.data import DATASETS, Source
     from interlude.simulator.data.dataset import Dataset
     from interlude.simulator.data.spec import DataSpec
@@ -260,7 +279,7 @@ def register() -> None:
         train, test = samples(spec.dataset.removeprefix("bench-"))
         return Dataset(train, test, NUM_CLASSES)
 
-    for workload in WORKLOADS.values():
+    for workload in KNOWN.values():
         DATASETS[f"bench-{workload.name}"] = Source(DataSpec, load, f"synthetic: {workload.about}")
 
 
@@ -321,12 +340,12 @@ class Measured(NamedTuple):
 Contenders = Mapping[str, Callable[[], Measured]]
 
 
-def fix_process() -> None:
-    """Start this script again with `FIXED_ENVIRONMENT`, unless it is set; print it."""
-    if any(os.environ.get(name) != value for name, value in FIXED_ENVIRONMENT.items()):
+def fix_process(*, is_timed: bool) -> None:
+    """Take one thread and, where speed matters, start this script again with `FIXED_ENVIRONMENT`; print what holds."""
+    if is_timed and any(os.environ.get(name) != value for name, value in FIXED_ENVIRONMENT.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **FIXED_ENVIRONMENT})
     torch.set_num_threads(1)
-    settings = " ".join(f"{name}={value}" for name, value in FIXED_ENVIRONMENT.items())
+    settings = " ".join(f"{name}={os.environ.get(name, 'unset')}" for name in FIXED_ENVIRONMENT)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread, {settings}", flush=True)  # noqa: T201
 
 
@@ -347,10 +366,13 @@ def alternate(reference: Callable[[], Measured], contenders: Contenders, repeats
         What each took in each round; under ``""`` the reference, its two runs together.
     """
     results: dict[str, list[Measured]] = {"": [], **{name: [] for name in contenders}}
-    for _ in range(repeats):
+    for repeat in range(repeats):
         before = reference()
         for name, contender in contenders.items():
+            started = time.perf_counter()
             results[name].append(contender())
+            seconds = time.perf_counter() - started
+            print(f"  repeat {repeat + 1} of {repeats}, {name}: {seconds:.1f} s", file=sys.stderr, flush=True)  # noqa: T201
         after = reference()
         results[""].append(Measured(before.trainings + after.trainings, before.seconds + after.seconds))
     return results

@@ -73,9 +73,9 @@ def test_sounds_that_cannot_be_used_are_named(tmp_path):
     for name, sentence in {
         "truncated.wav": "is truncated: its header says 32044 bytes, it has 5000",
         "text.wav": "does not begin with RIFF",
-        "header.wav": "is damaged or no sound file",
+        "header.wav": "is damaged or not a sound file",
         "nothing.wav": "holds no sound",
-        "text.mp4": "is damaged or no video",
+        "text.mp4": "is damaged or not a video",
         "silent.mp4": "has no sound track",
     }.items():
         with pytest.raises(BadInputError, match=sentence) as caught:

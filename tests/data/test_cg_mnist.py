@@ -66,7 +66,7 @@ def test_without_noise_every_pixel_is_gray_times_the_digits_colour(folder, conte
     assert color[:, 3, 5].tolist() == [12, 78, 99]
     assert color[:, 20, 9].tolist() == [6, 40, 50]
     assert int((color > 0).sum()) == 9  # everything else stays black
-    for image in test_inputs["color"]:  # anybody's colour, but one of the palette
+    for image in test_inputs["color"]:  # not the digit's own colour, but one of the palette
         assert tuple(image[:, 3, 4].tolist()) in palette
 
 

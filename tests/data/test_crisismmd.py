@@ -127,10 +127,10 @@ def test_damaged_images_are_named(root):
     noisy = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noisy).save(path)
     path.write_bytes(path.read_bytes()[:1500])
-    with pytest.raises(BadInputError, match=r"900_0\.jpg: is damaged or no image: .*truncated"):
+    with pytest.raises(BadInputError, match=r"900_0\.jpg: is damaged or not an image: .*truncated"):
         prepared()
     path.write_text("<html>not found</html>")
-    with pytest.raises(BadInputError, match=r"900_0\.jpg: is damaged or no image: cannot identify"):
+    with pytest.raises(BadInputError, match=r"900_0\.jpg: is damaged or not an image: cannot identify"):
         prepared()
 
 

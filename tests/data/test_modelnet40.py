@@ -73,7 +73,7 @@ def test_objects_that_lack_a_view_are_refused_or_dropped_and_counted(root, side)
 def test_a_damaged_view_is_named(root):
     path = root / view("vase", "test", 4, 7)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(BadInputError, match=r"vase_0004\.obj\.shaded_v007\.png: is damaged or no image"):
+    with pytest.raises(BadInputError, match=r"vase_0004\.obj\.shaded_v007\.png: is damaged or not an image"):
         prepared()
 
 

@@ -15,6 +15,7 @@ from interlude.simulator.data import function, load_dataset, own
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.function import FunctionSpec
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.build import files_of
 from interlude.simulator.run.spec import RunSpec
 
 
@@ -288,9 +289,10 @@ def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, sc
     assert record.metrics["value"].notna().all()
     assert record.partition.groupby("client")["count"].sum().tolist() == [6, 6]
     scenario = parse_scenario(given)
-    part = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), False)
-    before = part.identity["files"]
+    run = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), False)
+    files = files_of(scenario, load_dataset(scenario.data))
+    before = run.identity(files)["files"]
     write_npz(tmp_path, *(changed(words=None)(split(n)) for n in (15, 6)))
     assert len(load_dataset(scenario.data).train[1]) == 15
-    after = part.identity["files"]
+    after = run.identity(files)["files"]
     assert [path for path in before if before[path] != after[path]] == [str(tmp_path / "train.npz")]

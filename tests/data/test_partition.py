@@ -226,7 +226,7 @@ def test_ten_clients_with_one_piece_of_ten_classes_hold_one_class_each():
 
 def test_quantity_needs_exactly_one_distribution():
     for shares in ({}, {"alpha": 1.0, "sigma": 1.0}):
-        with pytest.raises(ValueError, match="one of the two"):
+        with pytest.raises(ValueError, match="exactly one of"):
             quantity(**shares)
 
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from interlude import parse_scenario
+from interlude.simulator.data import load_dataset
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.partition import FilesPartition, partition
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.build import files_of
 from interlude.simulator.run.spec import RunSpec
 
 # what a line may look like, and the names of the samples that it speaks of
@@ -61,9 +63,9 @@ def test_alpha_from_one_on_is_written_as_an_integer(tmp_path, alpha, written):
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ([0, 1], [2, 4], r"client-1.txt, line 2: '4' is no sample of the training set, which has 4"),
-        ([0, 1], [2, "x"], r"client-1.txt, line 2: 'x' is no sample"),
-        ([0, 1], [2, "-1"], r"client-1.txt, line 2: '-1' is no sample"),
+        ([0, 1], [2, 4], r"client-1.txt, line 2: '4' is not a sample of the training set, which has 4"),
+        ([0, 1], [2, "x"], r"client-1.txt, line 2: 'x' is not a sample"),
+        ([0, 1], [2, "-1"], r"client-1.txt, line 2: '-1' is not a sample"),
         ([0, 1], [2, 3, 0], r"client-1.txt, line 3: '0' is given twice; it stands at .*client-0.txt, line 1, too"),
         ([0, 1], [3], r"1 of 4 training samples, first 2, are no client's; set data.partition.partial"),
         ([0, 1], [], r"client-1.txt: gives its client no sample"),
@@ -108,8 +110,9 @@ def test_another_version_of_a_file_is_another_run(tmp_path, scenario_with):
     inner = write(tmp_path, 2, range(700), range(700, 1347))
     spec = {"kind": "files", "path": str(tmp_path), "alpha": 2}
     scenario = parse_scenario(scenario_with({"data.partition": spec, "clients.count": 2}))
-    part = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), timing_only=True)
-    before = part.identity["files"]
+    run = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), timing_only=True)
+    files = files_of(scenario, load_dataset(scenario.data))
+    before = run.identity(files)["files"]
     (inner / "client-0.txt").write_text("0\n")
-    after = part.identity["files"]
+    after = run.identity(files)["files"]
     assert [path for path in before if before[path] != after[path]] == [str(inner / "client-0.txt")]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from interlude.models.inputs import InputSpec
-from interlude.simulator.data.prepare import Item, is_prepared, open_prepared, prepare
+from interlude.simulator.data.prepare import Item, open_prepared, prepare
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.training.workers.shared_memory import SharedSamples, looking_at, samples_in
 
@@ -76,6 +76,11 @@ def content(cache):
     return {path.name: path.read_bytes() for path in sorted(cache.iterdir())}
 
 
+def assert_is_refused(preparation, cache):
+    with pytest.raises(BadInputError, match="run: interlude data prepare numbers"):
+        open_prepared(preparation, cache, "numbers")
+
+
 def assert_holds_numbers(dataset, train, test):
     for (inputs, labels), numbers in ((dataset.train, train), (dataset.test, test)):
         assert inputs["a"].tolist() == [[n, -n] for n in numbers]
@@ -104,7 +109,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(raw, cache):
 
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, cache, 0, interrupt)
-    assert not is_prepared(raw, cache)
+    assert_is_refused(raw, cache)
     assert [f"n{n}" for n in range(16)] == READ
     READ.clear()
     seen = []
@@ -141,13 +146,12 @@ def test_other_options_are_prepared_anew_and_who_maps_the_old_files_keeps_them(r
     prepare(raw, cache, 0)
     before = open_prepared(raw, cache, "numbers")
     doubled = dataclasses.replace(raw, scale=2)
-    assert not is_prepared(doubled, cache)
     with pytest.raises(BadInputError, match=r"run: interlude data prepare numbers --set scale=2$"):
         open_prepared(doubled, cache, "numbers", {"scale": 2})
     prepare(doubled, cache, 0)
     assert open_prepared(doubled, cache, "numbers").train[0]["a"][:, 0].tolist() == [2 * n for n in TRAIN]
     assert_holds_numbers(before, TRAIN, TEST)
-    assert not is_prepared(raw, cache)
+    assert_is_refused(raw, cache)
 
 
 def test_an_interrupted_preparation_by_other_options_does_not_mix(raw, cache):
@@ -224,7 +228,7 @@ def test_a_damaged_file_is_named_and_nothing_counts_as_prepared(raw, cache, tmp_
     (tmp_path / "raw" / "20.txt").write_text("damaged")
     with pytest.raises(BadInputError, match=r"20\.txt: is damaged"):
         prepare(raw, cache, 0)
-    assert not is_prepared(raw, cache)
+    assert_is_refused(raw, cache)
     (tmp_path / "raw" / "20.txt").write_text("20")
     prepare(raw, cache, 0)
     assert_holds_numbers(open_prepared(raw, cache, "numbers"), TRAIN, TEST)
@@ -256,7 +260,7 @@ def test_arrays_that_are_damaged_afterwards_are_named(raw, cache, damage):
 def test_a_description_that_is_damaged_means_that_nothing_is_prepared(raw, cache, said):
     prepare(raw, cache, 0)
     (cache / "prepared.json").write_text(said)
-    assert not is_prepared(raw, cache)
+    assert_is_refused(raw, cache)
 
 
 def test_worker_processes_map_the_files_and_hold_no_copy(raw, cache):

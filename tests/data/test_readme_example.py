@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from interlude.simulator.cli.main import main
-from interlude.simulator.record.writer import RunRecord
+from interlude.simulator.record.reader import RunRecord
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -53,7 +53,7 @@ def test_videos_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     for name, sentence in {
         "sound.flv": "is damaged or has no pictures",
-        "text.flv": "is damaged or no video",
+        "text.flv": "is damaged or not a video",
         "truncated.mp4": "is damaged or (has no pictures|no video)",
     }.items():
         with pytest.raises(BadInputError, match=sentence) as caught:

@@ -19,14 +19,17 @@ import torch
 
 from interlude import RunRecord, parse_scenario, run_scenario
 from interlude.models.network import ModelSpec, Network
+from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.clock import Clock
-from interlude.simulator.federation.server import Population, Server
+from interlude.simulator.federation.server import Server
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.methods import METHODS
-from interlude.simulator.training.cost import CostModel
-from interlude.simulator.training.executors.sequential import Executor, SequentialExecutor, TimingOnlyExecutor
+from interlude.simulator.training.executors.executor import Executor
+from interlude.simulator.training.executors.sequential import SequentialExecutor
+from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.task import Task, TrainingSpec
 from interlude.simulator.world.faults import UploadLossSpec
 from interlude.simulator.world.outages import Outages, OutageWindows
@@ -143,17 +146,23 @@ class TaskList(TimingOnlyExecutor):
         return super().submit(task)
 
 
+def told(row: Mapping[str, Any]) -> str:
+    """Return an activity, with its outcome where the span was interrupted: ``train part``."""
+    return row["activity"] if row["outcome"] == "done" else f"{row['activity']} {row['outcome']}"
+
+
 @dataclass
 class Played:
     """What happened up to a moment."""
 
     spans: list[tuple[int, str, float, float, int | None, str]]
-    """(client, kind, start_s, end_s, version, modality) in the order in which they ended."""
+    """(client, activity, start_s, end_s, version, modality) of client after client, as they are drawn; see `told`."""
     merges: list[tuple[int, float, int, int]]
     """(client, at_s, version made, staleness)."""
     rows: list[dict[str, Any]]
     server: Server
     clock: Clock
+    world: PaperWorld
 
 
 @pytest.fixture
@@ -175,7 +184,7 @@ def paper(monkeypatch) -> Callable[..., Played]:
         **world: Any,
     ) -> Played:
         if first_idle_first:
-            monkeypatch.setattr("interlude.simulator.federation.server.IdleClients", FirstIdleFirst)
+            monkeypatch.setattr("interlude.simulator.federation.fleet.IdleClients", FirstIdleFirst)
         modalities, num_clients = tuple(delays_s), len(step_s)
         network = Network(ModelSpec(encoder="mlp", width=_WIDTH), dict.fromkeys(modalities, (_INPUTS,)), _NUM_CLASSES)
         training = TrainingSpec(batch_size=batch_size, optimizer=OptimizerSpec(learning_rate=0.1))
@@ -189,10 +198,11 @@ def paper(monkeypatch) -> Callable[..., Played]:
             model = network.initial_parameters(generator, torch.device("cpu"))
         tables: list[pa.Table] = []
         clock, timeline = Clock(), Timeline(tables.append)
+        paper_world = PaperWorld(delays_s, step_s, flops, **world)
         cls = METHODS[entry["name"]]
         server = Server(
             clock=clock,
-            world=PaperWorld(delays_s, step_s, flops, **world),
+            world=paper_world,
             method=(method or cls)(cls.Options.model_validate(entry)),
             network=network,
             model=model,
@@ -203,18 +213,21 @@ def paper(monkeypatch) -> Callable[..., Played]:
             seed=0,
         )
         clock.advance(until_s)
-        server.finish(until_s)
+        server.fleet.finish(until_s)
         timeline.flush()
         rows = [row for table in tables for row in table.to_pylist()]
+        by_client = sorted(rows, key=lambda row: (row["client"], row["start_s"], row["end_s"]))
         spans = [
-            (row["client"], row["kind"], row["start_s"], row["end_s"], row["version"], row["modality"] or "")
-            for row in rows
-            if row["kind"] != "merge"
+            (row["client"], told(row), row["start_s"], row["end_s"], row["version"], row["modality"] or "")
+            for row in by_client
+            if row["activity"] != "merge"
         ]
         merges = [
-            (row["client"], row["end_s"], row["version"], row["staleness"]) for row in rows if row["kind"] == "merge"
+            (row["client"], row["end_s"], row["version"], row["staleness"])
+            for row in rows
+            if row["activity"] == "merge"
         ]
-        return Played(spans, merges, rows, server, clock)
+        return Played(spans, merges, rows, server, clock, paper_world)
 
     return play
 

@@ -87,16 +87,16 @@ def received_bytes(spans):
     for _, mine in spans.groupby("client"):
         on_its_way = 0
         for row in mine.sort_values("start_s", kind="stable").itertuples():
-            if row.kind.startswith("upload"):
+            if row.activity == "upload":
                 on_its_way += row.bytes
-                total += on_its_way if row.kind == "upload" else 0
-            if row.kind in ("upload", "upload_lost") or row.kind.startswith("download"):
+                total += on_its_way if row.outcome == "done" else 0
+            if row.activity == "download" or (row.activity == "upload" and row.outcome != "part"):
                 on_its_way = 0
     return total
 
 
 def assert_bytes_are_conserved(record, spans):
-    sent = int(spans.loc[spans["kind"].str.startswith("upload"), "bytes"].sum())
+    sent = int(spans.loc[spans["activity"] == "upload", "bytes"].sum())
     assert record.info["totals"]["lost"]["bytes_up"] == sent - received_bytes(spans)
 
 
@@ -107,7 +107,8 @@ def assert_causality(record, spans, merges):
     assert set(made_s) == set(range(record.info["totals"]["versions"] + 1))
     assert merges["end_s"].is_monotonic_increasing
     for client, mine in merges.groupby("client"):
-        arrived_s = spans.loc[(spans["client"] == client) & (spans["kind"] == "upload"), "end_s"].to_numpy()
+        is_update = (spans["client"] == client) & (spans["activity"] == "upload") & (spans["outcome"] == "done")
+        arrived_s = spans.loc[is_update, "end_s"].to_numpy()
         assert len(mine) <= len(arrived_s)  # each update is merged at most once ...
         assert (mine["end_s"].to_numpy() >= arrived_s[: len(mine)]).all()  # ... and after it arrived
 
@@ -153,8 +154,8 @@ def off_s(scenario, count):
 def test_what_fails_is_accounted_for(wild, run, entry, count, **world):
     scenario = failing(wild, entry, clients={"count": count}, **world)
     (record,) = run(scenario)
-    spans = record.timeline[record.timeline["kind"] != "merge"]
-    merges = record.timeline[record.timeline["kind"] == "merge"]
+    spans = record.timeline[record.timeline["activity"] != "merge"]
+    merges = record.timeline[record.timeline["activity"] == "merge"]
     assert_time_is_conserved(spans)
     assert_bytes_are_conserved(record, spans)
     assert_causality(record, spans, merges)
@@ -163,7 +164,7 @@ def test_what_fails_is_accounted_for(wild, run, entry, count, **world):
     assert most_in_flight(spans) <= min(bound, count)
     if getattr(server, "max_staleness", None) is not None:
         assert (merges["staleness"] <= server.max_staleness).all()
-    spent_s = (spans["end_s"] - spans["start_s"]).where(spans["kind"] == "off", 0.0).groupby(spans["client"]).sum()
+    spent_s = (spans["end_s"] - spans["start_s"]).where(spans["activity"] == "off", 0.0).groupby(spans["client"]).sum()
     for client, expected_s in off_s(scenario, count).items():
         assert spent_s[client] == pytest.approx(expected_s, abs=1e-6)
 
@@ -197,16 +198,16 @@ def test_training_in_a_slow_mode_is_seen_takes_that_much_longer_and_is_summed_up
     compute = scenario["world"]["compute"] | {"jitter_sigma": 0.0, "overhead_s": 0.0}
     slow = {"stragglers": {"probability": 0.2, "persistence": 0.5, "slowdown": 4}}
     (record,) = run({**scenario, "world": {**scenario["world"], "compute": compute | slow}})
-    spans = record.timeline[record.timeline["kind"].str.startswith("train") & (record.timeline["end_s"] < 40)]
-    is_slow = spans["kind"].isin(["train_slow", "train_unimodal_slow"])
-    assert (is_slow | spans["kind"].isin(["train", "train_unimodal"])).all()
+    spans = record.timeline[record.timeline["activity"].str.startswith("train") & (record.timeline["end_s"] < 40)]
+    is_slow = spans["is_slow"]
+    assert set(spans["outcome"]) == {"done"}
     s_per_flop = (spans["end_s"] - spans["start_s"]) / spans["flops"]
     usual = s_per_flop[~is_slow].groupby(spans["client"]).median()
     assert s_per_flop.to_numpy() == pytest.approx(
         (usual.reindex(spans["client"]) * (1 + 3 * is_slow.values)).to_numpy()
     )
     length_s = record.timeline["end_s"] - record.timeline["start_s"]
-    slow_s = length_s[record.timeline["kind"].str.contains("slow")].sum()
+    slow_s = length_s[record.timeline["is_slow"]].sum()
     assert record.info["totals"]["lost"]["slow_s"] == pytest.approx(slow_s)
     assert slow_s > 0
 
@@ -217,14 +218,14 @@ def test_what_misses_leaves_the_others_to_train_alone(wild, run):
     arrival = scenario["world"]["arrival"]
     arrival["color"] = {**arrival["color"], "miss_probability": 0.5, "on_miss": "uni_modal"}
     (record,) = run(scenario)
-    spans = record.timeline[(record.timeline["kind"] != "merge") & (record.timeline["end_s"] < 40)]
+    spans = record.timeline[(record.timeline["activity"] != "merge") & (record.timeline["end_s"] < 40)]
     sent = defaultdict(set)
     for _, mine in spans.groupby("client"):
         trained = None
         for row in mine.sort_values("start_s").itertuples():
-            if row.kind.startswith("train"):
-                trained = row.kind, row.modality
-            elif row.kind == "upload":
+            if row.activity in ("train", "train_unimodal"):
+                trained = row.activity, row.modality
+            elif row.activity == "upload" and row.outcome == "done":
                 sent[trained].add(row.bytes)
     assert sent.keys() == {("train", "gray+color"), ("train_unimodal", "gray")}
     (jointly,), (alone,) = sent["train", "gray+color"], sent["train_unimodal", "gray"]

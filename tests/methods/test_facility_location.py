@@ -15,14 +15,14 @@ WEAK = np.abs(np.subtract.outer([6.0, 0, 5, 20, 30], [6.0, 0, 5, 20, 30]))
 DOMINANCE = np.array([2.0, 1.0, 1.0, 1.0, 1.8])
 
 
-def everybody(step, left):
+def every_candidate(step, left):
     del step
     return left
 
 
 def select(rule, num_selected, *, threshold=1.5, weak=WEAK, dominance=DOMINANCE):
     return balanced_greedy(
-        FUSED, weak, dominance, range(5), num_selected, everybody, threshold=threshold, rule=rule
+        FUSED, weak, dominance, range(5), num_selected, every_candidate, threshold=threshold, rule=rule
     )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def cost(distances, selected):
 def test_every_greedy_step_is_the_best_there_is(seed):
     points = np.random.default_rng(seed).normal(size=(7, 3))
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    selected = greedy(distances, range(7), 4, everybody)
+    selected = greedy(distances, range(7), 4, every_candidate)
     for step, client in enumerate(selected):
         before = selected[:step]
         best = min((c for c in range(7) if c not in before), key=lambda c: cost(distances, [*before, c]))
@@ -43,13 +43,13 @@ def test_every_greedy_step_is_the_best_there_is(seed):
 
 def test_greedy_by_hand():
     # sums of rows: 25, 23, 22.. -> 2 first; then 3 leaves 2 + 1 + 0 + 0 + 2 = 5, as does 4: the first of equals
-    assert greedy(FUSED, range(5), 2, everybody) == [2, 3]
+    assert greedy(FUSED, range(5), 2, every_candidate) == [2, 3]
 
 
 def test_greedy_looks_at_its_subset_only_and_at_candidates_only():
-    assert greedy(FUSED, [0, 1, 4], 1, everybody) == [1]
+    assert greedy(FUSED, [0, 1, 4], 1, every_candidate) == [1]
     assert greedy(FUSED, range(5), 2, lambda step, left: left[:1]) == [0, 1]
-    assert greedy(FUSED, [3, 1], 5, everybody) == [1, 3]
+    assert greedy(FUSED, [3, 1], 5, every_candidate) == [1, 3]
 
 
 def test_paper_rule_by_hand():
@@ -77,13 +77,13 @@ def test_who_is_best_for_both_trains_everything_in_the_paper_and_alone_in_the_co
 
 
 @pytest.mark.parametrize("rule", ["paper", "code"])
-def test_above_any_threshold_nobody_trains_alone(rule):
+def test_above_any_threshold_no_client_trains_alone(rule):
     multimodal, unimodal = select(rule, 4, threshold=math.inf)
     assert (len(multimodal), unimodal) == (4, [])
 
 
 def test_the_code_rule_without_uni_modal_clients_is_divfl():
-    assert select("code", 4, threshold=math.inf)[0] == greedy(FUSED, range(5), 4, everybody)
+    assert select("code", 4, threshold=math.inf)[0] == greedy(FUSED, range(5), 4, every_candidate)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -105,7 +105,7 @@ def test_balanced_steps_against_brute_force(seed, rule):
             unimodal.append(second)
         else:
             multimodal.append(first)
-        found = balanced_greedy(fused, weak, dominance, range(6), step + 1, everybody, threshold=1.5, rule=rule)
+        found = balanced_greedy(fused, weak, dominance, range(6), step + 1, every_candidate, threshold=1.5, rule=rule)
         assert found == (multimodal, unimodal)
 
 

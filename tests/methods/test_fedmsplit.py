@@ -7,9 +7,7 @@ import torch
 
 from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.simulator.methods.fedmsplit import FedMSplit, FedMSplitOptions, graph_weights
-from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
-from interlude.simulator.training.objective import CrossEntropy, Proximal
 
 GROUPS = ("encoder.a", "head.a", "encoder.b", "head.b")
 
@@ -23,7 +21,7 @@ def update(client, num_samples=1, **values):
 
 def merged(updates, memory=None):
     model = {f"{group}.w": torch.tensor([7.0]) for group in GROUPS}
-    return FedMSplit(FedMSplitOptions()).merge(model, memory or {}, updates)
+    return FedMSplit(FedMSplitOptions()).advance(model, memory or {}, updates)
 
 
 def test_one_shared_encoder_by_hand():
@@ -39,7 +37,7 @@ def test_one_shared_encoder_by_hand():
     assert memory[1].parameters["encoder.a.w"].tolist() == pytest.approx([0.5] * 4)
     # the global model: n = (1, 3)
     assert model["encoder.a.w"].tolist() == pytest.approx([(own + 3 * 0.5) / 4] * 4)
-    assert model["encoder.b.w"].tolist() == [7.0]  # nobody holds it
+    assert model["encoder.b.w"].tolist() == [7.0]  # no client holds it
 
 
 def test_closeness_in_one_block_counts_in_the_other():
@@ -74,7 +72,7 @@ def test_clients_share_the_head_slices_and_encoders_of_common_modalities_only():
     assert memory[0].parameters["head.a.w"].item() == pytest.approx(4.0 * q_other / (q_self + q_other), rel=1e-4)
 
 
-def test_without_a_common_modality_nobody_mixes():
+def test_clients_without_a_common_modality_keep_their_blocks():
     updates = [update(0, encoder_a=[1.0], head_a=[2.0]), update(1, encoder_b=[3.0], head_b=[4.0])]
     model, memory = merged(updates)
     assert [memory[0].parameters[f"{group}.w"].item() for group in GROUPS[:2]] == [1.0, 2.0]
@@ -109,14 +107,14 @@ def test_clients_download_their_own_blocks():
 
 def test_the_block_term_is_lambda_times_the_squared_distance():
     # mu / 2 = lambda
-    objective = FedMSplit(FedMSplitOptions(block_weight=0.3)).objective(Ready({}, ("a",)))
-    assert objective == Proximal(CrossEntropy(("a",)), 0.6)
-    assert FedMSplit(FedMSplitOptions(block_weight=0.0)).objective(Ready({}, ("a",))) == CrossEntropy(("a",))
+    assert FedMSplit(FedMSplitOptions(block_weight=0.3)).proximal == pytest.approx(0.6)
+    assert FedMSplit(FedMSplitOptions(block_weight=0.3, proximal=0.1)).proximal == pytest.approx(0.7)
+    assert FedMSplit(FedMSplitOptions(block_weight=0.0)).proximal == 0.0
 
 
 @pytest.mark.parametrize("rule", ["on_arrival", "buffered"])
 def test_other_server_rules_are_refused_in_one_sentence(rule, scenario_with):
-    with pytest.raises(BadInputError, match=r"methods\.0\.server: .*must be barrier") as error:
+    with pytest.raises(BadInputError, match=rf"methods\.0\.server\.rule: must be 'barrier'; given '{rule}'") as error:
         parse_scenario(scenario_with({"methods": [{"name": "fedmsplit", "server": {"rule": rule}}]}))
     assert "\n" not in str(error.value)
 
@@ -140,6 +138,7 @@ def test_blocks_travel_whole(scenario_with, tmp_path):
     changes = {"methods": [{"name": "fedavg"}, {"name": "fedmsplit"}]}
     scenario = parse_scenario(scenario_with(changes))
     fedavg, fedmsplit = run_scenario(scenario, runs=tmp_path, timing_only=True)
-    for kind in ("download", "upload"):
-        sent = [r.timeline.query(f"kind == '{kind}' and end_s < 30")["bytes"].unique() for r in (fedavg, fedmsplit)]
+    for activity in ("download", "upload"):
+        whole = f"activity == '{activity}' and outcome == 'done' and end_s < 30"
+        sent = [r.timeline.query(whole)["bytes"].unique() for r in (fedavg, fedmsplit)]
         assert sent[0] == sent[1]

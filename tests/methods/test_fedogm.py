@@ -9,8 +9,8 @@ import torch
 from interlude import parse_scenario, run_scenario
 from interlude.models.network import ModelSpec, Network
 from interlude.simulator.methods.fedogm import Modulated, coefficients
-from interlude.simulator.training.cost import CostModel
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
+from interlude.simulator.training.profile.costs import CostModel
 
 BOTH = ("gray", "color")
 
@@ -172,7 +172,7 @@ def test_the_published_rule_touches_no_fully_connected_encoder(tmp_path):
 def test_modulation_ends_and_its_cost_with_it(tmp_path):
     scenario = parse_scenario({**SCENARIO, "methods": [{"name": "fedogm", "versions": 1}]})
     (record,) = run_scenario(scenario, runs=tmp_path, timing_only=True)
-    first, second = record.timeline.query("kind == 'train'").groupby("version")["flops"].max()
+    first, second = record.timeline.query("activity == 'train'").groupby("version")["flops"].max()
     assert first > second
 
 

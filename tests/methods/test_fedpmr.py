@@ -9,11 +9,12 @@ import torch
 from interlude import parse_scenario, run_scenario
 from interlude.models.network import ModelSpec, Network
 from interlude.simulator.methods.fedpmr import Rebalanced
-from interlude.simulator.training.cost import CostModel
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.values import named
 
 
 def batch_of(**inputs):
@@ -50,7 +51,7 @@ CE_NEAR = (math.log(1 + math.exp(-1)) + math.log(2)) / 2
     [
         (batch_of(gray=FAR, color=NEAR), CE_FAR + 2 * math.log(1 + math.exp(-1))),
         (batch_of(gray=NEAR, color=FAR), CE_NEAR + 2 * math.log(1 + math.exp(-1))),
-        (batch_of(gray=FAR, color=FAR), CE_FAR),  # nobody is behind
+        (batch_of(gray=FAR, color=FAR), CE_FAR),  # no modality is behind
         (batch_of(gray=FAR), CE_FAR),
         (batch_of(a=FAR, b=NEAR, c=FAR), CE_FAR + 2 * math.log(1 + math.exp(-1))),
     ],
@@ -67,7 +68,7 @@ def test_who_is_behind_is_seen_in_the_batch_not_in_the_window():
     )
     prototypes = {"gray": torch.tensor([[1.0, 1.0], [1.0, 4.0]]), "color": torch.tensor([[1.0, 4.0], [1.0, 1.0]])}
     # gray: 1 from class 0, 2 from its own: log(1 + e^1); color: 3 and 0: ahead
-    context = Context(parameters, prepared={"prototype": prototypes})
+    context = Context(parameters, prepared=named("prototype", prototypes))
     loss = Rebalanced(("gray", "color"), 1.0).loss(network, parameters, batch, context)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-1)) + math.log(1 + math.e), rel=1e-5)
 
@@ -100,8 +101,8 @@ def test_it_ends_as_fedavg(scenario_with, tmp_path):
     network = Network(ModelSpec(encoder="mlp", width=16), {"gray": (1, 8, 8), "color": (3, 8, 8)}, 10)
     costs = CostModel(network, 32, {})
     # each of the two epochs of one step pays for the class means of the window before it
-    flops = [r.timeline.query("kind == 'train'").groupby("version")["flops"].max() for r in (always, once)]
-    means = costs.prepare_flops(Rebalanced(("gray", "color"), 1.0), 32)
+    flops = [r.timeline.query("activity == 'train'").groupby("version")["flops"].max() for r in (always, once)]
+    means = costs.profile(Rebalanced(("gray", "color"), 1.0), 32).prepare_flops
     assert flops[0][1] - flops[1][1] == 2 * means
 
 
@@ -117,9 +118,9 @@ def test_prototypes_are_those_of_the_epochs_start():
     objective = Rebalanced(("gray", "color"), 3.0)
     first, second = LocalSteps(objective, 2, "joint"), LocalSteps(objective, 2, "joint", first_step=2)
 
-    def train(start, *stints):
+    def train(start, *steps):
         index = torch.arange(8).numpy()
-        task = Task(client=0, window=0, version=0, stints=stints, samples=index, start=start, received=initial)
+        task = Task(client=0, window=0, version=0, local_steps=steps, samples=index, start=start, received=initial)
         return executor.train(task).parameters
 
     torch.testing.assert_close(train(initial, first, second), train(train(initial, first), second))
@@ -129,8 +130,9 @@ def test_prototypes_are_those_of_the_epochs_start():
 
 def test_payload_is_fedavgs(scenario_with, tmp_path):
     records = run(scenario_with(ROUNDS), tmp_path, {"name": "fedavg"}, {"name": "fedpmr"}, timing_only=True)
-    for kind in ("download", "upload"):
-        fedavg, fedpmr = (set(r.timeline[r.timeline["kind"] == kind]["bytes"]) for r in records)
+    for activity in ("download", "upload"):
+        whole = f"activity == '{activity}' and outcome == 'done'"
+        fedavg, fedpmr = (set(r.timeline.query(whole)["bytes"]) for r in records)
         assert fedavg == fedpmr
 
 

@@ -11,11 +11,11 @@ from interlude.models.network import ModelSpec, Network
 from interlude.simulator.federation.rules import Barrier, OnArrival
 from interlude.simulator.federation.staleness import PolynomialStaleness
 from interlude.simulator.methods.fedproto import FedProto, FedProtoOptions, TowardsPrototypes, global_prototypes
-from interlude.simulator.training.cost import CostModel
-from interlude.simulator.training.evaluation import FUSED
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context
+from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.task import LocalSteps
+from interlude.simulator.training.values import Named, named
 
 MODALITIES = ("gray", "color")
 
@@ -47,7 +47,7 @@ def test_loss_by_hand(identity_network, form, term):
     )
     prototypes = {"gray": torch.tensor([[1.0, 2.0], [2.0, 0.0]]), "color": torch.tensor([[3.0, 1.0], [0.0, 2.0]])}
     objective = TowardsPrototypes(MODALITIES, form, 0.5)
-    broadcast = {"prototype": prototypes}
+    broadcast = named("prototype", prototypes)
     prepared = objective.prepare(network, parameters, batch, Context(parameters, broadcast))
     loss = objective.loss(network, parameters, batch, Context(parameters, broadcast, prepared))
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-1)) + 0.5 * term, rel=1e-5)
@@ -63,8 +63,8 @@ def arrived(client, value, *, num_samples=1, prototype=0.0, staleness=0, groups=
         parameters={n: torch.tensor([value if n.rpartition(".")[0] in groups else start]) for n in names},
         start={n: torch.tensor([start]) for n in names},
         report={
-            "prototype": {"gray": torch.tensor([[prototype], [0.0]])},
-            "class_count": {FUSED: torch.tensor([float(num_samples), 0.0])},
+            Named("prototype", "gray"): torch.tensor([[prototype], [0.0]]),
+            Named("class_count"): torch.tensor([float(num_samples), 0.0]),
         },
     )
 
@@ -87,16 +87,16 @@ def test_clients_keep_their_own_models():
     initial = {n: torch.tensor([1.0]) for n in ("encoder.gray.w", "encoder.color.w")}
     memory = method.initial_memory(network, 3)
     assert method.model_for(initial, memory, 0) is initial
-    # gray: (1 * 4 + 3 * 8) / 4 = 7; nobody trained color
+    # gray: (1 * 4 + 3 * 8) / 4 = 7; no client trained color
     updates = [arrived(0, 4.0, start=1.0), arrived(1, 8.0, num_samples=3, start=1.0)]
-    mean, memory = method.merge(initial, memory, updates)
+    mean, memory = method.advance(initial, memory, updates)
     assert [v.item() for v in mean.values()] == [7.0, 1.0]
     # the mean is for evaluation: 0 and 1 go on from their own models, 2 from version 0
     models = [method.model_for(mean, memory, client)["encoder.gray.w"].item() for client in range(3)]
     assert models == [4.0, 8.0, 1.0]
     # 0 trains color next: gray is still its own 4; color counts its 6 alone
     second = arrived(0, 6.0, start=4.0, groups=("encoder.color",))
-    mean, memory = method.merge(mean, memory, [second])
+    mean, memory = method.advance(mean, memory, [second])
     assert [v.item() for v in mean.values()] == [7.0, 6.0]
 
 
@@ -104,7 +104,7 @@ def test_balanced_form_merges_weights():
     network = Network(ModelSpec(encoder="mlp", width=1), {"gray": (1,), "color": (1,)}, num_classes=2)
     method = FedProto(FedProtoOptions(form="balanced"))
     initial = {n: torch.tensor([1.0]) for n in ("encoder.gray.w", "encoder.color.w")}
-    mean, memory = method.merge(initial, method.initial_memory(network, 2), [arrived(0, 4.0), arrived(1, 8.0)])
+    mean, memory = method.advance(initial, method.initial_memory(network, 2), [arrived(0, 4.0), arrived(1, 8.0)])
     assert [v.item() for v in mean.values()] == [6.0, 1.0]
     assert method.model_for(mean, memory, 0) is mean
 
@@ -114,8 +114,8 @@ def test_payload_of_a_report():
     network = Network(ModelSpec(encoder="mlp", width=512), {"gray": (4,), "color": (4,)}, num_classes=10)
     method = FedProto(FedProtoOptions())
     costs = CostModel(network, 4, method.broadcast(method.initial_memory(network, 3)))
-    stint = LocalSteps(TowardsPrototypes(MODALITIES, "original", 1.0), 1, "joint")
-    assert costs.of_task((stint,), 4).report_bytes == 2 * 20_480 + 40
+    steps = LocalSteps(TowardsPrototypes(MODALITIES, "original", 1.0), 1, "joint")
+    assert costs.of_task((steps,), 4).report_bytes == 2 * 20_480 + 40
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
@@ -137,8 +137,8 @@ def test_no_weights_travel_in_the_original_form(scenario_with, tmp_path):
     methods = [{"name": "fedproto"}, {"name": "fedproto", "label": "balanced", "form": "balanced"}, {"name": "fedavg"}]
     records = run(scenario_with(ROUNDS), tmp_path, *methods, timing_only=True)
     down, up = (
-        [r.timeline[r.timeline["kind"] == kind]["bytes"].unique().tolist() for r in records]
-        for kind in ("download", "upload")
+        [r.timeline.query(f"activity == '{sent}' and outcome == 'done'")["bytes"].unique().tolist() for r in records]
+        for sent in ("download", "upload")
     )
     prototypes = 2 * 10 * 16 * 4
     assert down[0] == [prototypes]

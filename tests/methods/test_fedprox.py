@@ -1,5 +1,8 @@
 """FedProx: its term by hand, and FedAvg without it."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -7,8 +10,12 @@ import torch
 from interlude import parse_scenario, run_scenario
 from interlude.models.network import ModelSpec, Network
 from interlude.simulator.methods.fedprox import FedProx, FedProxOptions
-from interlude.simulator.methods.waiting import Ready
-from interlude.simulator.training.objective import Batch, Context, CrossEntropy
+from interlude.simulator.training.executors.sequential import SequentialExecutor
+from interlude.simulator.training.executors.strategy import Strategy
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.optimizer import OptimizerSpec, add_proximal
+from interlude.simulator.training.stacked.trainer import StackedTrainer
+from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
 
 SCENARIO = {
     "name": "fedprox",
@@ -32,24 +39,68 @@ def run(tmp_path, *methods, timing_only=False):
     return run_scenario(parse_scenario({**SCENARIO, "methods": list(methods)}), runs=tmp_path, timing_only=timing_only)
 
 
-def test_the_term_is_half_mu_times_the_squared_distance():
-    # every parameter 0.1 away; gray alone trains encoder 2*3 + 3 + 3*3 + 3 = 21, its head slice 2*3 and the bias 2: 29.
-    # (mu / 2) * 29 * 0.01 with mu = 4: 0.58. Gradient: mu * 0.1 = 0.4 on each.
+MU = 0.7
+JOINT = CrossEntropy(("gray", "color"))
+
+
+@dataclass(frozen=True)
+class Penalised(CrossEntropy):
+    """The loss as the paper writes it, for autograd: f(w) + (mu / 2) ||w - w^t||^2 over the trained groups."""
+
+    def loss(self, network, parameters, batch, context):
+        trained = [name for group in self.groups(network) for name in network.groups[group]]
+        distances = [(parameters[name] - context.received[name]).square().sum() for name in trained]
+        return super().loss(network, parameters, batch, context) + 0.5 * MU * sum(distances)
+
+
+def trained_by(executor_class, *steps):
+    """Return what six clients of different windows learn from the same model, and that model."""
     network = Network(ModelSpec(encoder="mlp", width=3), {"gray": (2,), "color": (2,)}, num_classes=2)
-    received = network.initial_parameters(torch.Generator().manual_seed(0), torch.device("cpu"))
-    batch = Batch({"gray": torch.tensor([[1.0, 2.0]])}, torch.tensor([1]), torch.tensor([0]))
-    ready = Ready(received, ("gray",))
-    found = []
-    for objective in (CrossEntropy(("gray",)), FedProx(FedProxOptions(proximal=4.0)).objective(ready)):
-        moved = {name: (value + 0.1).requires_grad_() for name, value in received.items()}
-        loss = objective.loss(network, moved, batch, Context(received))
-        gradients = torch.autograd.grad(loss, list(moved.values()), materialize_grads=True)
-        found.append((loss.item(), dict(zip(moved, gradients, strict=True))))
-    (plain, plain_gradients), (held, held_gradients) = found
-    assert held - plain == pytest.approx(0.58, rel=1e-4)
-    for name in received:
-        extra = torch.zeros_like(received[name]) if "color" in name else torch.full_like(received[name], 0.4)
-        torch.testing.assert_close(held_gradients[name] - plain_gradients[name], extra, rtol=1e-4, atol=1e-5)
+    generator = torch.Generator().manual_seed(0)
+    samples = {m: torch.randn(60, 2, generator=generator) for m in ("gray", "color")}, torch.arange(60) % 2
+    model = network.layout.pack(network.initial_parameters(generator, torch.device("cpu")))
+    spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1, momentum=0.5, weight_decay=0.01))
+    start = {name: value + 0.1 for name, value in model.items()}
+    tasks = [Task(c, 0, 0, steps, np.arange(10 * c, 10 * c + 10 - c), start, model) for c in range(6)]
+    if executor_class is SequentialExecutor:
+        executor = SequentialExecutor(network, spec, 0, samples, samples)
+        return [executor.train(task).parameters for task in tasks]
+    strategy = Strategy(stacks=True, group_size=64, reason="test")
+    chains = StackedTrainer(network, spec, 0, samples, strategy).train([[task] for task in tasks])
+    return [trained.parameters for (trained,) in chains]
+
+
+def assert_all_close(some, others):
+    for one, other in zip(some, others, strict=True):
+        torch.testing.assert_close(dict(one), dict(other), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("executor_class", [SequentialExecutor, StackedTrainer])
+def test_the_gradient_is_that_of_the_penalty(executor_class):
+    held = trained_by(executor_class, LocalSteps(JOINT, 5, "joint", proximal=MU))
+    assert_all_close(held, trained_by(executor_class, LocalSteps(Penalised(("gray", "color")), 5, "joint")))
+    assert not torch.allclose(
+        held[0]["head.bias"], trained_by(executor_class, LocalSteps(JOINT, 5, "joint"))[0]["head.bias"]
+    )
+
+
+def test_both_ways_to_train_agree_on_the_term_and_on_the_scale_of_the_learning_rate():
+    gray = CrossEntropy(("gray",))  # the groups of color are not trained, so not held either
+    steps = LocalSteps(gray, 3, "gray", proximal=MU), LocalSteps(JOINT, 5, "joint", learning_rate_scale=0.5)
+    assert_all_close(trained_by(SequentialExecutor, *steps), trained_by(StackedTrainer, *steps))
+
+
+@pytest.mark.parametrize("executor_class", [SequentialExecutor, StackedTrainer])
+def test_a_term_without_weight_is_none(executor_class):
+    bare, zero = (trained_by(executor_class, LocalSteps(JOINT, 5, "joint", **o)) for o in ({}, {"proximal": 0.0}))
+    assert all(torch.equal(one[name], other[name]) for one, other in zip(bare, zero, strict=True) for name in one)
+
+
+def test_the_term_pulls_by_mu_times_the_distance():
+    # every parameter 0.1 away, mu = 4: 0.4 more on each gradient, so with a learning rate of 0.1 a step 0.04 longer
+    value, received = torch.full((3,), 0.6), torch.full((3,), 0.5)
+    assert add_proximal(torch.ones(3), value, received, 4.0).tolist() == pytest.approx([1.4] * 3)
+    assert FedProx(FedProxOptions(proximal=4.0)).proximal == 4.0
 
 
 def test_without_mu_it_is_fedavg_number_for_number(tmp_path):

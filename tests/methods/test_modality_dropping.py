@@ -1,4 +1,4 @@
-"""FedAvg-p: what is dropped, that nobody waits for it, and FedAvg without dropping."""
+"""FedAvg-p: what is dropped, that it is not waited for, and FedAvg without dropping."""
 
 import pandas as pd
 import pytest
@@ -33,7 +33,7 @@ def run(tmp_path, *methods, timing_only=False, **changes):
 
 def trained(record):
     """Return the modalities trained by each client in each round, e.g. ``gray+color``."""
-    return record.timeline.query("kind == 'train'").pivot(index="client", columns="version", values="modality")
+    return record.timeline.query("activity == 'train'").pivot(index="client", columns="version", values="modality")
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,16 @@ def test_a_dropped_modality_is_neither_waited_for_nor_trained_nor_sent(tmp_path)
     # the data are there 2 s (gray) and 9 s (color) after the start of a round
     (record,) = run(tmp_path, {"name": "fedavg-p", "probability": 1.0}, timing_only=True, until={"versions": 1})
     timeline = record.timeline
-    train = timeline.query("kind == 'train'").set_index("client")
+    train = timeline.query("activity == 'train'").set_index("client")
     assert set(train["modality"]) == set(BOTH)
     assert (train["start_s"] == train["modality"].map({"gray": 2.0, "color": 9.0})).all()
-    waits = timeline.query("kind == 'wait'").set_index("client")["modality"]
+    waits = timeline.query("activity == 'wait'").set_index("client")["modality"]
     pd.testing.assert_series_equal(waits.sort_index(), train["modality"].sort_index())
     # gray 8x8: (64 * 16 + 16 + 16 * 16 + 16) * 4 B, slice 160 * 4 B, bias 40 B, n_k 8 B; color has 128 * 16 inputs more
-    uploads = timeline.query("kind == 'upload'").set_index("client")["bytes"]
+    uploads = timeline.query("activity == 'upload' and outcome == 'done'").set_index("client")["bytes"]
     assert (uploads == train["modality"].map({"gray": 5248 + 688, "color": 5248 + 8192 + 688})).all()
-    assert timeline.query("kind == 'download'")["bytes"].nunique() == 1  # it drops after it has downloaded everything
+    # It drops a modality after it has downloaded everything.
+    assert timeline.query("activity == 'download'")["bytes"].nunique() == 1
 
 
 def test_a_fixed_choice_never_changes_and_a_random_one_does(tmp_path):

@@ -1,7 +1,5 @@
 """Power-of-Choice: who is asked, who trains, what asking costs."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +7,16 @@ import torch
 
 from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.models.network import ModelSpec, Network
-from interlude.simulator.federation.rules import Barrier
+from interlude.simulator.federation.client_day import Population
+from interlude.simulator.federation.rules import SizedBarrier
+from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.powerofchoice import LossProbe, PowerOfChoice, PowerOfChoiceOptions, largest
-from interlude.simulator.training.cost import CostModel
-from interlude.simulator.training.evaluation import FUSED
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.values import Named
 
 BOTH = ("gray", "color")
 SCENARIO = {
@@ -63,17 +63,13 @@ def test_ties_go_to_the_lower_client_and_lost_answers_last():
 
 def drawn(weights, candidates, times, **options):
     """Return how often each set of candidates was drawn from idle clients 1, 2, ... with so many samples."""
-    server = SimpleNamespace(
-        seed=0,
-        num_returned=0,
-        num_clients=len(weights) + 1,
-        idle=list(range(len(weights), 0, -1)),
-        population=SimpleNamespace(shards=[[], *(range(n) for n in weights)]),
-    )
-    method = PowerOfChoice(PowerOfChoiceOptions(candidates=candidates, server=Barrier(clients_per_round=1), **options))
-    sets = []
-    for server.version in range(times):
-        sets.append(tuple(method._draw(server)))
+    num_clients = len(weights) + 1
+    population = Population([np.arange(n) for n in (0, *weights)], [BOTH] * num_clients)
+    server = SizedBarrier(clients_per_round=1)
+    method = PowerOfChoice(PowerOfChoiceOptions(candidates=candidates, server=server, **options))
+    idle = range(1, num_clients)
+    views = (SelectionView(0, version, 0, idle, population, {}) for version in range(times))
+    sets = [tuple(method._draw(view)) for view in views]
     return pd.Series(sets).value_counts(normalize=True)
 
 
@@ -94,9 +90,15 @@ def test_candidates_can_be_drawn_alike():
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ({"name": "pow-d", "server": {"rule": "on_arrival"}}, "chooses clients for a round"),
-        ({"name": "pow-d", "server": {"rule": "buffered"}}, "{rule: barrier, clients_per_round: K}"),
-        ({"name": "pow-d", "server": {"rule": "barrier"}}, "{rule: barrier, clients_per_round: K}"),
+        (
+            {"name": "pow-d", "server": {"rule": "on_arrival"}},
+            "server.rule: must be 'barrier'; given 'on_arrival'",
+        ),
+        (
+            {"name": "pow-d", "server": {"rule": "buffered"}},
+            "server.rule: must be 'barrier'; given 'buffered'",
+        ),
+        ({"name": "pow-d", "server": {"rule": "barrier"}}, "server.clients_per_round is missing"),
         (pow_d(4, 5), "candidates must be at least the 5 clients"),
         (pow_d(5, 4) | {"server": {"clients_per_round": 4, "over_selection": 1.3}}, "at least the 6 clients"),
     ],
@@ -120,15 +122,15 @@ def test_a_probe_reports_the_mean_loss_of_the_window_and_changes_nothing():
     executor = SequentialExecutor(
         network, TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1)), 0, samples, samples
     )
-    stint = LocalSteps(LossProbe(BOTH), 0, "probe")
-    task = Task(client=0, window=0, version=0, stints=(stint,), samples=np.arange(5), start=model, received=model)
+    steps = LocalSteps(LossProbe(BOTH), 0, "probe")
+    task = Task(client=0, window=0, version=0, local_steps=(steps,), samples=np.arange(5), start=model, received=model)
     trained = executor.submit(task).result()
     logits = network(model, {m: x[:5] for m, x in inputs.items()}).logits
     expected = torch.nn.functional.cross_entropy(logits, samples[1][:5])
-    torch.testing.assert_close(trained.report["loss"][FUSED], expected)
+    torch.testing.assert_close(trained.report[Named("loss")], expected)
     assert all(torch.equal(trained.parameters[name], model[name]) for name in model)
     # forward over 5 samples: gray 3*4 + 4*4, color 2*4 + 4*4, head 2 * 4*3; one float up, no group
-    cost = CostModel(network, 4, {}).of_task((stint,), 5)
+    cost = CostModel(network, 4, {}).of_task((steps,), 5)
     assert (cost.flops, cost.report_bytes, cost.groups) == (2 * 5 * (28 + 24 + 24), 4, ())
 
 
@@ -140,18 +142,18 @@ def test_asking_costs_a_wait_a_download_and_a_tiny_upload(tmp_path):
     forward_flops = 2 * 32 * (64 * 16 + 192 * 16 + 2 * 16 * 16 + 2 * 160)
     asked_s = 9.0 + forward_flops / 1e9 + 12 / 1e6
     probes, rounds = (timeline.query(f"start_s {sign} {asked_s - 1e-9}") for sign in ("<", ">="))
-    down, up = (probes.query(f"kind == '{kind}'") for kind in ("download", "upload"))
+    down, up = (probes.query(f"activity == '{activity}'") for activity in ("download", "upload"))
     assert list(down["bytes"]) == [model_bytes] * 4
     assert list(up["bytes"]) == [4 + 8] * 4  # a float and n_k
-    assert list(probes.query("kind == 'train'")["flops"]) == [forward_flops] * 4
+    assert list(probes.query("activity == 'train'")["flops"]) == [forward_flops] * 4
     assert up["end_s"].to_numpy() == pytest.approx(asked_s)
-    chosen = rounds.query("kind == 'download'")
+    chosen = rounds.query("activity == 'download'")
     assert list(chosen["bytes"]) == [model_bytes] * 2
     assert set(chosen["client"]) < set(down["client"])
     assert chosen["start_s"].to_numpy() == pytest.approx(asked_s)
     costs = CostModel(Network(ModelSpec(encoder="mlp", width=16), {"gray": (1, 8, 8), "color": (3, 8, 8)}, 10), 32, {})
     trained_s = asked_s + 9.0 + costs.step_flops(CrossEntropy(BOTH), 32) / 1e9
-    merges = rounds.query("kind == 'merge'")
+    merges = rounds.query("activity == 'merge'")
     assert merges["end_s"].to_numpy() == pytest.approx(trained_s + (model_bytes + 8) / 1e6)
     assert set(merges["client"]) == set(chosen["client"])
     assert (merges["staleness"] == 0).all()
@@ -159,10 +161,17 @@ def test_asking_costs_a_wait_a_download_and_a_tiny_upload(tmp_path):
 
 def test_those_with_the_largest_loss_are_sent_out(tmp_path, monkeypatch):
     asked = []
-    learn = PowerOfChoice.learn
-    monkeypatch.setattr(PowerOfChoice, "learn", lambda *given: asked.append(learn(*given)) or asked[-1])
+    remember = PowerOfChoice.remember
+
+    def noting(method, memory, updates):
+        memory_after = remember(method, memory, updates)
+        if memory_after is not memory:
+            asked.append(memory_after)
+        return memory_after
+
+    monkeypatch.setattr(PowerOfChoice, "remember", noting)
     (record,) = run(tmp_path, pow_d(4, 2))
-    merged = record.timeline.query("kind == 'merge'").groupby("version")["client"].agg(set)
+    merged = record.timeline.query("activity == 'merge'").groupby("version")["client"].agg(set)
     assert len(asked) == 3
     for losses, clients in zip(asked, merged, strict=True):
         assert set(sorted(losses, key=lambda client: losses[client].item())[-2:]) == clients
@@ -171,11 +180,11 @@ def test_those_with_the_largest_loss_are_sent_out(tmp_path, monkeypatch):
 # --- whole runs ------------------------------------------------------------------------------------------------------
 
 
-def test_where_all_candidates_train_nobody_is_asked_and_it_is_fedavg(tmp_path):
-    fedavg, everybody = run(tmp_path, {"name": "fedavg"}, pow_d(6, 6))
-    pd.testing.assert_frame_equal(fedavg.metrics, everybody.metrics)
-    key = ["start_s", "end_s", "client", "kind", "version"]
-    first, second = (r.timeline.sort_values(key).reset_index(drop=True) for r in (fedavg, everybody))
+def test_where_all_candidates_train_none_is_asked_and_it_is_fedavg(tmp_path):
+    fedavg, pow_of_all = run(tmp_path, {"name": "fedavg"}, pow_d(6, 6))
+    pd.testing.assert_frame_equal(fedavg.metrics, pow_of_all.metrics)
+    key = ["start_s", "end_s", "client", "activity", "version"]
+    first, second = (r.timeline.sort_values(key).reset_index(drop=True) for r in (fedavg, pow_of_all))
     pd.testing.assert_frame_equal(first, second)
 
 

@@ -9,7 +9,7 @@ from interlude.simulator.methods import METHODS
 
 SIZES = {"a": 6, "b": 3, "c": 4}
 OWNERS = [0, *[1] * 12, *[2] * 20, *[3] * 20, *[4] * 20]
-"""Who holds a sample: client 0 one, client 1 a dozen of one class, the others twenty of three classes."""
+"""Each sample's client: client 0 holds one, client 1 a dozen of one class, the others twenty of three classes."""
 
 
 def make():
@@ -27,7 +27,7 @@ def make():
 
 
 def num_versions(name):
-    """Return enough for everybody to have trained: a version is a round, or one client's update."""
+    """Return enough for every client to have trained: a version is a round, or one client's update."""
     return 3 if METHODS[name].Options(name=name).server.rule == "barrier" else 20
 
 
@@ -65,6 +65,6 @@ def test_every_method_trains_three_modalities_alike_one_by_one_and_batched(name,
     counts = plain.partition.groupby("client")["count"].agg(["sum", "size"])
     assert counts.loc[0].tolist() == [1, 1]
     assert counts.loc[1].tolist() == [12, 1]
-    trained = plain.timeline[plain.timeline["kind"].str.startswith("train")]
+    trained = plain.timeline[plain.timeline["activity"].str.startswith("train")]
     assert {0, 1} <= set(trained["client"])
     assert len(set(plain.partition["modalities"])) > 1

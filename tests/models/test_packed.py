@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from interlude.models.decomposed import DecomposedNetwork
+from interlude.models.groups import group_of
 from interlude.models.network import ModelSpec, Network
-from interlude.models.packed import group_of, pack
+from interlude.models.packed import pack
 
 NETWORKS = {
     "mlp": Network(ModelSpec(encoder="mlp", width=5), {"a": (6,), "b": (4,)}, 3),

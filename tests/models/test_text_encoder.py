@@ -23,7 +23,7 @@ def parameters(net):
 def test_features_are_a_layer_on_the_mean_embedding_of_the_words(net):
     p = {name: torch.zeros_like(value) for name, value in parameters(net).items()}
     embedding = torch.zeros(5, 128)
-    embedding[0] = 99.0  # padding: looked at by nobody
+    embedding[0] = 99.0  # padding: never read
     embedding[2, 0], embedding[3, 0], embedding[4, 1] = 2.0, 6.0, 9.0
     p["encoder.text.embedding"] = embedding.t()
     p["encoder.text.linear.weight"] = torch.eye(3, 128)

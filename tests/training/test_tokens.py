@@ -12,7 +12,7 @@ from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.source import Source
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.methods import METHODS
-from interlude.simulator.training import recording
+from interlude.simulator.training.stacked import recording
 
 NUM_TOKENS, LENGTH = 12, 5
 

@@ -58,14 +58,12 @@ def test_nothing_is_cut_to_whole_seconds(trace):
     one = availability(trace("a,0.25,0.75", trace_s=1.5))
     assert one.next_on(0, 0.8) == 1.75
     assert one.remaining_on(0, 0.5) == 0.25
-    assert one.after_work(0, 0.5, 0.5) == 2.0  # 0.25 s now, 0.25 s from 1.75 on
 
 
 def test_a_trace_begins_again_and_joins_its_own_end(trace):
     one = availability(trace("a,0,10", "a,90,100", trace_s=100))
     assert one.remaining_on(0, 95.0) == 15.0  # 95 to 110: no break at the seam
     assert one.next_on(0, 1050.0) == 1090.0
-    assert one.after_work(0, 95.0, 15.0) == 110.0
 
 
 def test_without_a_length_the_trace_ends_with_the_largest_end_of_the_file(trace):
@@ -78,12 +76,11 @@ def test_a_column_gives_each_device_its_own_length(trace):
     assert {two.next_on(k, 15.0) for k in range(40)} == {20.0, 50.0}
 
 
-def test_two_traces_worth_of_work_at_five_per_cent_takes_forty_traces(trace):
+def test_a_trace_answers_after_a_million_repetitions_as_in_its_first(trace):
     one = availability(trace("a,10,15", trace_s=100))
     assert one.on_share(0) == 0.05
-    assert one.after_work(0, 0.0, 200.0) == 39 * 100 + 15  # its 40th stretch ends there
-    assert one.after_work(0, 12.0, 200.0) == 40 * 100 + 12
-    assert one.after_work(0, 0.0, 5e6) == (10**6 - 1) * 100 + 15  # a million laps, at once
+    assert [one.next_on(0, 1e8 + t) for t in (0.0, 12.0, 15.0)] == [1e8 + 10, 1e8 + 12, 1e8 + 110]
+    assert [one.remaining_on(0, 1e8 + t) for t in (0.0, 12.0, 15.0)] == [0.0, 3.0, 0.0]
 
 
 def test_a_device_that_is_never_on_is_refused_dropped_or_off_for_ever(trace):
@@ -94,7 +91,6 @@ def test_a_device_that_is_never_on_is_refused_dropped_or_off_for_ever(trace):
     kept = availability(trace(*rows, trace_s=20, never_ready="keep"), num_clients=30)
     assert {kept.next_on(k, 0.0) for k in range(30)} == {0.0, math.inf}
     off = next(k for k in range(30) if kept.next_on(k, 0.0) == math.inf)
-    assert kept.after_work(off, 0.0, 1.0) == math.inf
     assert kept.remaining_on(off, 5.0) == kept.on_share(off) == 0.0
 
 
@@ -108,7 +104,6 @@ def test_intervals_of_no_length_are_nothing_and_touching_ones_are_one(trace):
 def test_a_device_that_is_always_on_has_no_end(trace):
     one = availability(trace("a,0,100", trace_s=100))
     assert one.remaining_on(0, 1234.5) == math.inf
-    assert one.after_work(0, 1234.5, 1e6) == 1234.5 + 1e6
 
 
 @pytest.mark.parametrize(
@@ -165,9 +160,7 @@ def test_the_order_of_asking_changes_no_answer(patterns, kind):
 
     def answers(asked):
         world = availability(patterns[kind], num_clients=5, seed=3)
-        return {
-            (k, t): (world.next_on(k, t), world.remaining_on(k, t), world.after_work(k, t, 100.0)) for k, t in asked
-        }
+        return {(k, t): (world.next_on(k, t), world.remaining_on(k, t)) for k, t in asked}
 
     assert answers(questions) == answers(sorted(questions)) == answers(sorted(questions, reverse=True))
 
@@ -184,8 +177,8 @@ _WORLDS = {kind: Availability(SPEC.validate_python(spec), 1, 5) for kind, spec i
 
 @pytest.mark.parametrize("kind", SAMPLES)
 @settings(max_examples=40)
-@given(t=st.floats(0, 1e6), work_s=st.floats(1e-3, 1e4), client=st.integers(0, 4))
-def test_the_answers_agree_with_each_other(kind, t, work_s, client):
+@given(t=st.floats(0, 1e6), client=st.integers(0, 4))
+def test_the_answers_agree_with_each_other(kind, t, client):
     world = _WORLDS[kind]
     on_s = world.next_on(client, t)
     assert on_s >= t
@@ -196,18 +189,11 @@ def test_the_answers_agree_with_each_other(kind, t, work_s, client):
         assert left_s > 0
         if left_s < math.inf:
             assert world.remaining_on(client, on_s + left_s) == 0.0
-        if work_s <= left_s:
-            assert world.after_work(client, t, work_s) == pytest.approx(on_s + work_s)
-    done_s = world.after_work(client, t, work_s)
-    half_s = world.after_work(client, t, work_s / 2)
-    if done_s < math.inf:
-        assert done_s >= half_s >= t
-        assert world.after_work(client, half_s, work_s / 2) == pytest.approx(done_s, rel=1e-9)
 
 
 @settings(max_examples=60)
-@given(ons=st.lists(st.booleans(), min_size=1, max_size=12).filter(any), start=st.integers(0, 40), data=st.data())
-def test_a_trace_agrees_with_walking_through_it_second_by_second(tmp_path_factory, ons, start, data):
+@given(ons=st.lists(st.booleans(), min_size=1, max_size=12).filter(any), start=st.integers(0, 40))
+def test_a_trace_agrees_with_walking_through_it_second_by_second(tmp_path_factory, ons, start):
     path = tmp_path_factory.mktemp("trace") / "t.csv"
     rows = [f"a,{i},{i + 1}" for i, on in enumerate(ons) if on]
     path.write_text("device,on_s,off_s\n" + "\n".join(rows) + "\n", encoding="utf-8")
@@ -220,13 +206,6 @@ def test_a_trace_agrees_with_walking_through_it_second_by_second(tmp_path_factor
     assert one.next_on(0, start) == expected_on
     run = next((s for s in range(start, start + 2 * len(ons)) if not is_on(s)), None)
     assert one.remaining_on(0, start) == (math.inf if run is None else run - start)
-    work = data.draw(st.integers(1, 40))
-    second = start
-    while work > 0:
-        work -= is_on(second)
-        second += 1
-    asked = sum(is_on(s) for s in range(start, second))
-    assert one.after_work(0, start, asked) == second
 
 
 def test_a_chain_spends_its_share_on_and_its_mean_on_a_stretch():
@@ -279,7 +258,7 @@ def test_absurd_figures_end(spec):
     world = availability(spec, num_clients=20)
     for k in range(20):
         assert world.next_on(k, 5.0) >= 5.0
-        assert world.after_work(k, 5.0, 1e3) >= 1005.0
+        assert world.remaining_on(k, 5.0) >= 0.0
         assert world.next_on(k, FOREVER_S * 2) == math.inf
 
 
@@ -296,7 +275,6 @@ def test_a_day_has_one_stretch_of_the_share_at_the_same_time():
     assert world.remaining_on(0, 0.0) == pytest.approx(15_200)
     assert world.next_on(0, 15_200.0) == 80_000.0
     assert world.remaining_on(0, 10 * DAY_S + 80_000.0) == pytest.approx(21_600)
-    assert world.after_work(0, 0.0, 15_200.0 + 21_600.0) == pytest.approx(DAY_S + 15_200)
 
 
 def test_a_jittered_day_keeps_its_share_and_stays_within_the_jitter():
@@ -316,14 +294,5 @@ def test_who_has_not_joined_or_has_left_is_off():
     assert world.remaining_on(0, 99.0) == 0.0
     assert world.remaining_on(0, 120.0) == 30.0
     assert world.next_on(0, 150.0) == math.inf
-    assert world.after_work(0, 0.0, 50.0) == 150.0
-    assert world.after_work(0, 0.0, 50.1) == math.inf
-    assert world.after_work(0, 0.0, 0.0) == 0.0
     never = availability({"kind": "always", "join_s": 200, "leave_s": 150})
-    assert never.next_on(0, 0.0) == never.after_work(0, 0.0, 1.0) == math.inf
-
-
-def test_work_is_not_looked_for_beyond_a_limit(trace):
-    one = availability(trace("a,10,15", trace_s=100))
-    assert one.after_work(0, 0.0, 10.0, until_s=115.0) == 115.0
-    assert one.after_work(0, 0.0, 10.0, until_s=114.0) == math.inf
+    assert never.next_on(0, 0.0) == math.inf

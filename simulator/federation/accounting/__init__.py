@@ -1,1 +1,1 @@
-"""What a run is held to and what it cost: invariants, losses, energy."""
+"""Checks and costs of a finished run: invariants, losses, energy."""

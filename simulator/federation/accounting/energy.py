@@ -6,17 +6,16 @@ import numpy as np
 import pandas as pd
 
 from interlude.simulator.arrays import Floats
-from interlude.simulator.federation.timeline import what
 
 _PURPOSES = {"train": "train", "train_unimodal": "train", "download": "radio", "upload": "radio"}
-_NOTHING = frozenset({"merge", "off"})
+_DRAW_NOTHING = ("merge", "off")
 
 
 def energy_j(timeline: pd.DataFrame, watts: Mapping[str, Floats], moments_s: Sequence[float]) -> dict[str, Floats]:
-    """Return the joules that all clients have drawn until each moment.
+    """Return the joules that all clients together have used until each moment.
 
-    A span draws its power from its start to its end; training, transfers and everything else (waiting, pausing, being
-    held up, idling) each their own. A device that is off draws nothing.
+    A span draws power from its start to its end: that of training, that of transfers, or that of everything else
+    (waiting, backing off, being stalled, idling). A device that is off draws nothing.
 
     Args:
         timeline: all rows of a run.
@@ -26,9 +25,8 @@ def energy_j(timeline: pd.DataFrame, watts: Mapping[str, Floats], moments_s: Seq
     Returns:
         [M] joules for each of ``train``, ``radio`` and ``idle``.
     """
-    purposes = {kind: _PURPOSES.get(what(str(kind)), "idle") for kind in timeline["kind"].unique()}
-    drawn = timeline[~timeline["kind"].isin(_NOTHING)]
-    purpose = drawn["kind"].astype(str).map(purposes)
+    drawn = timeline[~timeline["activity"].isin(_DRAW_NOTHING)]
+    purpose = drawn["activity"].map(_PURPOSES).fillna("idle")
     joules = {}
     for name, power in watts.items():
         spans = drawn[purpose == name]

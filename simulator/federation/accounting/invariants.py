@@ -1,47 +1,48 @@
-"""Checks at the end of every run; a run that breaks one is not to be trusted and says so."""
+"""Checks at the end of every run: a record that breaks one of them cannot be trusted."""
 
 import numpy as np
 import pandas as pd
 
 from interlude.simulator.errors import InterludeError
-from interlude.simulator.federation.timeline import SLOW
 from interlude.simulator.world.availability import Availability
 
 _TRANSFERS = ("download", "upload")
-_TRAINING = ("train", "train_unimodal", "train" + SLOW, "train_unimodal" + SLOW)
+_TRAINING = ("train", "train_unimodal")
 _INTERRUPTIONS = ("off", "stalled")
-_MOST_SPANS = 20_000  # whose availability is looked up: one by one
+_NOT_WORK = ("off", "wait", "backoff")  # possible while the device is off
+_MOST_SPANS = 20_000  # checked against availability, one by one
 
 
 class BrokenInvariantError(InterludeError):
-    """The simulator contradicted itself: a defect of Interlude or of a method, not of the scenario."""
+    """An invariant is broken: a defect of Interlude or of a method, not of the scenario."""
 
 
 def check(timeline: pd.DataFrame, num_clients: int, end_s: float, availability: Availability | None = None) -> None:
-    """Check conservation of time, causality, the presence of costs, and that who is off does nothing.
+    """Check that time is conserved, causes precede effects, work has costs, and a client that is off does not work.
 
     Args:
         timeline: all rows of a run.
         num_clients: clients in the world.
-        end_s: when the run ended.
+        end_s: simulated seconds at the end of the run.
         availability: when clients are on; None: always.
 
     Raises:
         BrokenInvariantError: naming the first row that breaks an invariant.
     """
-    merges = timeline[timeline["kind"] == "merge"]
-    spans = timeline[timeline["kind"] != "merge"]
+    merges = timeline[timeline["activity"] == "merge"]
+    spans = timeline[timeline["activity"] != "merge"]
     if end_s > 0.0:
         _check_time_is_conserved(spans, num_clients, end_s)
     _check_causality(spans, merges)
     # A span that was interrupted has its costs in all its pieces; the last of them can be tiny.
-    went_on = spans.sort_values(["client", "start_s"], kind="stable").groupby("client")["kind"].shift()
-    whole = spans[(spans["end_s"] < end_s) & ~went_on.reindex(spans.index).isin(_INTERRUPTIONS)]
-    transfers = whole[whole["kind"].isin(_TRANSFERS)]
+    before = spans.sort_values(["client", "start_s"], kind="stable").groupby("client")["activity"].shift()
+    is_continued = before.reindex(spans.index).isin(_INTERRUPTIONS)
+    whole = spans[(spans["outcome"] == "done") & (spans["end_s"] < end_s) & ~is_continued]
+    transfers = whole[whole["activity"].isin(_TRANSFERS)]
     _none(transfers[transfers["bytes"] <= 0], "a transfer of no bytes")
-    training = whole[whole["kind"].isin(_TRAINING)]
+    training = whole[whole["activity"].isin(_TRAINING)]
     _none(training[training["flops"] <= 0], "training that costs nothing")
-    _none(spans[(spans["bytes"] < 0) | (spans["flops"] < 0)], "a cost below nothing")
+    _none(spans[(spans["bytes"] < 0) | (spans["flops"] < 0)], "a negative cost")
     _check_availability(spans, availability)
 
 
@@ -65,7 +66,8 @@ def _check_causality(spans: pd.DataFrame, merges: pd.DataFrame) -> None:
     used = spans[spans["version"].fillna(0) > 0]
     made_at_use_s = made_s.reindex(used["version"]).to_numpy(dtype=float)
     _none(used[~(made_at_use_s <= used["start_s"].to_numpy())], "a span on a version that did not exist yet")
-    uploads = spans[spans["kind"] == "upload"].sort_values("end_s", kind="stable")
+    is_update = (spans["activity"] == "upload") & (spans["outcome"] == "done")
+    uploads = spans[is_update].sort_values("end_s", kind="stable")
     # An update is merged once, after its upload: a client's n-th merge never comes before the end of its n-th upload.
     received_s = uploads.set_index([uploads["client"], uploads.groupby("client").cumcount()])["end_s"]
     order = pd.MultiIndex.from_arrays([merges["client"], merges.groupby("client").cumcount()])
@@ -75,23 +77,29 @@ def _check_causality(spans: pd.DataFrame, merges: pd.DataFrame) -> None:
 
 
 def _check_availability(spans: pd.DataFrame, availability: Availability | None) -> None:
-    """Check in some rows, evenly spread, that a client is off where it says so and at work only where it is on."""
+    """Check, in rows evenly spread, that a client is off where the timeline says so and works only where it is on."""
+    is_off = spans["activity"] == "off"
     if availability is None:
-        _none(spans[spans["kind"] == "off"], "a client that is off where all are always on")
+        _none(spans[is_off], "a client that is off where all are always on")
         return
-    asleep = spans["kind"].isin(("off", "wait", "wait_part", "wait_lost", "backoff", "backoff_part", "backoff_lost"))
-    for is_off, rows in ((True, spans[spans["kind"] == "off"]), (False, spans[~asleep])):
-        some = rows.iloc[:: 1 + len(rows) // _MOST_SPANS]
-        middle_s = 0.5 * (some["start_s"] + some["end_s"])
-        on = [availability.next_on(c, t) <= t for c, t in zip(some["client"].tolist(), middle_s.tolist(), strict=True)]
-        wrong = some[np.array(on, dtype=bool) == is_off]
-        _none(wrong, "a client that is on where it says off" if is_off else "a client at work while it is off")
+    _none(_contrary(spans[is_off], availability, is_on=False), "a client that is on where the timeline says off")
+    at_work = spans[~spans["activity"].isin(_NOT_WORK)]
+    _none(_contrary(at_work, availability, is_on=True), "a client at work while it is off")
+
+
+def _contrary(rows: pd.DataFrame, availability: Availability, *, is_on: bool) -> pd.DataFrame:
+    """Return the rows, of at most `_MOST_SPANS`, in the middle of which availability contradicts `is_on`."""
+    some = rows.iloc[:: 1 + len(rows) // _MOST_SPANS]
+    middle_s = 0.5 * (some["start_s"] + some["end_s"])
+    on = [availability.next_on(c, t) <= t for c, t in zip(some["client"].tolist(), middle_s.tolist(), strict=True)]
+    contrary: pd.DataFrame = some[np.array(on, dtype=bool) != is_on]
+    return contrary
 
 
 def _none(broken: pd.DataFrame, what: str) -> None:
     if len(broken) > 0:
         row = broken.iloc[0]
         raise BrokenInvariantError(
-            f"the timeline has {what}: client {row['client']}, {row['kind']}, "
+            f"the timeline has {what}: client {row['client']}, {row['activity']}, "
             f"{row['start_s']} s to {row['end_s']} s ({len(broken)} such rows)"
         )

@@ -1,1 +1,1 @@
-"""Who computes results, and when: futures and the executors that fulfil them."""
+"""Futures of results, and the executors that fulfil them."""

@@ -1,4 +1,4 @@
-"""How training runs on this machine, and the written rule that decides it.
+"""How training runs on this machine, and the fixed rule that decides it.
 
 Nothing here is timed at run time: the same scenario on the same device takes the same path and gives the same bytes.
 
@@ -32,7 +32,7 @@ _PARAMETER_COPIES = 4
 
 
 class ExecutorSpec(BaseModel):
-    """The ``executor`` section of a scenario: how training is carried out. It changes no event of the clock."""
+    """The ``executor`` section of a scenario: how training is executed. It changes no event of the clock."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -70,7 +70,7 @@ class Strategy:
 
     @property
     def label(self) -> str:
-        """What it is called, e.g. ``stacked in groups of 16``."""
+        """Its name in messages, e.g. ``stacked in groups of 16``."""
         how = f"stacked in groups of {self.group_size}" if self.stacks else "looped"
         extras = [
             "bfloat16" if self.precision == "bfloat16" else "",
@@ -89,7 +89,7 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, 
     """Return the strategy that the scenario names, or the rule's.
 
     Args:
-        spec: what the scenario says.
+        spec: the ``executor`` section of the scenario.
         network: the network.
         device: where it is trained.
         batch_size: samples of a full mini-batch, on which memory depends.
@@ -99,8 +99,8 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, 
     """
     if spec.precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         raise BadInputError(
-            "executor.precision: 'bfloat16' ends processes on this machine, whose CPU announces instructions that the "
-            "system does not allow; use 'float32', or set ONEDNN_MAX_CPU_ISA=AVX512_CORE_FP16"
+            "executor.precision: 'bfloat16' crashes on this CPU: it advertises instructions that the system does not "
+            "permit; use 'float32', or set ONEDNN_MAX_CPU_ISA=AVX512_CORE_FP16"
         )
     stacks, reason = _by_rule(network, device)
     if spec.strategy != "auto":
@@ -124,7 +124,7 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, 
 def client_bytes(network: Network, batch_size: int) -> int:
     """Return the memory that one client of a group takes in a step on all modalities, counted on shapes.
 
-    Parameters, gradients, momentum and one temporary copy, the inputs, and what autograd saves for the way back.
+    Parameters, gradients, momentum and one temporary copy, the inputs, and the tensors saved for the backward pass.
     """
     saved: dict[int, Tensor] = {}
 

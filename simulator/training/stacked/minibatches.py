@@ -1,6 +1,6 @@
-"""Which samples the rows of a stack look at, step by step: index, positions and mask, drawn on the host.
+"""The samples of a stack's rows, step by step: index, positions and mask, drawn on the host.
 
-Rows have windows and last mini-batches of different sizes; what is padded is masked.
+Rows have windows and last mini-batches of different sizes; padding is masked.
 """
 
 from collections.abc import Sequence
@@ -8,27 +8,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from interlude.simulator.training.stacked.rows import Row
+from interlude.simulator.training.stacked.rows import Leaves, Row
 from interlude.simulator.training.task import batch_positions
-from interlude.simulator.training.traits import Path
 from interlude.simulator.training.transfer import to_device
 
 
 class MiniBatches:
-    """The mini-batches of a stint, for all its rows and steps at once.
+    """The mini-batches of local steps, for all rows and steps at once.
 
     Args:
         seed: the run's seed.
         rows: the longest first.
         batch_size: samples of a full mini-batch.
         pads: whether every batch is filled up to the full size, so that steps have few different shapes.
-        device: where they are wanted.
+        device: where they are used.
     """
 
     def __init__(self, seed: int, rows: Sequence[Row], batch_size: int, pads: bool, device: torch.device) -> None:
-        by_row = [batch_positions(seed, row.task, row.stint, batch_size) for row in rows]
+        by_row = [batch_positions(seed, row.task, row.steps, batch_size) for row in rows]
         num_steps = len(by_row[0])
         self._num_rows = [sum(len(steps) > step for steps in by_row) for step in range(num_steps)]
         sizes = [[len(at) for at in steps] + [0] * (num_steps - len(steps)) for steps in by_row]
@@ -44,7 +42,7 @@ class MiniBatches:
         self._pads = pads
         self._device = device
 
-    def at(self, step: int) -> tuple[int, dict[Path, Tensor]]:
+    def at(self, step: int) -> tuple[int, Leaves]:
         """Return how many rows take part in a step, and its index, positions and mask [n, B]."""
         num_rows = self._num_rows[step]
         sizes = self._sizes[step, :num_rows]
@@ -56,7 +54,7 @@ class MiniBatches:
         return num_rows, leaves | _mask(sizes, width, self._device)
 
 
-def whole_windows(rows: Sequence[Row], multiple: int, device: torch.device) -> dict[Path, Tensor]:
+def whole_windows(rows: Sequence[Row], multiple: int, device: torch.device) -> Leaves:
     """Return the index, positions and mask [G, W] of the rows' whole windows, W being a multiple of something."""
     sizes = np.array([len(row.task.samples) for row in rows])
     width = -(-int(sizes.max()) // multiple) * multiple
@@ -69,7 +67,7 @@ def whole_windows(rows: Sequence[Row], multiple: int, device: torch.device) -> d
     return {path: to_device(value, device) for path, value in leaves.items()} | _mask(sizes, width, device)
 
 
-def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", width: int, device: torch.device) -> dict[Path, Tensor]:
+def _mask(sizes: "np.ndarray[Any, np.dtype[np.int64]]", width: int, device: torch.device) -> Leaves:
     """Return the mask [n, width] of rows of these sizes; none where nothing is padded."""
     if (sizes == width).all():
         return {}

@@ -1,8 +1,8 @@
 """Recorded steps: the tensor operations of a function, replayed without the Python that led to them.
 
-`torch.func.vmap` and autograd spend more time in bookkeeping than small products take. A step that comes again with the
-same shapes is recorded, forward and backward, and from then on only its operations run: the same operations on the same
-values, so the results are the same to the bit.
+`torch.func.vmap` and autograd spend more time in bookkeeping than small products take. A step that repeats with the
+same shapes is recorded, forward and backward, and from then on only its operations run: the same operations on the
+same values, so the results are the same to the bit.
 """
 
 from collections import OrderedDict
@@ -22,11 +22,11 @@ _MOST_COUNTED = 1 << 14
 
 
 class Recorder:
-    """Runs functions of tensors, recording those that come again.
+    """Runs functions of tensors, recording those that repeat.
 
     Args:
-        compiles: whether functions are compiled by TorchInductor instead: faster still, but seconds per function and
-            shape, and not the same to the bit.
+        compiles: whether functions are compiled by TorchInductor instead: faster, but compiling takes seconds per
+            function and shape, and results are not the same to the bit.
     """
 
     def __init__(self, compiles: bool = False) -> None:
@@ -39,7 +39,7 @@ class Recorder:
         """Return `function(*tensors)`.
 
         Args:
-            key: names the function; with equal keys and equal shapes it must carry out the same operations.
+            key: names the function; with equal keys and equal shapes it must execute the same operations.
             function: a pure function of tensors without branches on their values; it changes no tensor in place that it
                 did not make.
             tensors: its arguments.
@@ -77,20 +77,20 @@ class Recorder:
 
 
 class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down every operation that runs while it is on, as a line of Python.
+    """Records every operation that runs while it is active, as a line of Python.
 
     Args:
-        arguments: the tensors that a replay is given anew.
+        arguments: the tensors that each replay receives.
     """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.is_sound = True
-        """Whether nothing but tensors came out of operations; a number read from one may be another next time."""
+        """Whether operations returned only tensors; a number read from a tensor may differ in a replay."""
         self._lines: list[tuple[str, str]] = []
-        """What is computed, and its name."""
+        """Computed tensors and their names."""
         self._objects: dict[str, Any] = {}
-        """What lines refer to: operations, and values that are no argument and no result of an operation."""
+        """Objects that lines refer to: operations, and values that are neither arguments nor results of operations."""
         self._names: dict[int, str] = {}
         self._kept: list[Tensor] = []  # while recording, so that no two tensors have the same address
         self._arguments = [self._name(tensor) for tensor in arguments]
@@ -98,7 +98,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operation and write it down."""
+        """Run an operation and record it."""
         del types
         result = func(*args, **(kwargs or {}))
         if _changes_nothing(func, args, result):
@@ -113,7 +113,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def replay(self, results: Sequence[Tensor]) -> TensorFunction:
-        """Return a function that carries out what was written down."""
+        """Return a function that executes the recorded operations."""
         body = [f"    {target} = {call}\n" for target, call in self._lines]
         source = f"def replay({', '.join(self._arguments)}):\n{''.join(body)}    return {self._text(tuple(results))}\n"
         namespace = dict(self._objects)
@@ -156,7 +156,7 @@ def _is_tensors(result: Any) -> bool:
 
 
 def _apart(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors of which no two are one object: an argument given twice may be two next time."""
+    """Return tensors of which no two are one object: an argument given twice may be two in a replay."""
     seen: set[int] = set()
     apart = []
     for tensor in tensors:
@@ -166,7 +166,7 @@ def _apart(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _changes_nothing(func: Any, args: Sequence[Any], result: Any) -> bool:
-    """Return whether an operation, one of those that vmap and autograd put in, gave its argument back as it is."""
+    """Return whether an operation, one of those that vmap and autograd insert, returned its argument unchanged."""
     if not args or not isinstance(args[0], Tensor) or not isinstance(result, Tensor):
         return False
     first = args[0]

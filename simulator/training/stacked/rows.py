@@ -1,8 +1,8 @@
-"""What is trained together: chains of tasks under way, each a row of a bank, and what the rows of a stint look at."""
+"""Rows of a bank: chains of tasks that are trained together, and the inputs of the rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,18 +10,35 @@ from torch import Tensor
 from interlude.models.network import Network
 from interlude.models.packed import Packed
 from interlude.simulator.training.objective import Objective
+from interlude.simulator.training.profile.dry_run import Profile
 from interlude.simulator.training.task import LocalSteps, Task, Trained
-from interlude.simulator.training.traits import Path, Traits, leaves_of
 from interlude.simulator.training.transfer import to_device
+from interlude.simulator.training.values import Named
 
 Chain = Sequence[Task]
 """Tasks of one local round, each after the first starting from the one before it."""
 
+Path = tuple[str, ...]
+"""The address of a tensor in a batch or context: ``("labels",)``, ``("inputs", "gray")``, ``("prepared", *key)``."""
+
+Leaves = dict[Path, Tensor]
+"""Tensors by their addresses."""
+
+
+class Kind(NamedTuple):
+    """The properties that stacked rows have in common."""
+
+    objective: Objective
+    proximal: float
+    learning_rate_scale: float
+    broadcast: tuple[Named, ...]
+    """The values that the server sent with the model."""
+
 
 class Row:
-    """A chain under way."""
+    """A chain in progress."""
 
-    __slots__ = ("_tasks", "contexts", "finished", "flat", "losses", "momentum", "stint_index", "task")
+    __slots__ = ("_tasks", "contexts", "finished", "flat", "losses", "momentum", "steps_index", "task")
 
     def __init__(self, chain: Chain, flat: Tensor) -> None:
         self._tasks = list(chain)
@@ -32,26 +49,27 @@ class Row:
 
     def _begin(self) -> None:
         self.task = self._tasks.pop(0)
-        self.stint_index = 0
+        self.steps_index = 0
         self.momentum: Tensor | None = None
         self.losses: list[tuple[Any, int]] = []
         self.contexts: dict[Objective, tuple[Stack, int]] = {}
 
     @property
-    def stint(self) -> LocalSteps:
-        """The stint it is at."""
-        return self.task.stints[self.stint_index]
+    def steps(self) -> LocalSteps:
+        """The local steps that it takes now."""
+        return self.task.local_steps[self.steps_index]
 
     @property
-    def kind(self) -> tuple[Objective, tuple[Path, ...]]:
-        """What rows have in common that can be stacked: the objective, and what was sent along."""
-        return self.stint.objective, tuple(leaves_of(self.task.broadcast))
+    def kind(self) -> Kind:
+        """The properties that rows stacked with this one share with it."""
+        steps = self.steps
+        return Kind(steps.objective, steps.proximal, steps.learning_rate_scale, tuple(self.task.broadcast))
 
     def advance(self) -> bool:
-        """Go on to the next stint that there is; returns whether there is one."""
-        self.stint_index += 1
-        while self.stint_index >= len(self.task.stints):
-            self.finished.append(Finished(self.flat, self.losses, self.contexts))
+        """Advance to the next local steps, of this task or the next one; returns whether there are any."""
+        self.steps_index += 1
+        while self.steps_index >= len(self.task.local_steps):
+            self.finished.append(Finished(self.task, self.flat, self.losses, self.contexts))
             if not self._tasks:
                 return False
             self._begin()
@@ -60,37 +78,44 @@ class Row:
 
 @dataclass(slots=True)
 class Finished:
-    """A task that is trained and has yet to report."""
+    """A trained task whose report is not computed yet."""
 
+    task: Task
     flat: Tensor
     losses: list[tuple[Any, int]]
-    """Sum over the steps, and their number, of each stint."""
+    """Sum over the steps, and their number, of all local steps on one objective."""
     contexts: dict[Objective, tuple["Stack", int]]
-    report: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    report: dict[Named, Tensor] = field(default_factory=dict)
 
     def trained(self, network: Network) -> Trained:
         """Return the result, with the mean loss of its steps."""
         num_steps = sum(steps for _, steps in self.losses)
         loss = sum(total for total, _ in self.losses) / num_steps if num_steps else 0.0
-        own = self.flat.clone()  # so that whoever keeps one client's result does not keep the whole bank
-        return Trained(Packed(network.layout, own), self.report, loss)
+        own = self.flat.clone()  # a view would keep the whole bank alive
+        return Trained(Packed(network.layout, own), self.task.received, self.report, loss)
 
 
 @dataclass(slots=True)
 class Stack:
-    """What the rows of one stint look at besides their parameters, as named tensors."""
+    """The inputs of the rows' local steps besides their parameters, as named tensors."""
 
     objective: Objective
-    traits: Traits
-    leaves: dict[Path, Tensor]
+    profile: Profile
+    leaves: Leaves
     """Shared by all rows, or [G, ...]."""
     shared: frozenset[Path]
     """Leaves that are the same for all rows."""
-    window: dict[Path, Tensor] = field(default_factory=dict)
-    """The window's samples [G, W, ...], where they are needed."""
+    received: Tensor | None = None
+    """The models that the rows received, [P] if it is the same for all, else [G, P]; None if none is needed."""
+    window: Leaves = field(default_factory=dict)
+    """The windows' samples [G, W, ...], if they are needed."""
 
-    def rows(self, which: Sequence[int]) -> tuple[dict[Path, Tensor], dict[Path, Tensor]]:
+    def rows(self, which: Sequence[int]) -> tuple[Leaves, Leaves]:
         """Return the leaves and the window of some rows."""
         index = torch.tensor(which)
         leaves = {p: v if p in self.shared else v[to_device(index, v.device)] for p, v in self.leaves.items()}
         return leaves, {p: v[to_device(index, v.device)] for p, v in self.window.items()}
+
+    def dims(self, paths: Sequence[Path]) -> tuple[int | None, ...]:
+        """Return the dimension of the rows in each tensor, as `torch.vmap` expects it; None where they share one."""
+        return tuple(None if path in self.shared else 0 for path in paths)

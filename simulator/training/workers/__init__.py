@@ -1,1 +1,1 @@
-"""Worker processes that share training with the process of the clock."""
+"""Worker processes that share training with the process that runs the clock."""

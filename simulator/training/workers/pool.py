@@ -1,7 +1,7 @@
-"""The crew: worker processes of one thread each, and the jobs they share with the process that runs the clock.
+"""Worker processes of one thread each, and the jobs they share with the process that runs the clock.
 
-Who carries out a job never changes its result, so jobs go to whoever is free: workers take the oldest ones, and the
-main process, when it needs a result that nobody has begun, computes it itself.
+The process that executes a job never changes its result, so any free process takes it: workers take the oldest jobs,
+and the main process itself computes a result that it needs and that no worker has begun.
 """
 
 import os
@@ -16,34 +16,35 @@ from multiprocessing.reduction import send_handle
 from typing import Any, Protocol
 
 from interlude.simulator.errors import TrainingError
+from interlude.simulator.training.workers.shared_models import SharedModels
 
 is_supported = sys.platform != "win32"
-"""Whether worker processes can be had here; they need descriptors that travel through Unix sockets."""
+"""Whether worker processes are available; they need descriptors that are passed through Unix sockets."""
 
 
 _COMMAND = "from interlude.simulator.training.workers.worker import main; main()"
 
 
 class Job(Protocol):
-    """Something to compute."""
+    """A unit of computation."""
 
     is_done: bool
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody can still ask for its results."""
+        """Whether its results can still be requested."""
         ...
 
     def execute(self) -> None:
-        """Compute it here."""
+        """Compute it in this process."""
         ...
 
-    def message(self) -> tuple[str, object] | None:
-        """Return what a worker is asked, None where it cannot be sent now."""
+    def message(self, models: SharedModels) -> tuple[str, object] | None:
+        """Return the message to a worker, its models in shared rows; None if it cannot be sent now."""
         ...
 
     def accept(self, answer: Any) -> None:
-        """Take a worker's answer."""
+        """Store a worker's answer."""
         ...
 
 
@@ -58,7 +59,7 @@ class _Worker:
                 [sys.executable, "-c", _COMMAND, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is this process's business; it closes the connection
+                start_new_session=True,  # this process handles Ctrl-C and closes the connection
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )
         self.connection = Connection(ours.detach())
@@ -66,14 +67,14 @@ class _Worker:
         self.setup: object = None
         self.setup_number = 0
         self.is_here = False
-        """Whether the process has come up and takes messages."""
+        """Whether the process is up and takes messages."""
 
 
 class WorkerPool:
-    """Worker processes, started when they are first wanted and kept from run to run; a context manager.
+    """Worker processes, started when they are first needed and kept from run to run; a context manager.
 
     Args:
-        num_workers: processes beside this one.
+        num_workers: processes besides this one.
     """
 
     def __init__(self, num_workers: int) -> None:
@@ -91,23 +92,23 @@ class WorkerPool:
             try:
                 worker.process.wait(timeout=1.0)
             except subprocess.TimeoutExpired:
-                worker.process.kill()  # busy with what nobody wants any more
+                worker.process.kill()  # busy with a job that is no longer wanted
                 worker.process.wait()
         self.workers = []
         self._num_wanted = 0
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there are workers to be had."""
+        """Whether the pool has workers."""
         return self._num_wanted > 0
 
     def start(self) -> None:
-        """Start the processes, if they are not there yet; they take seconds to come, and nobody waits for them."""
+        """Start the processes unless they are started; returns before they are up, which takes seconds."""
         while len(self.workers) < self._num_wanted:
             self.workers.append(_Worker())
 
     def wait(self) -> None:
-        """Wait until the processes are there: for whoever measures them."""
+        """Wait until the processes are up, for measurements."""
         self.start()
         for worker in self.workers:
             if not worker.is_here:
@@ -115,11 +116,11 @@ class WorkerPool:
                 worker.is_here = True
 
     def new_number(self) -> int:
-        """Return a number that no message of this crew has had, in this run or an earlier one."""
+        """Return a message number that is unique in this pool, over all of its runs."""
         return next(self._numbers)
 
     def lose(self, worker: _Worker) -> None:
-        """Give up a worker that died."""
+        """Drop a worker that died."""
         self._num_wanted -= 1
         self.workers.remove(worker)
         worker.connection.close()
@@ -131,14 +132,15 @@ class JobQueue:
     """The jobs of one run.
 
     Args:
-        crew: who helps; nobody before `begin`.
-        most_at_once: jobs that a worker holds, so that it never waits for the next.
+        pool: worker processes, which take jobs after `begin`; None for this process alone.
+        most_at_once: jobs queued at a worker, so that it never waits for the next.
     """
 
-    def __init__(self, crew: WorkerPool | None, most_at_once: int) -> None:
-        self._crew = crew
+    def __init__(self, pool: WorkerPool | None, most_at_once: int) -> None:
+        self._pool = pool
         self._most_at_once = most_at_once
         self._setup: bytes | None = None
+        self._models: SharedModels | None = None
         self._descriptors: tuple[int, ...] = ()
         self._queue: deque[Job] = deque()
 
@@ -147,33 +149,35 @@ class JobQueue:
         """Whether workers take jobs."""
         return self._setup is not None
 
-    def begin(self, setup: object, descriptors: tuple[int, ...]) -> None:
+    def begin(self, setup: object, models: SharedModels, descriptors: tuple[int, ...]) -> None:
         """Let workers take jobs from now on.
 
         Args:
-            setup: what a worker needs to know of this run.
-            descriptors: what it needs to open.
+            setup: describes this run to a worker.
+            models: the models that workers see.
+            descriptors: file descriptors of the shared memory.
         """
-        assert self._crew is not None
+        assert self._pool is not None
         self._setup = pickle.dumps(setup)
+        self._models = models
         self._descriptors = descriptors
-        self._crew.start()
+        self._pool.start()
 
     def put(self, job: Job) -> None:
-        """Add a job; it is carried out when somebody has time, at the latest when it is needed."""
+        """Add a job; it is executed when a process is free, at the latest when it is needed."""
         self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
         self._queue.append(job)
 
     def finish(self, job: Job) -> None:
-        """See to it that a job is done: by carrying it out here, or by carrying out others until a worker has it."""
+        """Finish a job: execute it here, or execute others until a worker has finished it."""
         while not job.is_done:
             self._collect(timeout_s=0.0)
             if job.is_done:
                 return
             ours = job if job in self._queue else self._queue[0] if self._queue else None
             if ours is None:
-                assert self._crew is not None, "a job that is neither done nor waiting is at a worker"
-                assert any(job in worker.jobs.values() for worker in self._crew.workers)
+                assert self._pool is not None, "a job that is neither done nor waiting is at a worker"
+                assert any(job in worker.jobs.values() for worker in self._pool.workers)
                 self._collect(timeout_s=None)
                 continue
             self._queue.remove(ours)
@@ -185,12 +189,12 @@ class JobQueue:
                 raise
 
     def finish_all(self) -> None:
-        """See to it that every job is done that somebody wants."""
+        """Finish every job that is wanted."""
         while True:
             self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
             if self._queue:
                 self.finish(self._queue[0])
-            elif self.has_help and self._crew is not None and any(map(self._has_jobs, self._crew.workers)):
+            elif self.has_help and self._pool is not None and any(map(self._has_jobs, self._pool.workers)):
                 self._collect(timeout_s=None)
             else:
                 return
@@ -200,17 +204,17 @@ class JobQueue:
         return worker.setup is self._setup and bool(worker.jobs)
 
     def poll(self) -> None:
-        """Take in what workers have answered, and give them more to do."""
+        """Read workers' answers, and send them more jobs."""
         self._collect(timeout_s=0.0)
         self._feed()
 
     def _feed(self) -> None:
-        if self._crew is None or self._setup is None:
+        if self._pool is None or self._models is None:
             return
-        for worker in [worker for worker in self._crew.workers if worker.is_here]:
+        for worker in [worker for worker in self._pool.workers if worker.is_here]:
             try:
                 while self._queue and len(worker.jobs) < self._most_at_once:
-                    message = self._queue[0].message()
+                    message = self._queue[0].message(self._models)
                     if message is None:
                         return
                     self._send(worker, message, self._queue.popleft())
@@ -218,14 +222,14 @@ class JobQueue:
                 self._lose(worker)
 
     def _send(self, worker: _Worker, message: tuple[str, object], job: Job) -> None:
-        assert self._crew is not None
+        assert self._pool is not None
         is_new = worker.setup is not self._setup
         if is_new:
             worker.jobs.clear()  # left over from an earlier run
-        number = self._crew.new_number()
-        worker.jobs[number] = job  # first of all, so that it is not lost with a worker that is gone
+        number = self._pool.new_number()
+        worker.jobs[number] = job  # first, so that it is not lost if the worker has died
         if is_new:
-            worker.setup_number = self._crew.new_number()
+            worker.setup_number = self._pool.new_number()
             worker.connection.send(("setup", worker.setup_number, self._setup))
             for descriptor in self._descriptors:
                 send_handle(worker.connection, descriptor, worker.process.pid)
@@ -234,10 +238,10 @@ class JobQueue:
         worker.connection.send((kind, number, pickle.dumps(body)))
 
     def _collect(self, timeout_s: float | None) -> None:
-        """Take in answers; with no time limit, wait for at least one."""
-        if self._crew is None or self._setup is None:
+        """Read answers; without a time limit, wait for at least one."""
+        if self._pool is None or self._setup is None:
             return
-        busy = {worker.connection: worker for worker in self._crew.workers if worker.jobs or not worker.is_here}
+        busy = {worker.connection: worker for worker in self._pool.workers if worker.jobs or not worker.is_here}
         for connection in wait(list(busy), timeout_s) if busy else ():
             assert isinstance(connection, Connection)
             worker = busy[connection]
@@ -253,13 +257,13 @@ class JobQueue:
         is_ours = number == worker.setup_number or (job is not None and job.is_wanted)
         if not is_good and is_ours:
             if job is not None:
-                self._queue.appendleft(job)  # whoever asks again is told by this process
+                self._queue.appendleft(job)  # if it is requested again, it fails in this process
             raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)
         if job is not None and is_good:
             job.accept(answer)
 
     def _lose(self, worker: _Worker) -> None:
-        """Go on without a worker that died; its jobs are carried out by others."""
-        assert self._crew is not None
+        """Continue without a worker that died; other processes take its jobs."""
+        assert self._pool is not None
         self._queue.extendleft(reversed(list(worker.jobs.values())))
-        self._crew.lose(worker)
+        self._pool.lose(worker)

@@ -16,7 +16,7 @@ _LARGE_ROW_BYTES = 1 << 20
 
 
 def open_block(num_bytes: int) -> int:
-    """Return the descriptor of a nameless block of memory; pages count only once they are written."""
+    """Return the descriptor of an anonymous block of memory; pages are allocated when they are written."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("interlude")
     else:
@@ -27,7 +27,7 @@ def open_block(num_bytes: int) -> int:
 
 
 class Arena:
-    """Rows of parameters in shared memory; a row is free again once the last tensor that looks at it is gone.
+    """Rows of parameters in shared memory; a row is freed with the last tensor that views it.
 
     Args:
         descriptor: a block of at least `num_rows` rows, see `Arena.num_bytes`.
@@ -51,11 +51,6 @@ class Arena:
         """Return the size of a block for so many rows."""
         return _stride_bytes(row_size * dtype.itemsize) * num_rows
 
-    @property
-    def num_live(self) -> int:
-        """Rows that somebody looks at."""
-        return len(self._slots)
-
     def new_row(self) -> tuple[int, Tensor] | None:
         """Return a free row [P] and its number; None where all are taken."""
         if self._free:
@@ -76,7 +71,7 @@ class Arena:
         return self._slots.get(row.data_ptr())
 
     def row(self, slot: int) -> Tensor:
-        """Return a row by its number, without a say in when it is free: what worker processes do."""
+        """Return a row by its number without keeping it in use, for worker processes."""
         start = slot * self._stride_bytes
         return torch.frombuffer(
             self._map, dtype=self._dtype, offset=start, count=self._row_bytes // self._dtype.itemsize
@@ -85,7 +80,7 @@ class Arena:
     def _release(self, slot: int, address: int) -> None:
         del self._slots[address]
         if self._row_bytes >= _LARGE_ROW_BYTES and hasattr(mmap, "MADV_REMOVE"):
-            self._map.madvise(mmap.MADV_REMOVE, slot * self._stride_bytes, self._stride_bytes)  # back to the system
+            self._map.madvise(mmap.MADV_REMOVE, slot * self._stride_bytes, self._stride_bytes)  # returned to the system
         self._free.append(slot)
 
 
@@ -96,7 +91,7 @@ def _stride_bytes(row_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in a shared block, or in a file."""
+    """The location of a tensor in a shared block, or in a file."""
 
     offset_bytes: int
     shape: torch.Size
@@ -107,7 +102,7 @@ class Place:
 class SharedSamples:
     """A training and a test set, copied once into a block that worker processes map.
 
-    What is mapped from a file already is left there.
+    Tensors that are mapped from a file stay there.
 
     Args:
         train: the training set.

@@ -1,7 +1,7 @@
-"""A worker process: trains what it is sent, one thread, until the connection closes.
+"""A worker process of one thread: trains the chains that it receives until the connection closes.
 
 `interlude.simulator.training.workers.pool` starts it with the descriptor of a socket. Parameters never travel: messages
-name rows of a shared arena. What a worker computes is what the process that sent it would have computed, to the bit.
+name rows of a shared arena. A worker's results equal those of the sending process to the bit.
 """
 
 import os
@@ -25,15 +25,15 @@ from interlude.simulator.arrays import Indices
 from interlude.simulator.training.evaluation import evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.host import keep_freed_memory
-from interlude.simulator.training.objective import Values
 from interlude.simulator.training.stacked.trainer import StackedTrainer
 from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.values import Named, Values
 from interlude.simulator.training.workers.shared_memory import Arena, Place, looking_at, samples_in
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker needs to know of a run; two descriptors follow: the arena's and the samples'."""
+    """The description of a run for a worker; two descriptors follow: the arena's and the samples'."""
 
     network: Network
     spec: TrainingSpec
@@ -43,6 +43,10 @@ class Setup:
     places: Mapping[str, Place]
 
 
+SentValues = Mapping[Named, Any]
+"""Named values as numpy arrays, which are cheap to send."""
+
+
 @dataclass(frozen=True, slots=True)
 class SentTask:
     """A task whose parameters are rows of the arena."""
@@ -50,21 +54,18 @@ class SentTask:
     client: int
     window: int
     version: int
-    stints: tuple[LocalSteps, ...]
+    local_steps: tuple[LocalSteps, ...]
     samples: Indices
     received: int
-    broadcast: Any
-    """As numpy arrays."""
+    broadcast: SentValues
     result: int
     """The row for the trained parameters."""
 
     @classmethod
     def of(cls, task: Task, arrays: "Arrays", received: int, result: int) -> "SentTask":
-        """Return a task as it is sent."""
-        broadcast = {
-            name: {m: arrays.of(value) for m, value in values.items()} for name, values in task.broadcast.items()
-        }
-        return cls(task.client, task.window, task.version, task.stints, task.samples, received, broadcast, result)
+        """Return the message form of a task."""
+        broadcast = {key: arrays.of(value) for key, value in task.broadcast.items()}
+        return cls(task.client, task.window, task.version, task.local_steps, task.samples, received, broadcast, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class SentChain:
 
 
 HERE = 0
-"""The number of the first answer, which says that the process has come up; a crew numbers its messages from 1."""
+"""The number of the first answer, which means that the process is up; a pool numbers its messages from 1."""
 
 
 class Arrays:
@@ -86,16 +87,16 @@ class Arrays:
         self._arrays: dict[int, Any] = {}
 
     def of(self, tensor: torch.Tensor) -> Any:
-        """Return a tensor as an array, the same one whenever it is asked for."""
+        """Return a tensor as an array, always the same one for the same tensor."""
         return self._arrays.setdefault(id(tensor), tensor.numpy())
 
 
-Done = list[list[tuple[float, Any]]]
-"""Loss and report, as numpy arrays, of each task of each chain."""
+Done = list[list[tuple[float, SentValues]]]
+"""Loss and report of each task of each chain."""
 
 
 class Worker:
-    """One run, as a worker process sees it.
+    """One run in a worker process.
 
     Args:
         setup: the run.
@@ -131,7 +132,7 @@ class Worker:
         return evaluate_together(self._network, [self._packed(row) for row in rows], self._test, self._stacks)
 
     def _tasks(self, chain: SentChain, received: dict[int, Packed], tensors: dict[int, torch.Tensor]) -> list[Task]:
-        """Return a chain's tasks; what was one object where they come from is one object here."""
+        """Return a chain's tasks; objects that the sender's tasks share are shared here, too."""
 
         def tensor(array: Any) -> torch.Tensor:
             return tensors.setdefault(id(array), torch.as_tensor(array))
@@ -141,13 +142,11 @@ class Worker:
                 client=sent.client,
                 window=sent.window,
                 version=sent.version,
-                stints=sent.stints,
+                local_steps=sent.local_steps,
                 samples=sent.samples,
                 start=self._packed(chain.start),
                 received=received.setdefault(sent.received, self._packed(sent.received)),
-                broadcast={
-                    name: {m: tensor(array) for m, array in inner.items()} for name, inner in sent.broadcast.items()
-                },
+                broadcast={key: tensor(array) for key, array in sent.broadcast.items()},
             )
             for sent in chain.tasks
         ]
@@ -156,18 +155,18 @@ class Worker:
         return Packed(self._network.layout, self._arena.row(row))
 
 
-def as_arrays(values: Values) -> Any:
-    """Return named tensors as numpy arrays, which are cheap to send."""
-    return {name: {m: value.numpy() for m, value in inner.items()} for name, inner in values.items()}
+def as_arrays(values: Values) -> SentValues:
+    """Return the message form of values."""
+    return {key: value.numpy() for key, value in values.items()}
 
 
-def as_tensors(values: Any) -> Values:
-    """Return named numpy arrays as tensors."""
-    return {name: {m: torch.as_tensor(value) for m, value in inner.items()} for name, inner in values.items()}
+def as_tensors(sent: SentValues) -> dict[Named, torch.Tensor]:
+    """Return values from their message form."""
+    return {key: torch.as_tensor(array) for key, array in sent.items()}
 
 
 def read(connection: Connection, messages: "SimpleQueue[tuple[str, int, Any] | None]") -> None:
-    """Take messages in as they come, so that whoever sends one never waits for the one before to be answered."""
+    """Read messages as they arrive, so that a sender never waits for the answer to the previous one."""
     try:
         while True:
             kind, number, body = connection.recv()

@@ -1,0 +1,220 @@
+"""The output of `interlude check`: sizes and durations of a scenario, and estimated totals of its runs."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from interlude.simulator.cli.table_rows import TableRows, size
+from interlude.simulator.federation.client_day import Population
+from interlude.simulator.run.build import Testbed, how_trained
+from interlude.simulator.run.estimate import Estimate
+from interlude.simulator.run.first_rounds import FirstRounds
+from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.world.world import World
+
+
+def check_tables(
+    testbed: Testbed, device: torch.device, rounds: FirstRounds, estimates: Sequence[Estimate]
+) -> Iterator[tuple[str, TableRows]]:
+    """Yield tables about what a scenario would run.
+
+    Args:
+        testbed: the scenario's data set, clients and world.
+        device: where it would train.
+        rounds: durations of its clients' first local rounds.
+        estimates: needs and totals of each of its methods.
+    """
+    scenario, world, population = testbed.scenario, testbed.world, testbed.population
+    yield scenario.name, _sizes(testbed)
+    timings = {
+        "download": rounds.download_s,
+        "first modality arrives": rounds.first_arrival_s,
+        "last modality arrives": rounds.last_arrival_s,
+        "joint training": rounds.train_s,
+        "upload": rounds.upload_s,
+    }
+    yield (
+        "a first local round on all modalities held, seconds over clients",
+        TableRows(
+            [(name, *(f"{v:.2f}" for v in np.quantile(values, (0, 0.5, 1)))) for name, values in timings.items()],
+            ("", "fastest", "median", "slowest"),
+            frozenset({1, 2, 3}),
+        ),
+    )
+    yield _contents(scenario, world, population.num_clients)
+    failing = _what_fails(scenario, world, population)
+    if failing:
+        yield "what fails", TableRows(failing)
+    played_s = sorted(estimate.played_s for estimate in estimates)
+    span = " to ".join(dict.fromkeys((f"{played_s[0]:.0f}", f"{played_s[-1]:.0f}")))
+    yield (
+        f"methods, estimated from their first {span} simulated seconds without training",
+        TableRows(
+            [
+                (
+                    options.run_label,
+                    options.waiting,
+                    options.server.rule,
+                    *("" if math.isnan(v) else size(v) for v in (estimate.bytes_down, estimate.bytes_up)),
+                    f"~ {estimate.local_rounds:,.0f}",
+                    f"~ {size(estimate.num_bytes)}",
+                )
+                for options, estimate in zip(scenario.methods, estimates, strict=True)
+            ],
+            ("method", "waiting", "server", "down", "up", "local rounds", "bytes in all"),
+            frozenset({3, 4, 5, 6}),
+        ),
+    )
+    yield _limits(scenario, estimates)
+    if failing:
+        yield (
+            "lost work",
+            TableRows(
+                [_losses(estimate) for estimate in estimates],
+                ("method", "local rounds", "why", "device-s", "bytes", "too old", "held up, device-s", "time off"),
+                frozenset({1, 3, 4, 5, 6, 7}),
+            ),
+        )
+    trained = []
+    for options in scenario.methods:
+        network = testbed.ingredients(options).network
+        how = how_trained(scenario.executor, network, device, scenario.training.batch_size)
+        trained.append((options.run_label, *how))
+    yield f"training on {device}", TableRows(trained, ("method", "how", "why"))
+
+
+def _sizes(testbed: Testbed) -> TableRows:
+    """Return a table of the data set, the clients and the model."""
+    scenario, dataset, until = testbed.scenario, testbed.dataset, testbed.scenario.until
+    shards = np.array([len(shard) for shard in testbed.population.shards])
+    ends = [f"{until.simulated_s:g} simulated s"] if until.simulated_s else []
+    ends += [f"{until.versions} versions"] if until.versions else []
+    return TableRows(
+        [
+            (
+                "data",
+                f"{scenario.data.dataset}: {len(dataset.train[1])} training, {len(dataset.test[1])} test samples",
+            ),
+            ("modalities", ", ".join(f"{m} {list(given.shape)}" for m, given in dataset.inputs.items())),
+            ("clients", f"{len(shards)} with {shards.min()} to {shards.max()} samples, median {np.median(shards):g}"),
+            (
+                "model",
+                ", ".join(f"{group} {size(num_bytes)}" for group, num_bytes in testbed.network.group_bytes.items()),
+            ),
+            ("runs", f"{len(scenario.methods)} methods, seed {scenario.seed}, each until {' or '.join(ends)}"),
+        ]
+    )
+
+
+def _losses(estimate: Estimate) -> tuple[str, ...]:
+    """Return a row about the lost work of a method's run."""
+    num_lost = sum(estimate.lost_rounds.values())
+    return (
+        estimate.needs.label,
+        f"~ {estimate.num_lost_rounds:,.0f}",
+        ", ".join(f"{why} {count / num_lost:.0%}" for why, count in estimate.lost_rounds.items()),
+        f"~ {estimate.lost_device_s:,.0f}",
+        f"~ {size(estimate.lost_bytes)}",
+        f"~ {estimate.updates_dropped:,.0f}",
+        f"~ {estimate.stalled_s:,.0f}",
+        f"{estimate.off_share:.0%}",
+    )
+
+
+def _limits(scenario: Scenario, estimates: Sequence[Estimate]) -> tuple[str, TableRows]:
+    """Return a table of each method's needs, against the scenario's limits."""
+    allowed = f"{scenario.limits.events:,} events, {size(scenario.limits.memory_gb * 1e9)}"
+    return (
+        f"estimated needs; limits: {allowed}",
+        TableRows(
+            [
+                (
+                    needed.label,
+                    f"~ {needed.events:,.0f}",
+                    f"~ {needed.evaluations:,.0f}",
+                    f"~ {size(needed.memory_bytes)}",
+                )
+                for needed in (estimate.needs for estimate in estimates)
+            ],
+            ("method", "events", "evaluations", "memory beside the data"),
+            frozenset({1, 2, 3}),
+        ),
+    )
+
+
+def _contents(scenario: Scenario, world: World, num_clients: int) -> tuple[str, TableRows]:
+    """Return a table of the world's devices, links and availability over clients."""
+    clients = range(num_clients)
+    contents = {
+        "GFLOP/s in the first round": [1e-9 / world.devices.s_per_flop(client, 0) for client in clients],
+        "downlink, mbps": [world.links.mbps(client, "down") for client in clients],
+        "uplink, mbps": [world.links.mbps(client, "up") for client in clients],
+    }
+    title = "the world"
+    if world.availability is not None and scenario.world.availability is not None:
+        there = world.availability
+        title += f", where {scenario.world.availability.kind} availability may {there.policy} work in progress"
+        first_on_s = [there.next_on(client, 0.0) for client in clients]
+        contents["share of time on"] = [there.on_share(client) for client in clients]
+        contents["first on, s"] = first_on_s
+        contents["then on for, s"] = [
+            there.remaining_on(client, at_s) if at_s < math.inf else 0.0
+            for client, at_s in zip(clients, first_on_s, strict=True)
+        ]
+    shares = (0, 0.1, 0.5, 0.9, 1)
+    return (
+        title,
+        TableRows(
+            [
+                (name, *(f"{v:.4g}" for v in np.quantile(values, shares, method="inverted_cdf")))
+                for name, values in contents.items()
+            ],
+            ("over clients", "least", "p10", "median", "p90", "most"),
+            frozenset(range(1, 6)),
+        ),
+    )
+
+
+def _what_fails(scenario: Scenario, world: World, population: Population) -> list[tuple[str, str]]:
+    """Return the long-run rates of the world's faults, a row each; empty if nothing fails."""
+    spec, rows = scenario.world, []
+    clients = range(population.num_clients)
+    if world.availability is not None:
+        joining = sum(world.availability.join_s(client) > 0.0 for client in clients)
+        leaving = sum(math.isfinite(world.availability.leave_s(client)) for client in clients)
+        rows.append(
+            (
+                "clients",
+                f"{joining} join later, {leaving} leave for good; work of one that goes off: "
+                f"{world.availability.policy}",
+            )
+        )
+    for name, arrival in spec.arrival.items():
+        if arrival.miss_probability > 0.0:
+            rows.append((f"{name} misses", f"{arrival.miss_probability:.0%} of local rounds; then {arrival.on_miss}"))
+    if spec.compute.stragglers is not None:
+        slow = spec.compute.stragglers
+        rows.append(("stragglers", f"{slow.share:.0%} of local rounds compute {slow.slowdown:g} times as long"))
+    if spec.faults.crash_probability > 0.0:
+        rows.append(("devices die", f"in {spec.faults.crash_probability:.0%} of local rounds"))
+    if spec.faults.dropout_probability > 0.0:
+        rows.append(("uploads break off", f"in {spec.faults.dropout_probability:.0%} of local rounds"))
+    loss = spec.faults.upload_loss
+    if loss is not None:
+        given_up = loss.probability**loss.max_attempts
+        rows.append(("attempts to upload", f"{loss.probability:.0%} get lost; {given_up:.2%} of updates after all"))
+    outages = world.faults.outages
+    if outages is not None:
+        share = "at known moments" if outages.share is None else f"{outages.share:.1%} of the time"
+        rows.append(("server away", share))
+    for direction, shared in world.links.shared_bytes_per_s.items():
+        own = sum(world.links.bytes_per_s(client, direction, 0) for client in clients)
+        rows.append(
+            (f"shared link, {direction}", f"{size(shared)}/s for clients that could take {size(own)}/s together")
+        )
+    if spec.energy is not None:
+        watts = spec.energy.watts(scenario.seed, population.num_clients)
+        rows.append(("power", ", ".join(f"{purpose} {power.mean():.3g} W" for purpose, power in watts.items())))
+    return rows

@@ -1,0 +1,67 @@
+"""Commands that draw from run directories: `interlude plot`, `report` and `trace`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interlude.simulator.cli.console import command, say, say_written
+from interlude.simulator.cli.options import Baseline, Clients, RunPaths, Target, Window
+
+
+def plot(
+    runs: RunPaths,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="a kind of figure, e.g. gantt; may be repeated; unset: all that apply"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="where figures go; unset: beside the runs")] = None,
+    formats: Annotated[str, typer.Option(help="png, svg, pdf, separated by commas")] = "png,svg",
+    style: Annotated[str, typer.Option(help="screen, or paper: widths and letters for two-column pages")] = "screen",
+    baseline: Baseline = None,
+    target: Target = None,
+    clients: Clients = 8,
+    window: Window = None,
+) -> None:
+    """Draw figures from run directories: curves, times to accuracy, sweeps, efficiency, staleness, a Gantt chart."""
+    from interlude.analysis.commands import choose, plot_runs
+
+    choices = choose(baseline, target, clients, window, style)
+    files, skipped = plot_runs(runs, kinds or (), out, formats, choices)
+    for sentence in skipped:
+        say(sentence)
+    say_written(files)
+
+
+def report(
+    runs: RunPaths,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="the page")] = None,
+    question: Annotated[
+        str | None, typer.Option(help="the question that the runs answer; the page begins with it")
+    ] = None,
+    baseline: Baseline = None,
+    target: Target = None,
+    clients: Clients = 8,
+    window: Window = None,
+) -> None:
+    """Write one self-contained page: question, scenarios, tables, figures, methods, versions, how to reproduce it."""
+    from interlude.analysis.commands import choose, write_report
+    from interlude.analysis.runs import find_runs
+    from interlude.simulator.cli.tables import card_texts
+
+    choices = choose(baseline, target, clients, window)
+    records, left_out = find_runs(runs)
+    for sentence in left_out:
+        say(sentence)
+    cards = card_texts(record.scenario["methods"][0]["name"] for record in records)
+    say_written([write_report(records, cards, command.get(), output, choices, question)])
+
+
+def trace(
+    run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="unset: beside the run")] = None,
+) -> None:
+    """Write a run's timeline as a trace that ui.perfetto.dev and chrome://tracing open."""
+    from interlude.analysis.commands import write_trace
+
+    say_written([write_trace(run_directory, output)])

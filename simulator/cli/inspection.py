@@ -1,0 +1,61 @@
+"""Commands that run nothing: `interlude check`, `list` and `explain`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from interlude.simulator.cli.console import naming, show
+from interlude.simulator.cli.options import DataDir, Device, Overrides, ScenarioFile, Seed
+from interlude.simulator.cli.table_rows import TableRows
+
+
+def check(
+    scenario: ScenarioFile,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+) -> None:
+    """Validate a scenario and show what would run and how, how many bytes are sent and how long a local round takes."""
+    from interlude.simulator.cli.check_tables import check_tables
+    from interlude.simulator.run.build import build_testbed, choose_device
+    from interlude.simulator.run.estimate import estimate
+    from interlude.simulator.run.first_rounds import first_rounds
+    from interlude.simulator.scenario.loading import load_documents, load_scenarios
+
+    if load_documents(scenario, overrides or ()).sweep is None:
+        checked = load_scenarios(scenario, overrides or (), seed)
+    else:
+        from interlude.simulator.cli.summary_tables import sweep_plan
+        from interlude.simulator.sweep import Flags, load_sweep
+
+        given = load_sweep(scenario, overrides or (), Flags(seeds=None if seed is None else [seed]))
+        show(f"{given.name}: a sweep of {given.num_runs} runs", sweep_plan(given.scenarios))
+        checked = list(given.scenarios[:1])
+    chosen = choose_device(device)
+    with naming(scenario):
+        tables: list[tuple[str, TableRows]] = []
+        for variant in checked:  # nothing is printed if one is refused
+            testbed = build_testbed(variant)
+            rounds = first_rounds(testbed)
+            tables += check_tables(testbed, chosen, rounds, estimate(testbed, chosen, rounds))
+    for title, rows in tables:
+        show(title, rows)
+
+
+def list_(
+    what: Annotated[Literal["methods", "datasets", "distributions", "encoders"], typer.Argument(help="what to list")],
+) -> None:
+    """List the names that a scenario can use."""
+    from interlude.simulator.cli.tables import LISTS
+
+    show(what, LISTS[what]())
+
+
+def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> None:
+    """Print a method's formula card: paper, update rule, payload, staleness, options, what is reconstructed."""
+    from interlude.simulator.cli.tables import card
+    from interlude.simulator.scenario.registry import method_class
+
+    for title, rows in card(method_class(method)):
+        show(title, rows)

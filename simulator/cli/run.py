@@ -1,0 +1,74 @@
+"""`interlude run`: every method of a scenario, on the same world."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interlude.simulator.cli.console import console, inform, naming, say
+from interlude.simulator.cli.options import (
+    CheckpointEvery,
+    DataDir,
+    Device,
+    Overrides,
+    Overwrite,
+    Runs,
+    ScenarioFile,
+    Seed,
+    TimingOnly,
+    Workers,
+)
+from interlude.simulator.errors import BadInputError
+from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, Interruption, ResumePolicy
+
+
+def run(
+    scenario: ScenarioFile,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    timing_only: TimingOnly = False,
+    overwrite: Overwrite = False,
+    data_dir: DataDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="resume runs that were not finished")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="with --resume: even if the code or packages have changed since")
+    ] = False,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
+) -> None:
+    """Run every method of a scenario on the same world, draw the curves and print a summary."""
+    from interlude.simulator.cli.conclusions import conclude_run
+    from interlude.simulator.cli.progress import ProgressDisplay
+    from interlude.simulator.run.build import build_testbed, choose_device
+    from interlude.simulator.run.estimate import check_limits
+    from interlude.simulator.run.experiment import run_scenario, worker_pool
+    from interlude.simulator.scenario.loading import load_scenarios
+
+    if (resume and overwrite) or (force and not resume):
+        raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
+    variants = load_scenarios(scenario, overrides or (), seed)
+    chosen = choose_device(device)
+    with naming(scenario), Interruption().by_signals() as interruption, worker_pool(workers) as pool:
+        testbeds = [build_testbed(variant) for variant in variants]
+        if len(testbeds) > 1:  # none starts if another one is refused
+            for testbed in testbeds:
+                check_limits(testbed, chosen, timing_only=timing_only)
+        policy = ResumePolicy(resume, force, checkpoint_every, interruption, inform)
+        for testbed in testbeds:
+            with ProgressDisplay(console) as display:
+                records = run_scenario(
+                    testbed,
+                    runs=runs,
+                    device=device,
+                    workers=pool,
+                    timing_only=timing_only,
+                    overwrite=overwrite,
+                    policy=policy,
+                    watch=display,
+                )
+            reused = [record.label for record in records if record.label not in display.shown]
+            if reused:
+                say(f"Reused, as they were finished before: {', '.join(reused)}")
+            conclude_run(testbed.scenario, records, runs / testbed.scenario.name)

@@ -1,0 +1,64 @@
+"""`interlude sweep`: a scenario for many values of its fields."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from interlude.simulator.cli.console import console, inform, naming
+from interlude.simulator.cli.options import (
+    CheckpointEvery,
+    DataDir,
+    Device,
+    Overrides,
+    Overwrite,
+    Runs,
+    ScenarioFile,
+    TimingOnly,
+)
+from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, Interruption
+
+
+def sweep(
+    scenario: ScenarioFile,
+    clients: Annotated[str | None, typer.Option(metavar="N,N,...", help="numbers of clients")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="seeds")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="NAME,...", help="methods, by label or name")] = None,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    device: Device = "auto",
+    timing_only: TimingOnly = False,
+    overwrite: Overwrite = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="runs at a time; unset: what cores and memory, or the cluster, allow"),
+    ] = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="processes on this machine, or Ray")] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="host:port, ray://host:port, auto; unset: a Ray started here"),
+    ] = None,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="CPUs that Ray sets aside for a run")] = 1.0,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a run")] = 0.0,
+    data_dir: DataDir = None,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
+) -> None:
+    """Run a scenario for many values of its fields, several runs at a time; finished runs are not run again."""
+    from interlude.simulator.cli.conclusions import conclude_sweep
+    from interlude.simulator.cli.sweep_progress import SweepDisplay
+    from interlude.simulator.sweep import load_sweep, parse_flags, run_sweep
+    from interlude.simulator.sweep.executors import executor_for
+
+    given = load_sweep(scenario, overrides or (), parse_flags(clients, seeds, methods))
+    chosen = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run, checkpoint_every)
+    with naming(scenario), Interruption().by_signals(), SweepDisplay(console) as display:
+        outcomes = run_sweep(
+            given, chosen, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
+        )
+    conclude_sweep(given, outcomes, given.directory(runs))
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed:
+        inform(f"{outcome.path}: failed: {outcome.error}")
+    if failed:
+        inform(f"{len(failed)} of {len(outcomes)} runs failed")
+        raise typer.Exit(1)

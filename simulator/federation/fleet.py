@@ -1,0 +1,182 @@
+"""The fleet: which clients are idle, which are in flight, and the next window of each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf
+from typing import Any, NamedTuple
+
+from simpy import Event
+
+from interlude.simulator.federation.accounting.losses import Losses
+from interlude.simulator.federation.client_day import ClientDay, Dispatch, PendingUpdate, Setting, Steps, Submit
+from interlude.simulator.federation.clock import Clock
+from interlude.simulator.federation.interruptions import Interruptions, undisturbed_s
+from interlude.simulator.federation.journey import Journey
+from interlude.simulator.federation.selection import IdleAndOn, IdleClients
+from interlude.simulator.federation.shared_link import SharedLink
+from interlude.simulator.federation.timeline import Timeline
+from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
+
+WriteDay = Callable[[ClientDay], Steps]
+"""A method's local round: the steps of one client's day."""
+
+
+class Returned(NamedTuple):
+    """A client that returned, with an update or, if it has none to merge, without."""
+
+    client: int
+    update: PendingUpdate | None
+
+
+class Fleet:
+    """The clients of one run.
+
+    Args:
+        clock: the simulated clock.
+        timeline: receives spans.
+        setting: what all clients share.
+        write_day: the method's local round.
+        submit: receives the training tasks of days.
+        losses: receives lost local rounds.
+        on_return: receives every client that returns.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        timeline: Timeline,
+        setting: Setting,
+        write_day: WriteDay,
+        submit: Submit,
+        losses: Losses,
+        on_return: Callable[[Returned], None],
+    ) -> None:
+        self._clock = clock
+        self._timeline = timeline
+        self._setting = setting
+        self._write_day = write_day
+        self._submit = submit
+        self._submit_nowhere = TimingOnlyExecutor().submit
+        self._losses = losses
+        self._on_return = on_return
+        self._is_uninterrupted = setting.world.is_uninterrupted
+        world, num_clients = setting.world, setting.population.num_clients
+        self._availability = world.availability
+        self.idle = (
+            IdleClients(num_clients, setting.seed)
+            if world.availability is None
+            else IdleAndOn(num_clients, setting.seed, world.availability, clock)
+        )
+        """The clients that could be dispatched."""
+        self.missed_download: set[int] = set()
+        """Clients whose last download was cut off; for methods that track what a client has."""
+        self.num_returned = 0
+        self._links = {
+            direction: SharedLink(clock, capacity) for direction, capacity in world.links.shared_bytes_per_s.items()
+        }
+        self._idle_since_s = [0.0] * num_clients
+        self._next_window = [0] * num_clients
+        self._in_flight: dict[int, Journey] = {}
+
+    @property
+    def num_in_flight(self) -> int:
+        """Clients at work."""
+        return len(self._in_flight)
+
+    def versions_in_flight(self) -> list[int]:
+        """Return the versions that clients at work started from, oldest first."""
+        return sorted(journey.dispatch.version for journey in self._in_flight.values())
+
+    def next_online_event(self) -> Event | None:
+        """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
+        return self.idle.next_online_event() if isinstance(self.idle, IdleAndOn) else None
+
+    def has_left(self, client: int) -> bool:
+        """Return whether a client will never be on again."""
+        availability = self._availability
+        return availability is not None and availability.next_on(client, self._clock.now) == inf
+
+    def has_ended(self) -> bool:
+        """Return whether no client is at work, in a world where clients can leave for good."""
+        return self._availability is not None and not self._in_flight
+
+    def take_window(self, client: int) -> int:
+        """Return the window of a client's next local round, and mark it as used."""
+        window, setting = self._next_window[client], self._setting
+        if setting.world.drops_windows:
+            num_samples, held = setting.num_window_samples[client], setting.population.modalities[client]
+            window = max(window, setting.world.oldest_window(client, self._clock.now, num_samples, held))
+        self._next_window[client] = window + 1
+        return window
+
+    def send(self, dispatch: Dispatch) -> None:
+        """Dispatch a client, which is no longer among the idle ones, into a local round."""
+        self._note_idle(dispatch.client, dispatch.start_s)
+        journey = Journey(self._clock, self._timeline, dispatch, self._take_back)
+        self._in_flight[dispatch.client] = journey
+        world, steps = self._setting.world, self._steps(dispatch, self._submit)
+        if self._is_uninterrupted:
+            journey.start_undisturbed(steps, world)
+            return
+        crash_s, fraction = inf, world.faults.crash_fraction(dispatch.client, dispatch.window)
+        if fraction < 1.0:
+            same = replace(dispatch)  # a throw-away day, whose time is its own
+            untrained = self._steps(same, self._submit_nowhere)
+            crash_s = dispatch.start_s + fraction * undisturbed_s(untrained, world, same)
+        journey.start(Interruptions(world, self._links, dispatch, crash_s).life(steps))
+
+    def finish(self, end_s: float) -> None:
+        """Close every client's time at the end of the run."""
+        for client in range(self._setting.population.num_clients):
+            if client not in self._in_flight:
+                self._note_idle(client, end_s)
+        for journey in self._in_flight.values():
+            journey.cut(end_s)
+
+    def state(self) -> dict[int, tuple[Any, Any]]:
+        """Return the checkpoint's state: the models received by clients whose day will submit more training."""
+        planning = self._in_flight.values() if self._links else ()
+        return {one.dispatch.client: (one.dispatch.received, one.dispatch.broadcast) for one in planning}
+
+    def restore(self, state: Mapping[int, tuple[Any, Any]]) -> None:
+        """Continue from a checkpoint after a replay."""
+        for client, (received, broadcast) in state.items():
+            dispatch = self._in_flight[client].dispatch
+            dispatch.received, dispatch.broadcast = received, broadcast
+
+    def _steps(self, dispatch: Dispatch, submit: Submit) -> Steps:
+        """Return a client's day as the method writes it; a client whose data never arrive only downloads."""
+        day = ClientDay(self._setting, dispatch, submit)
+        return self._write_day(day) if day.arrivals_s else day.download()
+
+    def _take_back(self, journey: Journey) -> None:
+        """Record that a client has returned."""
+        client, ending, now_s = journey.dispatch.client, journey.ending, self._clock.now
+        if ending.update is not None:
+            self._losses.bytes_received += ending.update.num_bytes
+        elif ending.reason is not None:
+            device_s = now_s - journey.dispatch.start_s - ending.off_s
+            self._losses.add_round(ending.reason, device_s, ending.bytes_not_received)
+            if not ending.has_received:
+                self.missed_download.add(client)
+        del self._in_flight[client]
+        self._idle_since_s[client] = now_s
+        self.num_returned += 1
+        self._on_return(Returned(client, ending.update))
+
+    def _note_idle(self, client: int, until_s: float) -> None:
+        """Add the time since a client returned to the timeline, on and off."""
+        since_s = self._idle_since_s[client]
+        availability = self._availability
+        if availability is None:
+            self._timeline.add(client, "idle", since_s, until_s)
+            return
+        while since_s < until_s:
+            on_s = min(availability.next_on(client, since_s), until_s)
+            if on_s > since_s:
+                self._timeline.add(client, "off", since_s, on_s)
+            if on_s < until_s:
+                since_s = min(on_s + availability.remaining_on(client, on_s), until_s)
+                self._timeline.add(client, "idle", on_s, since_s)
+            else:
+                since_s = on_s

@@ -1,0 +1,60 @@
+"""How long a client's first local round takes, from the world's durations alone, without simulation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from interlude.simulator.arrays import Floats
+from interlude.simulator.errors import BadInputError, CannotRunError
+from interlude.simulator.run.build import Testbed
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.profile.costs import shared_costs
+from interlude.simulator.training.task import LocalSteps
+
+
+@dataclass(frozen=True)
+class FirstRounds:
+    """Durations of every client's first local round if it waits for all its modalities; [N] seconds each."""
+
+    download_s: Floats
+    first_arrival_s: Floats
+    last_arrival_s: Floats
+    train_s: Floats
+    upload_s: Floats
+
+    @property
+    def total_s(self) -> Floats:
+        """From dispatch to return."""
+        return np.maximum(self.download_s, self.last_arrival_s) + self.train_s + self.upload_s
+
+
+def first_rounds(testbed: Testbed) -> FirstRounds:
+    """Return the durations of every client's first local round, trained jointly on all modalities that it holds.
+
+    Raises:
+        CannotRunError: if a local round would take more optimiser steps than are allowed.
+    """
+    network, world, population = testbed.network, testbed.world, testbed.population
+    training = testbed.scenario.training
+    costs = shared_costs(network, training.batch_size, {})
+    rows = []
+    for client, shard in enumerate(population.shards):
+        held = population.modalities[client]
+        num_bytes = network.num_bytes(network.groups_of(held))
+        num_samples = min(len(shard), training.window_samples or len(shard))
+        try:
+            steps = costs.num_steps(num_samples, training.local_epochs)
+        except BadInputError as error:
+            raise CannotRunError(str(error)) from error
+        flops = costs.of_task((LocalSteps(CrossEntropy(held), steps, "joint"),), num_samples).flops
+        arrivals_s = world.arrivals_s(client, 0, 0.0, num_samples, held).values()
+        rows.append(
+            (
+                world.links.transfer_s(client, "down", num_bytes, 0),
+                min(arrivals_s, default=0.0),
+                max(arrivals_s, default=0.0),
+                world.devices.overhead_s(client) + flops * world.devices.s_per_flop(client, 0),
+                world.links.transfer_s(client, "up", num_bytes, 0),
+            )
+        )
+    return FirstRounds(*np.array(rows).T)

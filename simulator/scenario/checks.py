@@ -1,0 +1,69 @@
+"""Checks a scenario against its data set, once that is loaded: modalities, encoders, clients."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from interlude.models.encoders import misfit
+from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.partition import check_partition
+from interlude.simulator.errors import BadInputError, CannotRunError, nearest
+from interlude.simulator.scenario.registry import method_class
+from interlude.simulator.scenario.sections import Scenario
+
+
+def check(scenario: Scenario, dataset: Dataset) -> None:
+    """Check that a scenario fits the data set that it names, as far as is known without a draw.
+
+    Raises:
+        CannotRunError: one sentence with the field, the given value and the data set's values.
+    """
+    try:
+        check_partition(scenario.data.partition, dataset, scenario.clients.count)
+    except BadInputError as error:
+        raise CannotRunError(str(error)) from error
+    _check_fractions(scenario.clients.modalities, dataset.modalities)
+    _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model")
+    if isinstance(scenario.model.encoder, dict):
+        _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder")
+    for modality, given in dataset.inputs.items():
+        why_not = misfit(scenario.model.encoder_of(modality), given)
+        if why_not is not None:
+            raise CannotRunError(f"model.encoder: modality '{modality}': {why_not}")
+    for i, method in enumerate(scenario.methods):
+        _check_number(f"methods.{i}.name", method.name, dataset.modalities)
+        try:
+            method.check_modalities(dataset.modalities)
+        except ValueError as error:
+            raise CannotRunError(f"methods.{i}.{error}") from error
+
+
+def _check_number(field: str, method: str, modalities: Sequence[str]) -> None:
+    needed = method_class(method).min_modalities
+    if len(modalities) < needed:
+        raise CannotRunError(
+            f"{field}: {method} needs at least {needed} modalities, but the data set has only {', '.join(modalities)}"
+        )
+
+
+def _check_fractions(fractions: Mapping[str, float] | None, modalities: Sequence[str]) -> None:
+    for name in fractions or {}:
+        if name not in modalities:
+            raise CannotRunError(
+                f"clients.modalities: unknown modality '{name}'; the data set's modalities are "
+                f"{', '.join(modalities)}{nearest(str(name), modalities)}"
+            )
+    if fractions is not None and all(fractions.get(modality, 1.0) == 0.0 for modality in modalities):
+        raise CannotRunError("clients.modalities: no client would hold any modality; raise one share above 0")
+
+
+def _same_names(modalities: Sequence[str], given: Mapping[str, Any], field: str, what: str) -> None:
+    names = ", ".join(modalities)
+    for name in given:
+        if name not in modalities:
+            raise CannotRunError(
+                f"{field}: unknown modality '{name}'; the data set's modalities are {names}"
+                + nearest(str(name), modalities)
+            )
+    for modality in modalities:
+        if modality not in given:
+            raise CannotRunError(f"{field}: modality '{modality}' has no entry; each of {names} needs {what}")

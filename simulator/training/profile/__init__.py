@@ -1,0 +1,1 @@
+"""Costs and traits of an objective, by one dry run."""

@@ -1,0 +1,177 @@
+"""The dry run of an objective, on shapes instead of values.
+
+The functions that training runs are executed once on the meta device and counted by the formulas of
+`torch.utils.flop_counter`. Matrix products and convolutions count, two FLOPs per multiply-add, forward and backward;
+element-wise work does not.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from interlude.models.network import Network, Parameters
+from interlude.simulator.training.objective import Batch, Context, Objective
+from interlude.simulator.training.values import Named, Values, num_bytes
+
+T = TypeVar("T")
+
+
+class _Step(NamedTuple):
+    flops: int
+    modulates: bool
+    noise_shapes: tuple[torch.Size, ...]
+
+
+class Profile:
+    """The dry run of an objective on a batch or window of some samples; each part runs when it is first needed.
+
+    Args:
+        network: the network trained.
+        objective: what is profiled.
+        num_samples: samples in the batch or window.
+        broadcast: an example of what the server sends along; only its shapes matter.
+    """
+
+    def __init__(self, network: Network, objective: Objective, num_samples: int, broadcast: Values) -> None:
+        self._network = network
+        self._objective = objective
+        self._received = _Watched(network.shapes)
+        index = torch.empty(num_samples, dtype=torch.long, device="meta")
+        self._batch = Batch(network.example(objective.modalities, num_samples), index, index)
+        self._unprepared = Context(self._received, {key: value.to("meta") for key, value in broadcast.items()})
+
+    @property
+    def prepare_flops(self) -> int:
+        """FLOPs of the preparation."""
+        return self._preparation[1]
+
+    @property
+    def step_flops(self) -> int:
+        """FLOPs of one optimiser step, forward and backward."""
+        return self._step.flops
+
+    @property
+    def report_flops(self) -> int:
+        """FLOPs of the report."""
+        return self._reporting[1]
+
+    @property
+    def report_bytes(self) -> int:
+        """Payload of the report."""
+        return num_bytes(self._reporting[0])
+
+    @property
+    def prepared(self) -> tuple[Named, ...]:
+        """What is prepared; nothing for most objectives."""
+        return tuple(self._preparation[0])
+
+    @property
+    def reported(self) -> tuple[Named, ...]:
+        """What is reported."""
+        return tuple(self._reporting[0])
+
+    @property
+    def modulates(self) -> bool:
+        """Whether gradients are modulated."""
+        return self._step.modulates
+
+    @property
+    def noise_shapes(self) -> tuple[torch.Size, ...]:
+        """Shapes of the normal numbers that one step draws, in order."""
+        return self._step.noise_shapes
+
+    @cached_property
+    def reads_received(self) -> bool:
+        """Whether the objective reads the model that the client downloaded."""
+        _ = self._preparation, self._step, self._reporting  # known once all parts have run
+        return self._received.is_read
+
+    @cached_property
+    def _preparation(self) -> tuple[Values, int]:
+        network = self._network
+        return _counted(partial(self._objective.prepare, network, network.shapes, self._batch, self._unprepared))
+
+    @cached_property
+    def _context(self) -> Context:
+        return Context(self._received, self._unprepared.broadcast, self._preparation[0])
+
+    @cached_property
+    def _reporting(self) -> tuple[Values, int]:
+        network = self._network
+        return _counted(partial(self._objective.report, network, network.shapes, self._batch, self._context))
+
+    @cached_property
+    def _step(self) -> _Step:
+        network, objective, batch, context = self._network, self._objective, self._batch, self._context
+        names = [name for group in objective.groups(network) for name in network.groups[group]]
+        leaves = {name: network.shapes[name].clone().requires_grad_() for name in names}
+        parameters = {**network.shapes, **leaves}
+        noise_shapes: list[torch.Size] = []
+
+        def noise(like: Tensor) -> Tensor:
+            noise_shapes.append(like.shape)
+            return torch.empty_like(like)
+
+        def step() -> bool:
+            with torch.enable_grad():
+                loss = objective.loss(network, parameters, batch, context)
+                # a probe trains nothing
+                values = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True) if leaves else ()
+            gradients = dict(zip(leaves, values, strict=True))
+            with torch.no_grad():
+                modulated = objective.modulate(network, gradients, parameters, batch, context, noise)
+            return any(modulated[name] is not gradient for name, gradient in gradients.items())
+
+        modulates, flops = _counted(step)
+        return _Step(flops, modulates, tuple(noise_shapes))
+
+
+class _Watched(Mapping[str, Tensor]):
+    """Parameters that record whether they are read."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self.is_read = False
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.is_read = True
+        return self._parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch gives its classes no types
+    """Counts the FLOPs of every operation.
+
+    `torch.utils.flop_counter.FlopCounterMode` counts the same by module, at twice the host time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # nor its constructors
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(getattr(func, "overloadpacket", None))
+        if formula is not None:
+            self.flops += int(formula(*args, **kwargs, out_val=out))
+        return out
+
+
+def _counted(function: Callable[[], T]) -> tuple[T, int]:
+    """Return what a function returns, and its FLOPs."""
+    with _FlopCounter() as counter:
+        result = function()
+    return result, counter.flops

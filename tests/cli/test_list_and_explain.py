@@ -1,0 +1,59 @@
+"""`interlude list` and `interlude explain`, `--help` and `--version`."""
+
+import importlib.metadata
+
+import pytest
+from commands import assert_refused
+
+from interlude.simulator.data import DATASETS
+from interlude.simulator.methods import METHODS
+from interlude.simulator.methods.card import card_of
+from interlude.simulator.world.distributions import DISTRIBUTIONS
+
+
+def test_the_version_is_the_packages(cli):
+    result = cli("--version")
+    assert (result.code, result.out) == (0, f"interlude {importlib.metadata.version('interlude')}\n")
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("methods", METHODS),
+        ("datasets", DATASETS),
+        ("distributions", DISTRIBUTIONS),
+        ("encoders", ["mlp", "conv4", "conv1d", "resnet18", "text"]),
+    ],
+)
+def test_list_names_everything_a_scenario_can_name(cli, what, names):
+    result = cli("list", what)
+    assert result.code == 0
+    assert all(name in result.out for name in names)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_explain_prints_the_card_and_every_option(cli, method):
+    result = cli("explain", method)
+    assert result.code == 0
+    assert card_of(METHODS[method]).title in result.out
+    for part in ("paper", "payload", "staleness", *METHODS[method].Options.model_fields.keys() - {"name"}):
+        assert part in result.out
+
+
+def test_explain_says_what_is_reconstructed(cli):
+    reconstructed = [m for m in METHODS if card_of(METHODS[m]).reconstructed]
+    assert "mba" in reconstructed
+    assert all("RECONSTRUCTION" in cli("explain", method).out for method in reconstructed)
+
+
+@pytest.mark.parametrize("method", ["fedavgg", "[bold]"])
+def test_an_unknown_method_is_named_as_given(cli, method):
+    assert_refused(cli("explain", method), f"'{method}'", ", ".join(METHODS))
+
+
+def test_help_lists_the_commands(cli):
+    result = cli("--help")
+    assert result.code == 0
+    assert all(
+        command in result.out for command in ("run", "check", "list", "explain", "plot", "report", "trace", "calibrate")
+    )

@@ -1,0 +1,25 @@
+"""A small network, and an executor that trains it in batches."""
+
+import pytest
+import torch
+from tiny_tasks import CPU, SHAPES
+
+from interlude.models.network import ModelSpec, Network
+from interlude.simulator.training.executors.batched import BatchedExecutor
+from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
+from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.task import TrainingSpec
+
+
+@pytest.fixture
+def network():
+    return Network(ModelSpec(encoder="mlp", width=5), SHAPES, num_classes=3)
+
+
+@pytest.fixture
+def executor(network):
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randn(60, *shape, generator=generator) for m, shape in SHAPES.items()}
+    samples = inputs, torch.randint(3, (60,), generator=generator)
+    spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1))
+    return BatchedExecutor(network, spec, 0, samples, samples, choose_strategy(ExecutorSpec(), network, CPU, 4))
