@@ -96,7 +96,7 @@ class Fleet:
         availability = self._availability
         return availability is not None and availability.next_on(client, self._clock.now) == inf
 
-    def has_ended(self) -> bool:
+    def may_end_idle(self) -> bool:
         """Return whether no client is at work, in a world where clients can leave for good."""
         return self._availability is not None and not self._in_flight
 
