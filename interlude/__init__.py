@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlude.simulator.record.reader import RunRecord, load_runs
     from interlude.simulator.run.experiment import run_scenario
     from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
-    from interlude.simulator.scenario.sections import Scenario
+    from interlude.simulator.scenario.scenario import Scenario
 
 _HOMES = {
     "BadInputError": "simulator.errors",

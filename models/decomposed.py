@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from interlude.models.groups import HEAD, group_name, modality_of, part_of
 from interlude.models.inputs import Inputs
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 
 ProjectorName = Literal["linear", "mlp"]
 

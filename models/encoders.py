@@ -3,15 +3,13 @@
 Shapes: B batch, C channels, H x W image, T frames or points in time, D features.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from interlude.models.inputs import InputSpec
-
-Norm = Literal["group", "batch"]
+from interlude.models.spec import ENCODER_PLACES, Norm
+from interlude.simulator.importing import ImportTable
 
 _RESNET_FEATURES = 512
 _CHANNELS_PER_GROUP = 16
@@ -185,13 +183,9 @@ class Text(nn.Module):
         return torch.relu(self.linear(mean))
 
 
-ENCODERS: dict[str, type[MLP] | type[FourConv] | type[Conv1d] | type[ResNet18] | type[Text]] = {
-    "mlp": MLP,
-    "conv4": FourConv,
-    "conv1d": Conv1d,
-    "resnet18": ResNet18,
-    "text": Text,
-}
+Encoder = MLP | FourConv | Conv1d | ResNet18 | Text
+
+ENCODERS: ImportTable[type[Encoder]] = ImportTable(ENCODER_PLACES)
 
 _AXES = {"conv4": (3,), "conv1d": (2,), "resnet18": (3, 4)}
 """How many axes samples may have: images, series, or videos too."""

@@ -12,6 +12,9 @@ from torch import Tensor
 
 _LARGEST_BYTE = 255.0
 
+Samples = tuple[Mapping[str, Tensor], Tensor]
+"""Inputs [N, *shape] of each modality and labels [N]."""
+
 
 @dataclass(frozen=True)
 class InputSpec:

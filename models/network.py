@@ -6,37 +6,20 @@ concatenation head, ``head.bias``.
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from interlude.models.encoders import ENCODERS, Norm
+from interlude.models.encoders import ENCODERS
 from interlude.models.fusion import HEADS
 from interlude.models.groups import HEAD, encoder_group, group_of, modality_of
 from interlude.models.inputs import Inputs, InputSpec, Reader
 from interlude.models.packed import layout_of
+from interlude.models.spec import ModelSpec
 
 Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""
-
-EncoderName = Literal["mlp", "conv4", "conv1d", "resnet18", "text"]
-
-
-class ModelSpec(BaseModel):
-    """The ``model`` section of a scenario."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encoder: EncoderName | dict[str, EncoderName] = Field(description="one for all modalities, or one for each")
-    width: PositiveInt = Field(512, le=2**20, description="feature dimension of every encoder")
-    fusion: Literal["concat", "late_sum"] = Field("concat", description="how the head joins the modalities")
-    norm: Norm = Field("group", description="group normalisation, or the statistics of each batch")
-
-    def encoder_of(self, modality: str) -> EncoderName:
-        """Return the encoder's name of a modality."""
-        return self.encoder[modality] if isinstance(self.encoder, dict) else self.encoder
 
 
 class Output(NamedTuple):

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import torch
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network
-from interlude.simulator.arrays import Samples
 from interlude.simulator.calibrate.cases import Case
 from interlude.simulator.data.dataset import to_device
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
-from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
+from interlude.simulator.training.executors.strategy import choose_strategy
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel
+from interlude.simulator.training.spec import ExecutorSpec
 from interlude.simulator.training.task import LocalSteps, Task, steps_per_epoch
 from interlude.simulator.training.workers.pool import WorkerPool
 

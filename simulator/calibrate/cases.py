@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from interlude.models.inputs import Inputs
-from interlude.models.network import ModelSpec
-from interlude.simulator.arrays import Indices, Samples
+from interlude.models.inputs import Inputs, Samples
+from interlude.models.spec import ModelSpec
+from interlude.simulator.arrays import Indices
 from interlude.simulator.run.build import Testbed
-from interlude.simulator.scenario.sections import Scenario
-from interlude.simulator.training.executors.strategy import ExecutorSpec
-from interlude.simulator.training.optimizer import OptimizerSpec
-from interlude.simulator.training.task import TrainingSpec, window_samples
+from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.training.spec import ExecutorSpec, OptimizerSpec, TrainingSpec
+from interlude.simulator.training.task import window_samples
 
 _NUM_CLASSES = 10
 _POOL_SAMPLES = 1024

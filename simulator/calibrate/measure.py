@@ -22,9 +22,10 @@ from interlude.simulator.calibrate.bench import MOST_ROUNDS, Bench, Candidate, C
 from interlude.simulator.calibrate.cases import Case, case_of
 from interlude.simulator.errors import BadInputError, one_line
 from interlude.simulator.run.build import build_testbed, choose_device, how_trained
-from interlude.simulator.scenario.sections import Scenario
-from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
+from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.training.executors.strategy import choose_strategy
 from interlude.simulator.training.host import has_bfloat16, keep_freed_memory, num_cores, one_thread
+from interlude.simulator.training.spec import ExecutorSpec
 from interlude.simulator.training.workers.pool import WorkerPool, is_supported
 
 CLEARLY = 1.1

@@ -11,7 +11,7 @@ from interlude.simulator.federation.client_day import Population
 from interlude.simulator.run.build import Testbed, how_trained
 from interlude.simulator.run.estimate import Estimate
 from interlude.simulator.run.first_rounds import FirstRounds
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.world.world import World
 
 

@@ -10,7 +10,7 @@ from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.simulator.cli.console import say, show
 from interlude.simulator.cli.summary_tables import summary_tables, sweep_table
 from interlude.simulator.record.reader import RunRecord, with_other_seeds
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
 
 

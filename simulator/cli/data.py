@@ -16,7 +16,7 @@ def data(
     data_dir: DataDir = None,
 ) -> None:
     """Show for every data set whether it is found and complete, its path, size, licence and origin."""
-    from interlude.simulator.cli.tables import data_sets
+    from interlude.simulator.cli.lists import data_sets
 
     if context.invoked_subcommand is None:
         show("data sets", data_sets())

@@ -47,7 +47,7 @@ def report(
     """Write one self-contained page: question, scenarios, tables, figures, methods, versions, how to reproduce it."""
     from interlude.analysis.commands import choose, write_report
     from interlude.analysis.runs import find_runs
-    from interlude.simulator.cli.tables import card_texts
+    from interlude.simulator.cli.cards import card_texts
 
     choices = choose(baseline, target, clients, window)
     records, left_out = find_runs(runs)

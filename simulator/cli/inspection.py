@@ -47,14 +47,14 @@ def list_(
     what: Annotated[Literal["methods", "datasets", "distributions", "encoders"], typer.Argument(help="what to list")],
 ) -> None:
     """List the names that a scenario can use."""
-    from interlude.simulator.cli.tables import LISTS
+    from interlude.simulator.cli.lists import LISTS
 
     show(what, LISTS[what]())
 
 
 def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> None:
     """Print a method's formula card: paper, update rule, payload, staleness, options, what is reconstructed."""
-    from interlude.simulator.cli.tables import card
+    from interlude.simulator.cli.cards import card
     from interlude.simulator.scenario.registry import method_class
 
     for title, rows in card(method_class(method)):

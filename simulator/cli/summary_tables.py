@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from interlude.simulator.cli.table_rows import TableRows, size
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 
 Columns = dict[str, tuple[str, Callable[[float], str]]]
 """Columns of a summary: the heading and the number format of each."""

@@ -1,4 +1,4 @@
-"""ave: 4,143 audio-visual events of 28 classes in 4,097 videos of ten seconds.
+"""ave: 4,143 audio-visual events of 28 classes in 4,097 videos of ten seconds, audio + video.
 
 Tian et al., "Audio-Visual Event Localization in Unconstrained Videos", ECCV 2018. Preprocessing as in the code of
 OGM-GE (CVPR 2022) and BMSFed (ECCV 2024): the sound of the event, repeated to 10 s at 16 kHz, and frames of the event,
@@ -157,7 +157,6 @@ def _parsed(line: str, where: str) -> _Event:
 SOURCE = Source(
     options=AveSpec,
     load=load,
-    about="4,143 audio-visual events of 28 classes in videos of 10 s, audio + video",
     origin="github.com/YapengTian/AVE-ECCV18, AVE_Dataset.zip, its content in ave/",
     licence="see origin (videos of YouTube users, by way of AudioSet)",
     layouts=LAYOUTS,

@@ -1,4 +1,4 @@
-"""cg-digits: scikit-learn's 1,797 handwritten digits (8 x 8) as a gray and a coloured modality.
+"""cg-digits: scikit-learn's 1,797 handwritten digits, gray + color (8 x 8); colour misleads in the test.
 
 Real data without a download: the images come inside scikit-learn (UCI "Optical Recognition of Handwritten Digits",
 CC BY 4.0). Colour follows the protocol of `interlude.simulator.data.colouring`: easy and misleading, so colour
@@ -63,7 +63,6 @@ def load(spec: CgDigitsSpec) -> Dataset:
 SOURCE = Source(
     options=CgDigitsSpec,
     load=load,
-    about="1,797 real handwritten digits (inside scikit-learn), gray + color; colour misleads in the test",
     origin="comes with scikit-learn (UCI Optical Recognition of Handwritten Digits)",
     licence="CC BY 4.0",
 )

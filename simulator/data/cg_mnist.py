@@ -1,4 +1,4 @@
-"""cg-mnist: MNIST's digits as they are (gray) and coloured (color), as BMSFed and PMR use them.
+"""cg-mnist: MNIST's 60,000 + 10,000 digits, gray + color, as BMSFed and PMR use them; colour misleads in the test.
 
 Colour follows the protocol of `interlude.simulator.data.colouring`: easy and misleading, so colour dominates training
 and gray is the weak modality to be rescued. Images stay bytes; the network standardises them with the published
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, field_validator
 
-from interlude.models.inputs import InputSpec
-from interlude.simulator.arrays import Floats, Indices, Samples
+from interlude.models.inputs import InputSpec, Samples
+from interlude.simulator.arrays import Floats, Indices
 from interlude.simulator.data.colouring import PALETTES, drawn_colours, paint
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import need_data_directory
@@ -200,7 +200,6 @@ def _samples(gray: Bytes, color: Bytes, labels: Indices) -> Samples:
 SOURCE = Source(
     options=CgMnistSpec,
     load=load,
-    about="MNIST's 60,000 + 10,000 digits, gray + color; colour misleads in the test",
     origin="mirrors of yann.lecun.com/exdb/mnist, four files, in mnist/",
     licence="CC BY-SA 3.0",
     layouts=LAYOUTS,

@@ -1,4 +1,4 @@
-"""crema-d: 7,442 clips of 91 actors who say one of 12 sentences in one of six emotions, as sound and pictures.
+"""crema-d: 7,442 clips of 91 actors who say one of 12 sentences in six emotions, audio + video; key: speaker.
 
 Cao et al., "CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset", IEEE Transactions on Affective Computing 2014.
 Preprocessing as in the code of OGM-GE (CVPR 2022) and BMSFed (ECCV 2024): the sound repeated to 3 s at 16 kHz, one
@@ -181,7 +181,6 @@ def _speaker(name: str) -> int:
 SOURCE = Source(
     options=CremaDSpec,
     load=load,
-    about="7,442 clips of 91 actors in six emotions, audio + video; key: speaker",
     origin="github.com/CheyneyComputerScience/CREMA-D, in crema-d/",
     licence="Open Database License (ODbL 1.0)",
     layouts=LAYOUTS,

@@ -1,4 +1,4 @@
-"""crisismmd: tweets of seven disasters, text and image; is a tweet informative or not (CrisisMMD v2.0, task 1).
+"""crisismmd: 12,708 tweets of seven disasters, text + image; informative or not (CrisisMMD v2.0, task 1).
 
 The split files of Ofli et al., "Analysis of Social Media Data using Multimodal Deep Learning for Disaster Response"
 (ISCRAM 2020), and the preprocessing of BMSFed's code but for its random crops and flips: a sample is prepared once and
@@ -199,7 +199,6 @@ def _shown(text: str) -> str:
 SOURCE = Source(
     options=CrisisMmdSpec,
     load=load,
-    about="12,708 tweets of seven disasters, text + image: informative or not (CrisisMMD v2.0, task 1)",
     origin="https://crisisnlp.qcri.org/crisismmd",
     licence="CC BY-NC-SA 4.0; tweets under Twitter's terms",
     layouts=(LAYOUT,),

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from interlude.models.inputs import InputSpec
-from interlude.simulator.arrays import Indices, Samples
+from interlude.models.inputs import InputSpec, Samples
+from interlude.simulator.arrays import Indices
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``dataset: folder``: a user's own data in files, in one of three layouts, recognised by file names.
+"""folder: your own data; data.path names a folder with train and test as .npz, .parquet or train_<name>.npy.
 
 train.npz, test.npz              arrays by name, as `interlude.simulator.data.own` describes them
 train.parquet, test.parquet      columns by name; a sample is a list of numbers, or lists of lists
@@ -131,7 +131,6 @@ def _need_all(values: pa.Array, what: str) -> None:
 SOURCE = Source(
     options=FolderSpec,
     load=load,
-    about="your own: data.path names a folder with train and test as .npz, .parquet or train_<name>.npy",
     origin="yours",
     licence="yours",
 )

@@ -1,4 +1,4 @@
-"""``dataset: package.module:function``: a user's own data, returned by a function.
+"""package.module:function: your own data, returned by a function as a Dataset or as (train, test) of named arrays.
 
 The function is called with ``options`` and returns a `Dataset`, or a pair of mappings (train, test) of named arrays as
 `interlude.simulator.data.own` describes them.
@@ -77,7 +77,6 @@ def find_function(name: str) -> Callable[..., Any]:
 SOURCE = Source(
     options=FunctionSpec,
     load=load,
-    about="your own: a function that returns a Dataset, or (train, test) as mappings of names to arrays",
     origin="yours",
     licence="yours",
 )

@@ -1,4 +1,4 @@
-"""modelnet40: two views of 12,311 objects of 40 classes, the front and the back of the same object.
+"""modelnet40: 12,311 objects of 40 classes, the front and the back view of the same object.
 
 The shaded renderings in 12 views of Su et al., "Multi-view Convolutional Neural Networks for 3D Shape Recognition"
 (ICCV 2015), of which BMSFed takes the first and the seventh. Its random crops and flips are left out: a sample is
@@ -206,7 +206,6 @@ def _parse(line: str, where: str, classes: list[str]) -> tuple[str, int]:
 SOURCE = Source(
     options=ModelNet40Spec,
     load=load,
-    about="12,311 objects of 40 classes, front + back view (ModelNet40, MVCNN's shaded renderings)",
     origin="MVCNN: supermoe.cs.umass.edu/shape_recog/shaded_images.tar.gz",
     licence="models for academic use only (Princeton ModelNet)",
     layouts=(LAYOUT,),

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from interlude.models.inputs import InputSpec
-from interlude.simulator.arrays import Samples
+from interlude.models.inputs import InputSpec, Samples
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import CACHE_VARIABLE
 from interlude.simulator.errors import BadInputError, InterludeError

@@ -42,7 +42,6 @@ class Source:
 
     options: type[DataSpec]
     load: Callable[[Any], Dataset]
-    about: str
     origin: str = "comes with a library"
     """Where to get the files."""
     licence: str = "see origin"

@@ -1,4 +1,4 @@
-"""uci-har: activities of 30 people by the accelerometer and the gyroscope of a smartphone at the waist, 50 Hz.
+"""uci-har: six activities of 30 people, accelerometer + gyroscope of a phone at the waist, 50 Hz; key: subject.
 
 Windows of 128 samples (2.56 s) that overlap by half. Two releases of the same recordings: HAPT holds the raw signals,
 out of which windows are cut inside labelled segments of the six activities (10,411 of them); UCI-HAR holds windows that
@@ -195,7 +195,6 @@ def _find(wanted: str) -> tuple[AnyPath, tuple[Path, ...]]:
 SOURCE = Source(
     options=UciHarSpec,
     load=load,
-    about="six activities of 30 people by accelerometer + gyroscope of a phone, windows of 2.56 s; key: subject",
     origin="UCI repository, data sets 341 (HAPT, raw signals) or 240 (UCI-HAR, windows), in ucihar/",
     licence="free with citation, not for commercial use",
     layouts=LAYOUTS,

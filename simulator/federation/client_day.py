@@ -19,7 +19,8 @@ from interlude.simulator.randomness import Stream
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.costs import CostModel
-from interlude.simulator.training.task import LocalSteps, Task, Trained, TrainingSpec, window_samples
+from interlude.simulator.training.spec import TrainingSpec
+from interlude.simulator.training.task import LocalSteps, Task, Trained, window_samples
 from interlude.simulator.training.values import Values
 from interlude.simulator.world.world import World
 

@@ -27,7 +27,8 @@ from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.profile.costs import shared_costs
-from interlude.simulator.training.task import Task, Trained, TrainingSpec
+from interlude.simulator.training.spec import TrainingSpec
+from interlude.simulator.training.task import Task, Trained
 from interlude.simulator.training.values import Values, num_bytes
 from interlude.simulator.world.world import World
 

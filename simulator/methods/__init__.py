@@ -4,37 +4,33 @@ To add one: write its file, and name its class here. A method of your own needs 
 as ``my_package.my_module:MyMethod``.
 """
 
-from interlude.simulator.methods.base import Method
-from interlude.simulator.methods.bmsfed import BMSFed
-from interlude.simulator.methods.divfl import DivFL
-from interlude.simulator.methods.fedasync import FedAsync
-from interlude.simulator.methods.fedavg import FedAvg
-from interlude.simulator.methods.fedbuff import FedBuff
-from interlude.simulator.methods.fedcmi import FedCMI
-from interlude.simulator.methods.fedmchain import FedMChain
-from interlude.simulator.methods.fedmsplit import FedMSplit
-from interlude.simulator.methods.fedogm import FedOGM
-from interlude.simulator.methods.fedpmr import FedPMR
-from interlude.simulator.methods.fedproto import FedProto
-from interlude.simulator.methods.fedprox import FedProx
-from interlude.simulator.methods.mba import MBA
-from interlude.simulator.methods.modality_dropping import ModalityDropping
-from interlude.simulator.methods.powerofchoice import PowerOfChoice
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, type[Method]] = {
-    "fedavg": FedAvg,
-    "fedasync": FedAsync,
-    "fedbuff": FedBuff,
-    "mba": MBA,
-    "bmsfed": BMSFed,
-    "divfl": DivFL,
-    "fedproto": FedProto,
-    "fedpmr": FedPMR,
-    "fedcmi": FedCMI,
-    "fedmchain": FedMChain,
-    "fedmsplit": FedMSplit,
-    "fedprox": FedProx,
-    "fedogm": FedOGM,
-    "pow-d": PowerOfChoice,
-    "fedavg-p": ModalityDropping,
+from interlude.simulator.importing import ImportTable
+
+if TYPE_CHECKING:
+    from interlude.simulator.methods.base import Method
+
+_HERE = "interlude.simulator.methods"
+
+PLACES = {
+    "fedavg": f"{_HERE}.fedavg:FedAvg",
+    "fedasync": f"{_HERE}.fedasync:FedAsync",
+    "fedbuff": f"{_HERE}.fedbuff:FedBuff",
+    "mba": f"{_HERE}.mba.method:MBA",
+    "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
+    "divfl": f"{_HERE}.divfl:DivFL",
+    "fedproto": f"{_HERE}.fedproto:FedProto",
+    "fedpmr": f"{_HERE}.fedpmr:FedPMR",
+    "fedcmi": f"{_HERE}.fedcmi.method:FedCMI",
+    "fedmchain": f"{_HERE}.fedmchain.method:FedMChain",
+    "fedmsplit": f"{_HERE}.fedmsplit:FedMSplit",
+    "fedprox": f"{_HERE}.fedprox:FedProx",
+    "fedogm": f"{_HERE}.fedogm:FedOGM",
+    "pow-d": f"{_HERE}.powerofchoice:PowerOfChoice",
+    "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
 }
+"""The names of methods, and where each class is."""
+
+METHODS: "ImportTable[type[Method]]" = ImportTable(PLACES)
+"""The methods; a class is imported when it is asked for."""

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, RootModel
 
 from interlude.models.inputs import Inputs
-from interlude.models.network import ModelSpec, Network, Parameters
+from interlude.models.network import Network, Parameters
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import ALL_TRAINED, ClientDay, Payload, Role, Steps
 from interlude.simulator.federation.rules import ServerRule
 from interlude.simulator.federation.views import Process, SelectionView, ServerView

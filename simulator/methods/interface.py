@@ -106,7 +106,8 @@ It prints:
 '''
 
 from interlude.models.inputs import Inputs
-from interlude.models.network import ModelSpec, Network, Parameters
+from interlude.models.network import Network, Parameters
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import (
     ALL_TRAINED,
     NO_WEIGHTS,

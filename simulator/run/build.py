@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from interlude.models.network import Network, Parameters
-from interlude.simulator.data import load_dataset
 from interlude.simulator.data.dataset import Dataset, to_device
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.partition import hold_modalities, partition, partition_files
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
@@ -21,14 +21,15 @@ from interlude.simulator.run.limits import check_population
 from interlude.simulator.run.spec import RunSpec
 from interlude.simulator.scenario import checks
 from interlude.simulator.scenario.registry import method_class
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.evaluation import evaluation_subset
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
-from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
+from interlude.simulator.training.executors.strategy import choose_strategy
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.profile.costs import joint_flops_per_sample
+from interlude.simulator.training.spec import ExecutorSpec
 from interlude.simulator.training.workers.pool import WorkerPool
 from interlude.simulator.world.compute import ComputePerSampleSpec
 from interlude.simulator.world.world import World

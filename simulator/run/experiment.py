@@ -18,7 +18,7 @@ from interlude.simulator.run.loop import Run
 from interlude.simulator.run.observer import Watcher
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.run.totals import accounts, totals
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.host import keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from interlude.models.network import Network
 from interlude.simulator.errors import CannotRunError
-from interlude.simulator.scenario.sections import LimitsSpec, Scenario
+from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.scenario.sections import LimitsSpec
 from interlude.simulator.training.executors.strategy import Strategy, client_bytes
 
 _CLIENT_BYTES = 2_000

@@ -11,7 +11,7 @@ from interlude.simulator.files import digest
 from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.record.provenance import code_digest
 from interlude.simulator.scenario.registry import method_class
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.partition import check_partition
 from interlude.simulator.errors import BadInputError, CannotRunError, nearest
 from interlude.simulator.scenario.registry import method_class
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 
 
 def check(scenario: Scenario, dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.scenario.messages import sentence
 from interlude.simulator.scenario.registry import data_source, known_data_sets, method_class
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.yaml_reader import apply_override, read_yaml, set_field
 
 _LARGEST = 1e100

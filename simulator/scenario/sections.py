@@ -1,37 +1,26 @@
 """The sections of a scenario YAML, as models that pydantic validates."""
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    SerializeAsAny,
     model_validator,
 )
-
-from interlude.models.network import ModelSpec
-from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.files import located
-from interlude.simulator.methods.base import MethodOptions
-from interlude.simulator.training.executors.strategy import ExecutorSpec
-from interlude.simulator.training.task import TrainingSpec
-from interlude.simulator.world.world import WorldSpec
 
 _LONGEST_NAME = 200  # file systems take 255 bytes, and a seed or the values of a sweep are appended to a name
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section of a scenario: immutable, every key known, every number finite."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class ClientsSpec(_Section):
+class ClientsSpec(Section):
     """The ``clients`` section."""
 
     count: PositiveInt = Field(description="clients in the federation")
@@ -51,7 +40,7 @@ class ClientsSpec(_Section):
         return self
 
 
-class UntilSpec(_Section):
+class UntilSpec(Section):
     """The ``until`` section: the end of a run, whichever limit is reached first."""
 
     simulated_s: PositiveFloat | None = Field(None, description="simulated seconds")
@@ -64,7 +53,7 @@ class UntilSpec(_Section):
         return self
 
 
-class EvaluateSpec(_Section):
+class EvaluateSpec(Section):
     """The ``evaluate`` section. Evaluating takes no simulated time and changes no event."""
 
     every_s: PositiveFloat = Field(description="simulated seconds between two evaluations")
@@ -76,7 +65,7 @@ class EvaluateSpec(_Section):
     )
 
 
-class LimitsSpec(_Section):
+class LimitsSpec(Section):
     """The ``limits`` section of a scenario: the most that a run may need."""
 
     events: PositiveInt = Field(
@@ -87,51 +76,10 @@ class LimitsSpec(_Section):
     )
 
 
-class PaperSpec(_Section):
+class PaperSpec(Section):
     """The ``paper`` section: published results of the same experiment, which the report shows beside the runs'."""
 
     source: str = Field(description="paper, table and column")
     accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         description="published fused accuracy by the label of a method"
     )
-
-
-class Scenario(_Section):
-    """A whole scenario."""
-
-    name: str = Field(max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: NonNegativeInt = 0
-    data: SerializeAsAny[DataSpec]
-    model: ModelSpec
-    clients: ClientsSpec
-    world: WorldSpec
-    training: TrainingSpec
-    methods: Annotated[tuple[SerializeAsAny[MethodOptions], ...], Field(min_length=1)]
-    until: UntilSpec
-    evaluate: EvaluateSpec
-    executor: ExecutorSpec = ExecutorSpec()
-    limits: LimitsSpec = LimitsSpec()
-    paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
-
-    def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
-        """Return the scenario of one run: one method, one seed."""
-        return self.model_copy(update={"methods": (method,), "seed": seed})
-
-    def resolved(self) -> dict[str, Any]:
-        """Return all fields of the scenario, defaults included, as plain data."""
-        return self.model_dump(mode="json")
-
-    def files(self) -> dict[Path, Path]:
-        """Return the files that the scenario's world reads: their given names, and their locations."""
-        return {Path(path): located(Path(path)) for path in _files_in(self.resolved()["world"])}
-
-    def digest(self) -> str:
-        """Return a hash of all fields of the scenario."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
-
-
-def _files_in(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        own = [node["file"]] if "file" in node else []
-        return own + [path for child in node.values() for path in _files_in(child)]
-    return [path for child in node for path in _files_in(child)] if isinstance(node, list) else []

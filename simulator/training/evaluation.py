@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
 from interlude.models.packed import Packed
-from interlude.simulator.arrays import Samples
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.values import FUSED
 

@@ -1,64 +1,10 @@
 """The optimiser of local training."""
 
-from typing import Annotated, Literal
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from interlude.models.network import Parameters
-
-
-class LinearDecay(BaseModel):
-    """Linear from the learning rate to another one: at version v, lr + (to - lr) min(v / over_versions, 1).
-
-    With `constant_versions` the learning rate stays constant before that version, as in BMSFed's code.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    kind: Literal["linear"]
-    to: PositiveFloat = Field(description="learning rate at the end")
-    over_versions: PositiveInt = Field(description="version at which it ends; rounds where there is a barrier")
-    constant_versions: NonNegativeInt = Field(0, description="first versions, with a constant learning rate")
-
-    def rate(self, first: float, version: int) -> float:
-        """Return the learning rate of a task that starts from a version."""
-        if version < self.constant_versions:
-            return first
-        return first + (self.to - first) * min(version / self.over_versions, 1.0)
-
-
-class StepDecay(BaseModel):
-    """Multiplied by a factor at each of the given versions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    kind: Literal["steps"]
-    at_versions: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    factor: float = Field(0.1, gt=0, le=1)
-
-    def rate(self, first: float, version: int) -> float:
-        """Return the learning rate of a task that starts from a version."""
-        return float(first * self.factor ** sum(version >= at for at in self.at_versions))
-
-
-class OptimizerSpec(BaseModel):
-    """Stochastic gradient descent as in `torch.optim.SGD`; its momentum starts anew with every task."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    name: Literal["sgd"] = "sgd"
-    learning_rate: PositiveFloat
-    momentum: float = Field(0.0, ge=0, lt=1)
-    weight_decay: NonNegativeFloat = 0.0
-    schedule: Annotated[LinearDecay | StepDecay, Field(discriminator="kind")] | None = Field(
-        None, description="how the learning rate falls with the model version that a client received; unset: constant"
-    )
-
-    def rate_at(self, version: int) -> float:
-        """Return the learning rate of a task that starts from a version of the global model."""
-        return self.learning_rate if self.schedule is None else self.schedule.rate(self.learning_rate, version)
+from interlude.simulator.training.spec import OptimizerSpec
 
 
 def add_proximal(gradient: Tensor, value: Tensor, received: Tensor, mu: float) -> Tensor:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from interlude.models.network import Parameters
@@ -15,25 +14,7 @@ from interlude.simulator.arrays import Indices
 from interlude.simulator.randomness import Stream, torch_seed
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.objective import Objective
-from interlude.simulator.training.optimizer import OptimizerSpec
 from interlude.simulator.training.values import Values
-
-
-class TrainingSpec(BaseModel):
-    """The ``training`` section of a scenario: local training, the same for every method."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    local_epochs: PositiveInt = Field(1, description="passes over the window in joint training")
-    batch_size: PositiveInt = 32
-    window_samples: PositiveInt | None = Field(
-        None,
-        description="samples of one local round, taken in turn from the client's shard; unset: the whole shard",
-    )
-    optimizer: OptimizerSpec
-    on_divergence: Literal["stop", "reject"] = Field(
-        "stop", description="an update with NaN or infinity ends the run, or is left out of the merge and counted"
-    )
 
 
 class LocalSteps(NamedTuple):

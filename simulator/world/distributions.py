@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import scipy  # its members are loaded when they are named
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,7 +26,6 @@ from pydantic import (
     WrapSerializer,
     model_validator,
 )
-from scipy import special, stats
 
 from interlude.simulator.arrays import Floats
 from interlude.simulator.world.trace_files import column_of
@@ -113,7 +113,7 @@ class Normal(Distribution):
 
     @cached_property
     def _frozen(self) -> Any:
-        return stats.truncnorm(-self.mean / self.std, np.inf, loc=self.mean, scale=self.std)
+        return scipy.stats.truncnorm(-self.mean / self.std, np.inf, loc=self.mean, scale=self.std)
 
 
 class LogNormal(Distribution):
@@ -125,7 +125,7 @@ class LogNormal(Distribution):
 
     @cached_property
     def _frozen(self) -> Any:
-        return stats.lognorm(s=self.sigma, scale=self.median)
+        return scipy.stats.lognorm(s=self.sigma, scale=self.median)
 
 
 class Exponential(Distribution):
@@ -136,7 +136,7 @@ class Exponential(Distribution):
 
     @cached_property
     def _frozen(self) -> Any:
-        return stats.expon(scale=self.mean)
+        return scipy.stats.expon(scale=self.mean)
 
 
 class Gamma(Distribution):
@@ -148,7 +148,7 @@ class Gamma(Distribution):
 
     @cached_property
     def _frozen(self) -> Any:
-        return stats.gamma(self.shape, scale=self.mean / self.shape)
+        return scipy.stats.gamma(self.shape, scale=self.mean / self.shape)
 
 
 class Weibull(Distribution):
@@ -160,7 +160,7 @@ class Weibull(Distribution):
 
     @cached_property
     def _frozen(self) -> Any:
-        return stats.weibull_min(self.shape, scale=self.scale)
+        return scipy.stats.weibull_min(self.shape, scale=self.scale)
 
 
 class Pareto(Distribution):
@@ -172,7 +172,7 @@ class Pareto(Distribution):
 
     @cached_property
     def _frozen(self) -> Any:
-        return stats.pareto(self.shape, scale=self.minimum)
+        return scipy.stats.pareto(self.shape, scale=self.minimum)
 
 
 class Empirical(Distribution):
@@ -254,7 +254,7 @@ class MeanOneJitter:
         """Return exp(sigma z - sigma^2 / 2) at the normal quantile z of each probability."""
         if self._sigma == 0.0:
             return np.ones_like(probability)
-        factors: Floats = np.exp(self._location + self._sigma * special.ndtri(probability))
+        factors: Floats = np.exp(self._location + self._sigma * scipy.special.ndtri(probability))
         return factors
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import scipy  # its members are loaded when they are named
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
-from scipy import special
 
 from interlude.simulator.arrays import Floats
 from interlude.simulator.files import located
@@ -158,9 +158,9 @@ class SpeedDraws:
         deviation = self._deviation[client]
         if deviation == 0.0:
             return 1.0
-        below = special.ndtr((SLOWEST - 1.0) / deviation)
+        below = scipy.special.ndtr((SLOWEST - 1.0) / deviation)
         probability = below + self._draws.at(client, window) * (1.0 - below)
-        return max(SLOWEST, float(1.0 + deviation * special.ndtri(probability)))
+        return max(SLOWEST, float(1.0 + deviation * scipy.special.ndtri(probability)))
 
 
 class _Itself:

@@ -23,9 +23,9 @@ import torch
 from torch import nn
 
 from interlude.models.inputs import Reader
-from interlude.simulator.data import load_dataset
 from interlude.simulator.data.cg_mnist import CgMnistSpec
 from interlude.simulator.data.colouring import PALETTES, drawn_colours
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.files import data_directory, set_data_directory
 from interlude.simulator.run.build import choose_device
 

@@ -16,8 +16,8 @@ from interlude.simulator.cli import calibration_tables as calibrate_table
 from interlude.simulator.cli import main as command_line
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.run.build import SEQUENTIAL, build_testbed
-from interlude.simulator.training.executors.strategy import ExecutorSpec
 from interlude.simulator.training.host import has_bfloat16
+from interlude.simulator.training.spec import ExecutorSpec
 
 TINY_S = 0.05
 STACKS = ["stacked in groups of 4", "stacked in groups of 16", "stacked in groups of 64"]

@@ -22,7 +22,7 @@ from interlude.simulator.cli import main as command_line
 from interlude.simulator.data import DATASETS
 from interlude.simulator.methods import METHODS
 from interlude.simulator.record.reader import RunRecord
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 
 NUM_EXAMPLES = int(os.environ.get("INTERLUDE_FUZZ", "1200"))
 FIRST_SEED = int(os.environ.get("INTERLUDE_FUZZ_SEED", "0"))

@@ -8,10 +8,11 @@ import torch
 from media_files import COLOURS, colour_numbers, tone, write_video, write_wav
 from PIL import Image
 
-from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data import DATASETS
 from interlude.simulator.data.audio import log_spectrogram
 from interlude.simulator.data.ave import AveSpec, preparation
 from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.prepare import prepare
 from interlude.simulator.errors import BadInputError
 

@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 
 from interlude.models.inputs import Reader
-from interlude.simulator.data import load_dataset
 from interlude.simulator.data.cg_mnist import INPUTS, CgMnistSpec, load
 from interlude.simulator.data.colouring import DRAWN_PALETTE, PALETTE
 from interlude.simulator.data.idx import read_idx
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.files import DATA_VARIABLE, data_directory
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from media_files import COLOURS, colour_numbers, tone, write_video, write_wav
 
-from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data import DATASETS
 from interlude.simulator.data.audio import log_spectrogram
 from interlude.simulator.data.crema_d import EMOTIONS, CremaDSpec, preparation
 from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.prepare import prepare
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.run.experiment import run_scenario

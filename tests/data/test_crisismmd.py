@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from interlude import BadInputError, parse_scenario, run_scenario
-from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data import DATASETS
 from interlude.simulator.data.crisismmd import COLUMNS, CrisisMmdPreparation, CrisisMmdSpec
 from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.prepare import prepare
 
 HEADER = "\t".join(COLUMNS)

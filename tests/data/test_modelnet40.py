@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from interlude import BadInputError, parse_scenario, run_scenario
-from interlude.simulator.data import DATASETS, load_dataset
+from interlude.simulator.data import DATASETS
 from interlude.simulator.data.directory import cache_directory
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.modelnet40 import ModelNet40Preparation, ModelNet40Spec
 from interlude.simulator.data.prepare import prepare
 

@@ -11,9 +11,10 @@ import torch
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.data import folder as folder_door
-from interlude.simulator.data import function, load_dataset, own
+from interlude.simulator.data import function, own
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.function import FunctionSpec
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.run.build import files_of
 from interlude.simulator.run.spec import RunSpec

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from interlude import parse_scenario
-from interlude.simulator.data import load_dataset
 from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.partition import FilesPartition, partition
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.run.build import files_of

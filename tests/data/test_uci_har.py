@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from interlude.simulator.data import load_dataset
 from interlude.simulator.data.dataset import standardised
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.data.uci_har import MODALITIES, UciHarSpec, load
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.files import DATA_VARIABLE, data_directory

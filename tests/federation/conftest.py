@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from interlude import RunRecord, parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.server import Server
@@ -28,9 +29,9 @@ from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.optimizer import OptimizerSpec
 from interlude.simulator.training.profile.costs import CostModel
-from interlude.simulator.training.task import Task, TrainingSpec
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
+from interlude.simulator.training.task import Task
 from interlude.simulator.world.faults import UploadLossSpec
 from interlude.simulator.world.outages import Outages, OutageWindows
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from interlude import parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedogm import Modulated, coefficients
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel

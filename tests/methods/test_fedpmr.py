@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from interlude import parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedpmr import Rebalanced
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.objective import Batch, Context
-from interlude.simulator.training.optimizer import OptimizerSpec
 from interlude.simulator.training.profile.costs import CostModel
-from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
+from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import named
 
 

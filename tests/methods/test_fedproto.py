@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from interlude import parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.rules import Barrier, OnArrival
 from interlude.simulator.federation.staleness import PolynomialStaleness
 from interlude.simulator.methods.fedproto import FedProto, FedProtoOptions, TowardsPrototypes, global_prototypes

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from interlude import parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedprox import FedProx, FedProxOptions
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.optimizer import OptimizerSpec, add_proximal
+from interlude.simulator.training.optimizer import add_proximal
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
 from interlude.simulator.training.stacked.trainer import StackedTrainer
-from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.task import LocalSteps, Task
 
 SCENARIO = {
     "name": "fedprox",

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from interlude import BadInputError, parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.rules import SizedBarrier
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.powerofchoice import LossProbe, PowerOfChoice, PowerOfChoiceOptions, largest
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.optimizer import OptimizerSpec
 from interlude.simulator.training.profile.costs import CostModel
-from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
+from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import Named
 
 BOTH = ("gray", "color")

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods import prototypes as p
 
 # z = (0, 0), c_0 = (3, 4) at distance 5, c_1 = (0, 1) at distance 1, no client holds class 2

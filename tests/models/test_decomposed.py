@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from interlude.models.decomposed import DecomposedNetwork
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 
 DIGITS = {"gray": (1, 28, 28), "color": (3, 28, 28)}
 

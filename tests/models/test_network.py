@@ -8,7 +8,8 @@ import torch
 from interlude.models.encoders import misfit
 from interlude.models.groups import group_of
 from interlude.models.inputs import InputSpec
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 
 DIGITS = {"gray": (1, 28, 28), "color": (3, 28, 28)}
 

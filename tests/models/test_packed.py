@@ -7,8 +7,9 @@ import torch
 
 from interlude.models.decomposed import DecomposedNetwork
 from interlude.models.groups import group_of
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
 from interlude.models.packed import pack
+from interlude.models.spec import ModelSpec
 
 NETWORKS = {
     "mlp": Network(ModelSpec(encoder="mlp", width=5), {"a": (6,), "b": (4,)}, 3),

@@ -5,7 +5,8 @@ import torch
 
 from interlude.models.encoders import misfit
 from interlude.models.inputs import InputSpec
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 
 WORDS = InputSpec((4,), num_tokens=5)
 

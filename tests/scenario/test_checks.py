@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interlude.simulator.cli.main import main
-from interlude.simulator.data import load_dataset
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.errors import CannotRunError
 from interlude.simulator.run.build import build_testbed
 from interlude.simulator.scenario.checks import check

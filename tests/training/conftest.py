@@ -4,11 +4,11 @@ import pytest
 import torch
 from tiny_tasks import CPU, SHAPES
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.training.executors.batched import BatchedExecutor
-from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy
-from interlude.simulator.training.optimizer import OptimizerSpec
-from interlude.simulator.training.task import TrainingSpec
+from interlude.simulator.training.executors.strategy import choose_strategy
+from interlude.simulator.training.spec import ExecutorSpec, OptimizerSpec, TrainingSpec
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import torch
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.training.evaluation import evaluate
 
 

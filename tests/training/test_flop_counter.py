@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from interlude.models.inputs import InputSpec
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.profile import dry_run
 from interlude.simulator.training.profile.dry_run import Profile

@@ -13,7 +13,8 @@ from interlude.models.decomposed import (
 )
 from interlude.models.groups import part_of
 from interlude.models.inputs import Inputs
-from interlude.models.network import ModelSpec, Network, Parameters, select_groups
+from interlude.models.network import Network, Parameters, select_groups
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.base import Method, MethodOptions

@@ -14,14 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.arrays import Samples
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor, TrainingFuture
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.executors.in_process import InProcess
 from interlude.simulator.training.executors.jobs import EvaluationJob, TrainingJob
 from interlude.simulator.training.executors.strategy import Strategy
-from interlude.simulator.training.task import Task, Trained, TrainingSpec
+from interlude.simulator.training.spec import TrainingSpec
+from interlude.simulator.training.task import Task, Trained
 from interlude.simulator.training.workers.pool import JobQueue, WorkerPool
 from interlude.simulator.training.workers.shared_memory import SharedSamples
 from interlude.simulator.training.workers.shared_models import SharedModels

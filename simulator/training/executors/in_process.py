@@ -7,14 +7,15 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.arrays import Samples
 from interlude.simulator.errors import TrainingError
 from interlude.simulator.training.evaluation import Evaluation, evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
+from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.stacked.rows import Chain
 from interlude.simulator.training.stacked.trainer import StackedTrainer
-from interlude.simulator.training.task import Task, Trained, TrainingSpec, diverged
+from interlude.simulator.training.task import Task, Trained, diverged
 
 _MOST_ROWS = 1 << 16
 

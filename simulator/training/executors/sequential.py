@@ -6,18 +6,18 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.arrays import Samples
 from interlude.simulator.errors import TrainingError
 from interlude.simulator.training.evaluation import evaluate
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor, TrainingFuture
 from interlude.simulator.training.objective import Batch, Context, Noise, Objective
 from interlude.simulator.training.optimizer import Sgd
+from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.task import (
     LocalSteps,
     Task,
     Trained,
-    TrainingSpec,
     batch_positions,
     diverged,
     noise_generator,

@@ -16,43 +16,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from interlude.models.network import Network
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.training.host import has_bfloat16
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
+from interlude.simulator.training.spec import ExecutorSpec
 
 _CPU_GROUP = 16
 _GPU_GROUP = 128
 _CPU_ROW_BYTES = 4 << 20
 _GPU_ROW_BYTES = 16 << 20
 _PARAMETER_COPIES = 4
-
-
-class ExecutorSpec(BaseModel):
-    """The ``executor`` section of a scenario: how training is executed. It changes no event of the clock."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    kind: Literal["auto", "batched", "sequential"] = Field(
-        "auto", description="auto: batched; sequential: one client after the other, the plain reference"
-    )
-    strategy: Literal["auto", "stacked", "looped"] = Field(
-        "auto",
-        description="stacked: clients' parameters in one bank; looped: one client after the other; auto: by rule",
-    )
-    group_size: PositiveInt | None = Field(None, description="most clients in a stack; unset: by rule")
-    memory_gb: PositiveFloat | None = Field(
-        None, description="most memory that training one group may take, by count; it makes groups smaller; unset: any"
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16: forward and backward passes under autocast; parameters stay float32"
-    )
-    compile: bool = Field(
-        False, description="stacked steps compiled by TorchInductor, on a CPU: seconds per shape, for runs of an hour"
-    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from interlude.simulator.training.optimizer import OptimizerSpec, add_proximal, add_weight_decay
+from interlude.simulator.training.optimizer import add_proximal, add_weight_decay
+from interlude.simulator.training.spec import OptimizerSpec
 from interlude.simulator.training.stacked.rows import Row
 from interlude.simulator.training.transfer import to_device
 

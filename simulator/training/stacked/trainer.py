@@ -10,16 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network
-from interlude.simulator.arrays import Samples
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.dry_run import Profile
+from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.stacked.descent import StackedSgd
 from interlude.simulator.training.stacked.functions import StackedFunctions
 from interlude.simulator.training.stacked.minibatches import MiniBatches, whole_windows
 from interlude.simulator.training.stacked.rows import Chain, Finished, Kind, Leaves, Path, Row, Stack
-from interlude.simulator.training.task import Trained, TrainingSpec, noise_generator, resolve
+from interlude.simulator.training.task import Trained, noise_generator, resolve
 from interlude.simulator.training.transfer import to_device
 
 _RECEIVED: Path = ("received",)

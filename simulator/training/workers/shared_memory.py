@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interlude.simulator.arrays import Samples
+from interlude.models.inputs import Samples
 
 _LARGE_ROW_BYTES = 1 << 20
 

@@ -25,8 +25,9 @@ from interlude.simulator.arrays import Indices
 from interlude.simulator.training.evaluation import evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.host import keep_freed_memory
+from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.stacked.trainer import StackedTrainer
-from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec
+from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import Named, Values
 from interlude.simulator.training.workers.shared_memory import Arena, Place, looking_at, samples_in
 

@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 
 from interlude import parse_scenario
 from interlude.models.network import Network
-from interlude.simulator.data import load_dataset
+from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.federation.accounting.invariants import BrokenInvariantError, check
 from interlude.simulator.methods import METHODS
 from interlude.simulator.run.build import build_testbed

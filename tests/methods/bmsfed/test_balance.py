@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from interlude import parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions

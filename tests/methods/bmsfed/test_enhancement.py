@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions
 from interlude.simulator.methods.bmsfed.enhancement import ModalEnhanced
 from interlude.simulator.training.objective import Batch, Context

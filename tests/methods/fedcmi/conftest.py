@@ -3,7 +3,7 @@
 import pytest
 
 from interlude.models.decomposed import DecomposedNetwork
-from interlude.models.network import ModelSpec
+from interlude.models.spec import ModelSpec
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from interlude import parse_scenario, run_scenario
 from interlude.models.decomposed import DecomposedNetwork
 from interlude.models.groups import group_of
-from interlude.models.network import ModelSpec
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
 from interlude.simulator.methods.fedcmi import FedCMI, FedCMIOptions
 from interlude.simulator.methods.fedcmi.objective import Infiltrated

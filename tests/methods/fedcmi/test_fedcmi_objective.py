@@ -7,7 +7,7 @@ import torch
 
 from interlude.models.decomposed import DecomposedNetwork
 from interlude.models.groups import group_of
-from interlude.models.network import ModelSpec
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedcmi.objective import (
     Infiltrated,
     InfiltratedAlone,

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.rules import Barrier
@@ -18,8 +19,8 @@ from interlude.simulator.methods.fedmchain import FedMChain, FedMChainOptions
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.optimizer import OptimizerSpec
-from interlude.simulator.training.task import LocalSteps, TrainingSpec
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
+from interlude.simulator.training.task import LocalSteps
 
 # --- schedules, drawn by hand ----------------------------------------------------------------------------------------
 

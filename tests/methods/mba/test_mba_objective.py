@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.mba.objective import Anchored, delta
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.profile.costs import CostModel

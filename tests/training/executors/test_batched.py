@@ -6,15 +6,15 @@ import pytest
 import torch
 from tiny_tasks import CPU, SHAPES, model_of, task_of
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.errors import TrainingError
 from interlude.simulator.training.executors import in_process
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
-from interlude.simulator.training.executors.strategy import ExecutorSpec, choose_strategy, client_bytes
+from interlude.simulator.training.executors.strategy import choose_strategy, client_bytes
 from interlude.simulator.training.merge import ClientUpdate, mix, weighted_mean
-from interlude.simulator.training.optimizer import OptimizerSpec
-from interlude.simulator.training.task import TrainingSpec
+from interlude.simulator.training.spec import ExecutorSpec, OptimizerSpec, TrainingSpec
 
 
 def live_models(network):

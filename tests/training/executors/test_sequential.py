@@ -5,14 +5,15 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.errors import TrainingError
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.optimizer import OptimizerSpec
 from interlude.simulator.training.profile.costs import CostModel
-from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec, batch_positions, window_samples
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
+from interlude.simulator.training.task import LocalSteps, Task, batch_positions, window_samples
 
 SHAPES = {"a": (6,), "b": (4,)}
 JOINT = CrossEntropy(("a", "b"))

@@ -9,17 +9,18 @@ from tiny_tasks import model_of
 
 import interlude.simulator.run.build
 from interlude import parse_scenario, run_scenario
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.sections import UntilSpec
 from interlude.simulator.training.executors import batched
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.optimizer import OptimizerSpec
+from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
 from interlude.simulator.training.stacked import recording
 from interlude.simulator.training.stacked.trainer import StackedTrainer
-from interlude.simulator.training.task import LocalSteps, Task, TrainingSpec, resolve
+from interlude.simulator.training.task import LocalSteps, Task, resolve
 
 TOLERANCE = 1e-4
 """Largest difference from the reference, relative to what training changed; float32 leaves about 1e-5."""

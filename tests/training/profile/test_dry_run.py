@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from interlude.models.decomposed import DecomposedNetwork
-from interlude.models.network import ModelSpec, Network
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedcmi.objective import Infiltrated
 from interlude.simulator.methods.fedogm import Modulated
 from interlude.simulator.methods.fedproto import TowardsPrototypes

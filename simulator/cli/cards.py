@@ -1,23 +1,18 @@
-"""Tables of text: formula cards of methods, and the names that a scenario can use."""
+"""Tables of text: formula cards of methods."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
-from interlude.models.encoders import ENCODERS
-from interlude.simulator.cli.table_rows import TableRows, size
-from interlude.simulator.data import DATASETS, OWN
+from interlude.simulator.cli.table_rows import TableRows
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.rules import ServerRule
 from interlude.simulator.federation.staleness import StalenessSpec
-from interlude.simulator.files import data_directory
-from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.card import card_of
 from interlude.simulator.scenario.registry import method_class
-from interlude.simulator.world.distributions import DISTRIBUTIONS
 
 
 def card(method: type[Method]) -> Iterator[tuple[str, TableRows]]:
@@ -100,47 +95,3 @@ def _range(field: FieldInfo) -> str:
     if field.annotation is bool:
         return "true, false"
     return ", ".join(bounds)
-
-
-def _methods() -> TableRows:
-    return TableRows([(name, card_of(method).title) for name, method in METHODS.items()], ("name", "method"))
-
-
-def _datasets() -> TableRows:
-    return TableRows([(name, source.about) for name, source in (DATASETS | OWN).items()], ("name", "data set"))
-
-
-def data_sets() -> TableRows:
-    """Return the state of every data set, its path, licence and origin."""
-    directory = data_directory()
-    rows = []
-    for name, source in DATASETS.items():
-        found = source.find(directory)
-        where = found.lacks or ("" if directory is None or not source.layouts else str(directory))
-        missing = f"lacks {where}" if found.lacks else where
-        num_bytes = size(found.num_bytes) if found.num_bytes else ""
-        rows.append((name, found.state, num_bytes, missing, source.licence, source.origin))
-    return TableRows(rows, ("name", "state", "size", "where", "licence", "from"), frozenset({2}))
-
-
-def _distributions() -> TableRows:
-    rows = []
-    for name, distribution in DISTRIBUTIONS.items():
-        parameters = [p for p in distribution.model_fields if p != "distribution"]
-        rows.append((name, ", ".join(parameters), (distribution.__doc__ or "").strip()))
-    return TableRows(rows, ("name", "parameters", "meaning"))
-
-
-def _encoders() -> TableRows:
-    return TableRows(
-        [(name, (encoder.__doc__ or "").split("\n")[0]) for name, encoder in ENCODERS.items()],
-        ("name", "encoder"),
-    )
-
-
-LISTS: Mapping[str, Callable[[], TableRows]] = {
-    "methods": _methods,
-    "datasets": _datasets,
-    "distributions": _distributions,
-    "encoders": _encoders,
-}

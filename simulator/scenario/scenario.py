@@ -1,0 +1,66 @@
+"""A whole scenario: its sections, and what identifies it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, SerializeAsAny
+
+from interlude.models.spec import ModelSpec
+from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.files import located
+from interlude.simulator.methods.base import MethodOptions
+from interlude.simulator.scenario.sections import (
+    ClientsSpec,
+    EvaluateSpec,
+    LimitsSpec,
+    PaperSpec,
+    Section,
+    UntilSpec,
+)
+from interlude.simulator.training.spec import ExecutorSpec, TrainingSpec
+from interlude.simulator.world.world import WorldSpec
+
+_LONGEST_NAME = 200  # file systems take 255 bytes, and a seed or the values of a sweep are appended to a name
+
+
+class Scenario(Section):
+    """A whole scenario."""
+
+    name: str = Field(max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: NonNegativeInt = 0
+    data: SerializeAsAny[DataSpec]
+    model: ModelSpec
+    clients: ClientsSpec
+    world: WorldSpec
+    training: TrainingSpec
+    methods: Annotated[tuple[SerializeAsAny[MethodOptions], ...], Field(min_length=1)]
+    until: UntilSpec
+    evaluate: EvaluateSpec
+    executor: ExecutorSpec = ExecutorSpec()
+    limits: LimitsSpec = LimitsSpec()
+    paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
+
+    def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
+        """Return the scenario of one run: one method, one seed."""
+        return self.model_copy(update={"methods": (method,), "seed": seed})
+
+    def resolved(self) -> dict[str, Any]:
+        """Return all fields of the scenario, defaults included, as plain data."""
+        return self.model_dump(mode="json")
+
+    def files(self) -> dict[Path, Path]:
+        """Return the files that the scenario's world reads: their given names, and their locations."""
+        return {Path(path): located(Path(path)) for path in _files_in(self.resolved()["world"])}
+
+    def digest(self) -> str:
+        """Return a hash of all fields of the scenario."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+def _files_in(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["file"]] if "file" in node else []
+        return own + [path for child in node.values() for path in _files_in(child)]
+    return [path for child in node for path in _files_in(child)] if isinstance(node, list) else []

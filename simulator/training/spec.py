@@ -1,0 +1,98 @@
+"""The ``training`` and ``executor`` sections of a scenario. They load no PyTorch: a mistake is told at once."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class LinearDecay(BaseModel):
+    """Linear from the learning rate to another one: at version v, lr + (to - lr) min(v / over_versions, 1).
+
+    With `constant_versions` the learning rate stays constant before that version, as in BMSFed's code.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["linear"]
+    to: PositiveFloat = Field(description="learning rate at the end")
+    over_versions: PositiveInt = Field(description="version at which it ends; rounds where there is a barrier")
+    constant_versions: NonNegativeInt = Field(0, description="first versions, with a constant learning rate")
+
+    def rate(self, first: float, version: int) -> float:
+        """Return the learning rate of a task that starts from a version."""
+        if version < self.constant_versions:
+            return first
+        return first + (self.to - first) * min(version / self.over_versions, 1.0)
+
+
+class StepDecay(BaseModel):
+    """Multiplied by a factor at each of the given versions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["steps"]
+    at_versions: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    factor: float = Field(0.1, gt=0, le=1)
+
+    def rate(self, first: float, version: int) -> float:
+        """Return the learning rate of a task that starts from a version."""
+        return float(first * self.factor ** sum(version >= at for at in self.at_versions))
+
+
+class OptimizerSpec(BaseModel):
+    """Stochastic gradient descent as in `torch.optim.SGD`; its momentum starts anew with every task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Literal["sgd"] = "sgd"
+    learning_rate: PositiveFloat
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Annotated[LinearDecay | StepDecay, Field(discriminator="kind")] | None = Field(
+        None, description="how the learning rate falls with the model version that a client received; unset: constant"
+    )
+
+    def rate_at(self, version: int) -> float:
+        """Return the learning rate of a task that starts from a version of the global model."""
+        return self.learning_rate if self.schedule is None else self.schedule.rate(self.learning_rate, version)
+
+
+class TrainingSpec(BaseModel):
+    """The ``training`` section of a scenario: local training, the same for every method."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    local_epochs: PositiveInt = Field(1, description="passes over the window in joint training")
+    batch_size: PositiveInt = 32
+    window_samples: PositiveInt | None = Field(
+        None,
+        description="samples of one local round, taken in turn from the client's shard; unset: the whole shard",
+    )
+    optimizer: OptimizerSpec
+    on_divergence: Literal["stop", "reject"] = Field(
+        "stop", description="an update with NaN or infinity ends the run, or is left out of the merge and counted"
+    )
+
+
+class ExecutorSpec(BaseModel):
+    """The ``executor`` section of a scenario: how training is executed. It changes no event of the clock."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["auto", "batched", "sequential"] = Field(
+        "auto", description="auto: batched; sequential: one client after the other, the plain reference"
+    )
+    strategy: Literal["auto", "stacked", "looped"] = Field(
+        "auto",
+        description="stacked: clients' parameters in one bank; looped: one client after the other; auto: by rule",
+    )
+    group_size: PositiveInt | None = Field(None, description="most clients in a stack; unset: by rule")
+    memory_gb: PositiveFloat | None = Field(
+        None, description="most memory that training one group may take, by count; it makes groups smaller; unset: any"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: forward and backward passes under autocast; parameters stay float32"
+    )
+    compile: bool = Field(
+        False, description="stacked steps compiled by TorchInductor, on a CPU: seconds per shape, for runs of an hour"
+    )
