@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _exit(one_line(message.replace("Value error, ", "")), 2)
     if code == _INTERRUPTED:
-        _exit("interrupted; the record so far is kept", _INTERRUPTED)
+        _exit("interrupted", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -165,7 +165,7 @@ def test_a_trace_without_its_file_is_one_sentence(cli, scenario_file, monkeypatc
     ("error", "code", "said"),
     [
         (TrainingError("the loss of client 3 is not finite"), 1, "interlude: the loss of client 3 is not finite\n"),
-        (KeyboardInterrupt(), 130, "interlude: interrupted; the record so far is kept\n"),
+        (KeyboardInterrupt(), 130, "interlude: interrupted\n"),
     ],
     ids=["training breaks down", "interrupt"],
 )

@@ -1,0 +1,53 @@
+"""Commands that need no PyTorch start without it, and Ctrl-C at any moment is one sentence."""
+
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+
+from interlude.simulator import data, importing, methods
+from interlude.simulator.cli import entry
+
+HEAVY = {"torch", "scipy.stats", "sklearn", "pandas", "matplotlib", "simpy", "pyarrow"}
+LIGHT = (
+    ["--version"],
+    ["--help"],
+    ["run", "--help"],
+    *(["list", names] for names in ("methods", "datasets", "distributions", "encoders")),
+)
+
+
+def test_version_help_and_lists_load_nothing_heavy():
+    program = f"""
+        import sys
+        from interlude.simulator.cli.main import main
+        for arguments in {LIGHT!r}:
+            try:
+                main(arguments)
+            except SystemExit as ended:
+                assert ended.code == 0, arguments
+            print("loaded:", *sorted({HEAVY!r} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line.startswith("loaded:")] == ["loaded:"] * len(LIGHT)
+
+
+def test_a_title_read_from_the_source_is_the_docstring_s():
+    for name, place in methods.PLACES.items():
+        assert importing.first_line(place) == (methods.METHODS[name].__doc__ or "").partition("\n")[0].removesuffix(".")
+    assert all(importing.first_line(place.partition(":")[0]) for place in (data.PLACES | data.OWN_PLACES).values())
+
+
+def test_ctrl_c_while_modules_are_loaded_is_one_sentence(monkeypatch, capsys):
+    class Interrupts:
+        def find_spec(self, name, *_):
+            if name == "interlude.simulator.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "interlude.simulator.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interlude: interrupted\n"
