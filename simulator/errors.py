@@ -15,6 +15,10 @@ class BadInputError(InterludeError):
     """A scenario, file or flag that cannot be used; the command line exits with code 2."""
 
 
+class BadFileError(BadInputError, ValueError):
+    """A file that cannot be used. A `ValueError`, too: pydantic adds the scenario's field that names the file."""
+
+
 class CannotRunError(BadInputError):
     """A scenario that is refused before it runs: it needs more than its limits allow, or cannot start."""
 
@@ -41,3 +45,14 @@ def one_line(error: object) -> str:
     """Return an error's message on one line, without unprintable characters and the middle of very long words."""
     words = " ".join(_ENDLESS_WORD.sub(r"\1...\2", word) for word in str(error).split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+
+
+def shown(given: object, longest: int = 60) -> str:
+    """Return what was given in quotation marks, on one line and at most that long."""
+    return f"'{shortened(given, longest)}'"
+
+
+def shortened(given: object, longest: int) -> str:
+    """Return a text on one line and at most that long."""
+    text = one_line(given)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

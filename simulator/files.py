@@ -1,7 +1,8 @@
-"""Files: the data directory, hashes of contents, and locks of directories."""
+"""Files: the data directory, hashes of contents, locks of directories, and the reading of files by others."""
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadFileError, BadInputError, InterludeError, shortened
 
 DATA_VARIABLE = "INTERLUDE_DATA"
 """The environment variable that names the data directory; worker processes inherit it."""
@@ -17,6 +18,7 @@ DATA_VARIABLE = "INTERLUDE_DATA"
 _LOCK = ".lock"
 _CHUNK_BYTES = 1 << 20
 _LOOK_AGAIN_S = 0.1
+_LONGEST_REASON = 120
 
 
 def set_data_directory(path: Path) -> None:
@@ -39,9 +41,44 @@ def data_directory() -> Path | None:
 def located(path: Path) -> Path:
     """Return the location of a scenario's path: below the data directory if it exists there, else as given."""
     directory = data_directory()
-    if directory is not None and not path.is_absolute() and (directory / path).exists():
+    if directory is not None and not path.is_absolute() and os.path.exists(directory / path):  # no name is too long
         return directory / path
     return path
+
+
+def need_regular(path: Path) -> Path:
+    """Return a path once it is known to be a regular file: a pipe or a device may never end.
+
+    Raises:
+        BadFileError: if it is missing, or not a regular file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null byte in its name
+        raise BadFileError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise BadFileError(f"cannot read '{path}': it is not a file{', but a directory' * stat.S_ISDIR(mode)}")
+    return path
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever the reader of a file format raises into one sentence: it depends on which byte is damaged.
+
+    Args:
+        path: the file.
+        what: what it should be, e.g. ``an image``.
+
+    Raises:
+        BadFileError: if it cannot be read.
+    """
+    try:
+        yield
+    except InterludeError:
+        raise
+    except Exception as error:
+        reason = shortened(error, _LONGEST_REASON) or type(error).__name__
+        raise BadFileError(f"{path}: is damaged or not {what}: {reason}") from error
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

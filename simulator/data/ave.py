@@ -23,12 +23,13 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from interlude.simulator.csv_files import whole_number
 from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import cache_directory, need_data_directory
 from interlude.simulator.data.prepare import Item, Split, open_prepared
 from interlude.simulator.data.source import Expected, Source
-from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.errors import BadInputError, nearest, shown
 
 NAME = "ave"
 FOLDER = NAME
@@ -125,7 +126,7 @@ class AvePreparation(ClipPreparation):
             event = _parsed(line, f"{path}, line {number}")
             if categories is not None and event.category not in categories:
                 raise BadInputError(
-                    f"{path}, line {number}: unknown category '{event.category}'; categories are those of "
+                    f"{path}, line {number}: unknown category {shown(event.category)}; categories are those of "
                     f"{_FILES['test']}{nearest(event.category, categories)}"
                 )
             events.append(event)
@@ -145,10 +146,10 @@ def load(spec: AveSpec) -> Dataset:
 def _parsed(line: str, where: str) -> _Event:
     """Return what ``Category&VideoID&Quality&Start&End`` says."""
     fields = [field.strip() for field in line.split("&")]
-    if len(fields) != 5 or not (fields[3].isdecimal() and fields[4].isdecimal()):
-        raise BadInputError(f"{where}: must be Category&VideoID&Quality&Start&End, given {line!r}")
-    category, video, _, start, end = fields
-    start_s, end_s = int(start), int(end)
+    start_s, end_s = map(whole_number, fields[3:5]) if len(fields) == 5 else (None, None)
+    if start_s is None or end_s is None:
+        raise BadInputError(f"{where}: must be Category&VideoID&Quality&Start&End, given {shown(line)}")
+    category, video = fields[:2]
     if not (start_s <= end_s <= _CLIP_S) or start_s == _CLIP_S:
         raise BadInputError(f"{where}: an event lies within 0 to {_CLIP_S} s, given {start_s} to {end_s}")
     return _Event(category, video, (start_s, end_s) if start_s < end_s else (0, _CLIP_S))

@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from interlude.models.inputs import InputSpec
+from interlude.simulator.csv_files import text_lines
 from interlude.simulator.data.audio import NUM_BINS, RATE_HZ, log_spectrogram, num_columns, read_sound, repeated
 from interlude.simulator.data.images import read_rgb
 from interlude.simulator.data.prepare import Arrays, Item
+from interlude.simulator.data.source import need_file
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.data.video import Choice, chosen, frame_each_second, stacked
 from interlude.simulator.errors import BadInputError
@@ -123,7 +125,4 @@ def lines_of(path: Path) -> list[str]:
     Raises:
         BadInputError: if it is missing or not text.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: is missing or not UTF-8 text; 'interlude data' says what is needed") from error
+    return list(text_lines(need_file(path)))

@@ -14,19 +14,19 @@ The split files are BMSFed's and OGM-GE's. RECONSTRUCTION: without them clips ar
 class, into as many for the test as theirs (744 of 7,442).
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
+from interlude.simulator.csv_files import csv_rows, csv_table
+from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import cache_directory, need_data_directory
 from interlude.simulator.data.prepare import Item, Split, open_prepared
-from interlude.simulator.data.source import Expected, Source
-from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.data.source import Expected, Source, need_file
+from interlude.simulator.errors import BadInputError, nearest, shown
 from interlude.simulator.randomness import Stream
 
 NAME = "crema-d"
@@ -110,15 +110,13 @@ class CremaDPreparation(ClipPreparation):
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
             path = self.root / f"{split}.csv"
-            for number, row in enumerate(csv.reader(lines_of(path)), start=1):
-                if not row:
-                    continue
+            for number, row in csv_rows(need_file(path)):
                 where = f"{path}, line {number}"
                 if len(row) != 2:
-                    raise BadInputError(f"{where}: must be a clip's name and its label, given {','.join(row)!r}")
-                name, emotion = row[0].strip(), row[1].strip()
+                    raise BadInputError(f"{where}: must be a clip's name and its label, given {shown(','.join(row))}")
+                name, emotion = row
                 if name in seen:
-                    raise BadInputError(f"{where}: '{name}' is listed twice; it stands at {seen[name]}, too")
+                    raise BadInputError(f"{where}: {shown(name)} is listed twice; it stands at {seen[name]}, too")
                 seen[name] = where
                 yield name, _checked(emotion, where), split
 
@@ -153,28 +151,27 @@ def load(spec: CremaDSpec) -> Dataset:
 def _checked(emotion: str, where: str) -> str:
     if emotion not in EMOTIONS:
         known = ", ".join(EMOTIONS)
-        raise BadInputError(f"{where}: unknown label '{emotion}'; labels are {known}{nearest(emotion, EMOTIONS)}")
+        raise BadInputError(f"{where}: unknown label {shown(emotion)}; labels are {known}{nearest(emotion, EMOTIONS)}")
     return emotion
 
 
 def _clips_in(summary: Path) -> list[str]:
     """Return the clips in the publishers' table."""
-    rows = csv.DictReader(lines_of(summary))
-    if "FileName" not in (rows.fieldnames or ()):
-        raise BadInputError(f"{summary}: has no column 'FileName'")
-    return [row["FileName"] for row in rows]
+    return [name for _, (name,) in csv_table(summary, ["FileName"])]
 
 
 def _emotion_in(name: str, root: Path) -> str:
     """Return the third part of a clip's name, e.g. ANG of 1001_DFA_ANG_XX."""
     parts = name.split("_")
-    return _checked(parts[2] if len(parts) > 2 else "", f"{root}: clip '{name}'")
+    return _checked(parts[2] if len(parts) > 2 else "", f"{root}: clip {shown(name)}")
 
 
 def _speaker(name: str) -> int:
     speaker = name[:4]
     if not (len(speaker) == 4 and speaker.isascii() and speaker.isdecimal()):
-        raise BadInputError(f"clip '{name}': must begin with the four digits of its speaker, as in 1001_DFA_ANG_XX")
+        raise BadInputError(
+            f"clip {shown(name)}: must begin with the four digits of its speaker, as in 1001_DFA_ANG_XX"
+        )
     return int(speaker)
 
 

@@ -7,7 +7,7 @@ long to read are prepared once and kept in ``prepared`` below it, or below ``INT
 import os
 from pathlib import Path
 
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError, shown
 from interlude.simulator.files import DATA_VARIABLE, data_directory, located
 
 CACHE_VARIABLE = "INTERLUDE_CACHE"
@@ -40,13 +40,19 @@ def need_located(path: Path, field: str) -> Path:
         BadInputError: if it is relative, does not exist, and no data directory is named.
     """
     found = located(path)
+    try:
+        found.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a null byte
+        raise BadInputError(f"{field}: {shown(path)}: {getattr(error, 'strerror', None) or error}") from error
     if found.is_absolute() or found.exists():
         return found
     directory = data_directory()
     if directory is None:
         raise BadInputError(
-            f"{field}: '{path}' is looked for in the data directory; say where with --data-dir DIR or {DATA_VARIABLE}, "
-            "or give an absolute path"
+            f"{field}: {shown(path)} is looked for in the data directory; say where with --data-dir DIR or "
+            f"{DATA_VARIABLE}, or give an absolute path"
         )
     return directory / path
 

@@ -14,13 +14,14 @@ from typing import Literal
 from pydantic import Field
 
 from interlude.models.inputs import InputSpec
+from interlude.simulator.csv_files import text_lines, whole_number
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import cache_directory, need_data_directory
 from interlude.simulator.data.images import channels_first, read_rgb, resized, square
 from interlude.simulator.data.prepare import Arrays, Item, Preparation, Split, open_prepared
 from interlude.simulator.data.source import Expected, Source
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.errors import BadInputError, nearest, shown
 from interlude.simulator.files import digest
 
 NAME = "modelnet40"
@@ -163,13 +164,9 @@ def _of_view(front: str, view: int) -> str:
 
 def _read_split(path: Path, classes: list[str]) -> dict[str, int]:
     """Return a split file's objects and labels, checked line by line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path}: is not text (byte {error.start})") from error
     found: dict[str, int] = {}
     label_of: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         if not line.strip():
             continue
         name, label = _parse(line, f"{path}: line {number}", classes)
@@ -193,14 +190,15 @@ def _parse(line: str, where: str, classes: list[str]) -> tuple[str, int]:
     match = _VIEW.fullmatch(parts[-1])
     if not tab or len(parts) < 3 or match is None or int(match["view"]) != VIEWS["front"]:
         raise BadInputError(
-            f"{where}: is '{line[:200]}'; expected <class>/<split>/<object>.obj.shaded_v{VIEWS['front']:03}.png, "
+            f"{where}: is {shown(line)}; expected <class>/<split>/<object>.obj.shaded_v{VIEWS['front']:03}.png, "
             "a tab and the label"
         )
     if parts[0] not in classes:
-        raise BadInputError(f"{where}: there is no folder of class '{parts[0]}'{nearest(parts[0], classes)}")
-    if not label.strip().isdecimal() or int(label) >= len(classes):
-        raise BadInputError(f"{where}: label is '{label.strip()[:50]}'; allowed are 0 to {len(classes) - 1}")
-    return "/".join([IMAGES, *parts]), int(label)
+        raise BadInputError(f"{where}: there is no folder of class {shown(parts[0])}{nearest(parts[0], classes)}")
+    number = whole_number(label.strip())
+    if number is None or number >= len(classes):
+        raise BadInputError(f"{where}: label is {shown(label.strip())}; allowed are 0 to {len(classes) - 1}")
+    return "/".join([IMAGES, *parts]), number
 
 
 SOURCE = Source(

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from interlude.simulator.arrays import Indices
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.csv_files import text_lines, whole_number
+from interlude.simulator.errors import BadInputError, shown
 
 _SUFFIXES = (".csv", ".txt")
 _BEFORE_CLASS = ("\t", " ", "/")
@@ -65,13 +66,13 @@ def read_partition(
             if index is None and not partial:
                 by = "its index" if names is None else "its name or index"
                 raise BadInputError(
-                    f"{where}: '{entry}' is not a sample of the training set, which has {num_samples}; a line "
+                    f"{where}: {shown(entry)} is not a sample of the training set, which has {num_samples}; a line "
                     f"gives {by}"
                 )
             if index is None:
                 continue
             if index in holder:
-                raise BadInputError(f"{where}: '{entry}' is given twice; it stands at {holder[index]}, too")
+                raise BadInputError(f"{where}: {shown(entry)} is given twice; it stands at {holder[index]}, too")
             holder[index] = where
             shard.append(index)
         if not shard:
@@ -79,7 +80,7 @@ def read_partition(
         shards.append(np.sort(np.array(shard, dtype=np.int64)))
     if len(holder) < num_samples and not partial:
         first = next(index for index in range(num_samples) if index not in holder)
-        which = f"'{names[first]}'" if names is not None else f"{first}"
+        which = shown(names[first]) if names is not None else f"{first}"
         raise BadInputError(
             f"{folder}: {num_samples - len(holder)} of {num_samples} training samples, first {which}, are no client's; "
             "set data.partition.partial to true to leave them out"
@@ -93,11 +94,7 @@ def _file(folder: Path, client: int) -> Path | None:
 
 def _entries(file: Path) -> Iterator[tuple[str, str]]:
     """Yield the location of an entry, and the entry."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{file}: cannot be read as UTF-8 text") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text_lines(file), start=1):
         if entry := line.strip().strip('"').strip():
             yield f"{file}, line {number}", entry
 
@@ -108,6 +105,5 @@ def _index(entry: str, known: dict[str, deque[int]], num_samples: int) -> int | 
         if name in known:
             known[name].rotate(-1)
             return known[name][-1]
-    if entry.isascii() and entry.isdecimal() and int(entry) < num_samples:
-        return int(entry)
-    return None
+    index = whole_number(entry)
+    return index if index is not None and index < num_samples else None

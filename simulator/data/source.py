@@ -1,5 +1,6 @@
 """Data sets that a scenario can name: options, files, and their reader."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def need_file(path: Path, sha256: str | None = None) -> Path:
     Raises:
         BadInputError: naming the path, what was expected and what was found.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # whatever its name
         raise BadInputError(f"{path}: is missing; 'interlude data' says what each data set needs")
     if sha256 is not None and (found := digest(path)) != sha256:
         raise BadInputError(f"{path}: is damaged or another version: its sha256 is {found}, not {sha256}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from interlude.simulator.errors import shown
 from interlude.simulator.files import located
 from interlude.simulator.world.availability_patterns import SHORTEST_S, IntervalTraces
 from interlude.simulator.world.trace_files import non_negative, read_rows
@@ -73,18 +74,20 @@ def read_intervals(file: Path, columns: Columns, trace_s: float | None, never_re
         ready = [(on_s, off_s) for on_s, off_s in device.intervals if off_s - on_s >= SHORTEST_S]
         if device.end_s > length_s:
             raise ValueError(
-                f"'{path}', line {device.last_line}: device '{name}' is on until {device.end_s:g}, "
+                f"'{path}', line {device.last_line}: device {shown(name)} is on until {device.end_s:g}, "
                 f"after its trace is over at {length_s:g}"
             )
         if not ready and never_ready == "drop":
             continue
         if not ready and never_ready == "refuse":
             raise ValueError(
-                f"'{path}': device '{name}' is never on; leave such devices out (never_ready: drop) "
+                f"'{path}': device {shown(name)} is never on; leave such devices out (never_ready: drop) "
                 "or let them be clients that are off for ever (never_ready: keep)"
             )
         if length_s < _SHORTEST_TRACE_S:
-            raise ValueError(f"'{path}': the trace of device '{name}' is {length_s:g} s long; it must be 1 s or more")
+            raise ValueError(
+                f"'{path}': the trace of device {shown(name)} is {length_s:g} s long; it must be 1 s or more"
+            )
         traces.on_s.extend(on_s for on_s, _ in ready)
         traces.off_s.extend(off_s for _, off_s in ready)
         traces.first.append(len(traces.on_s))
@@ -108,11 +111,11 @@ def _read_devices(file: Path, columns: Columns) -> Mapping[str, _Device]:
         if length:
             length_s = non_negative(length[0], f"{where}, column '{columns.length}'")
             if device.length_s not in (None, length_s):
-                raise ValueError(f"{where}: device '{name}' has two lengths, {device.length_s:g} and {length_s:g}")
+                raise ValueError(f"{where}: device {shown(name)} has two lengths, {device.length_s:g} and {length_s:g}")
             device.length_s = length_s
         if on or off:
             on_s = non_negative(on, f"{where}, column '{columns.on}'")
             off_s = non_negative(off, f"{where}, column '{columns.off}'")
-            device.add(on_s, off_s, f"{where}: device '{name}'")
+            device.add(on_s, off_s, f"{where}: device {shown(name)}")
             device.last_line = line
     return devices

@@ -3,11 +3,12 @@
 Some publishers distribute pickles; a pickle can run any program when it is opened, so none ever is.
 """
 
-import csv
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from interlude.simulator.csv_files import csv_table, number_in
 from interlude.simulator.files import DATA_VARIABLE, data_directory, located
 from interlude.simulator.randomness import Stream
 
@@ -19,20 +20,9 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[st
         ValueError: one sentence about what is wrong with the file.
     """
     path = located(file)
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe may never end
-            raise ValueError(f"cannot read '{path}': it is not a file")
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            for column in columns:
-                if column not in (reader.fieldnames or ()):
-                    listed = ", ".join(reader.fieldnames or ()) or "none"
-                    raise ValueError(f"'{path}' has no column '{column}'; its columns are: {listed}")
-            for row in reader:
-                yield reader.line_num, [(row[column] or "").strip() for column in columns]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"cannot read '{path}': {reason}{_hint(file, error)}") from error
+    if not (file.is_absolute() or os.path.exists(path)):
+        raise ValueError(f"cannot read '{path}': it does not exist; {_hint()}")
+    yield from csv_table(path, columns)
 
 
 def column_of(file: Path, column: str) -> list[float]:
@@ -56,10 +46,7 @@ def non_negative(cell: str, where: str) -> float:
     Raises:
         ValueError: one sentence that begins with `where`.
     """
-    try:
-        value = float(cell)
-    except ValueError:
-        raise ValueError(f"{where}: '{cell}' is not a number") from None
+    value = number_in(cell, where)
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{where}: {value} is negative or non-finite")
     return value
@@ -75,12 +62,10 @@ def assigned_devices(seed: int, file: Path, num_devices: int, num_clients: int) 
     return [int(uniform * num_devices) for uniform in uniforms.tolist()]
 
 
-def _hint(file: Path, error: Exception) -> str:
-    if file.is_absolute() or not isinstance(error, FileNotFoundError):
-        return ""
+def _hint() -> str:
     directory = data_directory()
     return (
-        f"; it was looked for in {DATA_VARIABLE}={directory}, too"
+        f"it was looked for in {DATA_VARIABLE}={directory}, too"
         if directory
-        else f"; name the directory that holds it in {DATA_VARIABLE}"
+        else f"name the directory that holds it in {DATA_VARIABLE}"
     )

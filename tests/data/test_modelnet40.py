@@ -102,7 +102,7 @@ def test_a_split_file_without_objects_or_text_is_named(root):
     with pytest.raises(BadInputError, match=r"test\.txt: lists no objects"):
         prepared()
     (root / "test.txt").write_bytes(b"\x89PNG\xff")
-    with pytest.raises(BadInputError, match=r"test\.txt: is not text"):
+    with pytest.raises(BadInputError, match=r"test\.txt, line 1: is not UTF-8 text"):
         prepared()
 
 

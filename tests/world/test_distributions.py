@@ -247,7 +247,7 @@ def test_empirical_mean_is_the_sample_mean(csv_file):
         ("delay\n", "no values"),
         ("", "its columns are: none"),
         ("delay\n1\nsoon\n", "soon"),
-        ("id,delay\na,1\nb\n", "column 'delay'"),  # a line that is too short
+        ("id,delay\na,1\nb\n", "line 3: has 1 cell, but the header has 2"),
     ],
     ids=["no such column", "negative", "nan", "infinite", "empty column", "empty file", "text", "short line"],
 )
