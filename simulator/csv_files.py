@@ -20,7 +20,7 @@ from interlude.simulator.files import need_regular
 
 _LONGEST_LINE = 1 << 20
 _LONGEST_LIST = 120
-_MOST_NAMES = 1000  # among which the nearest is looked for
+_MOST_NAMES = 100  # among which the nearest is looked for
 _MOST_DIGITS = 18  # of a whole number; Python refuses to read thousands of them
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

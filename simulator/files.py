@@ -1,6 +1,7 @@
 """Files: the data directory, hashes of contents, locks of directories, and the reading of files by others."""
 
 import hashlib
+import math
 import os
 import stat
 import time
@@ -79,6 +80,14 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except Exception as error:
         reason = shortened(error, _LONGEST_REASON) or type(error).__name__
         raise BadFileError(f"{path}: is damaged or not {what}: {reason}") from error
+
+
+def host_memory_bytes() -> float:
+    """Return the memory of this machine; infinite where it is not known."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError):  # not Unix
+        return math.inf
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

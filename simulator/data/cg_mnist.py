@@ -8,7 +8,6 @@ The papers read the coloured images from ``mnist_10color_jitter_var_0.030.npy`` 
 colours are published nowhere; a user who has that file names it, converted, as ``coloured_file``.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -22,15 +21,18 @@ from interlude.simulator.data.colouring import PALETTES, drawn_colours, paint
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import need_data_directory
 from interlude.simulator.data.idx import Bytes, read_idx
+from interlude.simulator.data.npy import npz_headers, read_npz
 from interlude.simulator.data.source import Expected, Source, need_file
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError, shortened
 from interlude.simulator.randomness import Stream
 
 _FOLDER = "mnist"
 _NUM_CLASSES = 10
 _SIDE = 28
 _LARGEST_BYTE = 255.0
+_COLOURED = ("train_image", "test_image")
+"""Names of the arrays in a file of coloured images."""
 
 INPUTS = {
     "gray": InputSpec((1, _SIDE, _SIDE), mean=(0.1307,), std=(0.3081,)),
@@ -174,22 +176,16 @@ def _read_coloured(path: Path, *num_images: int) -> tuple[Bytes, Bytes]:
             f"{path}: is a pickle, which could run any code and is never opened here; where you trust it, convert it: "
             f"np.savez('{path.stem}.npz', **np.load('{path.name}', allow_pickle=True, encoding='latin1').item())"
         )
-    need_file(path)
-    read = []
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            for key, count in zip(("train_image", "test_image"), num_images, strict=True):
-                if key not in held:
-                    raise BadInputError(f"{path}: holds no '{key}'; it holds {', '.join(held) or 'nothing'}")
-                images, wanted = held[key], (count, _SIDE, _SIDE, 3)
-                if images.shape != wanted or images.dtype != np.uint8:
-                    raise BadInputError(
-                        f"{path}: {key} is {images.dtype} of shape {images.shape}, expected uint8 of shape {wanted}"
-                    )
-                read.append(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInputError(f"{path}: is not an .npz file of plain arrays: {error}") from error
-    return read[0], read[1]
+    held = npz_headers(need_file(path))
+    for key, count in zip(_COLOURED, num_images, strict=True):
+        if key not in held:
+            raise BadInputError(f"{path}: holds no '{key}'; it holds {shortened(', '.join(held), 60) or 'nothing'}")
+        found, wanted = held[key], (count, _SIDE, _SIDE, 3)
+        if found.shape != wanted or found.dtype != np.uint8:
+            raise BadInputError(f"{path}: {key} is {found.dtype} of shape {found.shape}, expected uint8 of {wanted}")
+    arrays = read_npz(path, _COLOURED)
+    train, test = (np.ascontiguousarray(arrays[key].transpose(0, 3, 1, 2)) for key in _COLOURED)
+    return train, test
 
 
 def _samples(gray: Bytes, color: Bytes, labels: Indices) -> Samples:

@@ -5,29 +5,25 @@ train.parquet, test.parquet      columns by name; a sample is a list of numbers,
 train_<name>.npy, test_<name>.npy   one file per array, mapped instead of read: it need not fit in memory
 """
 
-import zipfile
-import zlib
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import need_located
-from interlude.simulator.data.own import Split, dataset_of
-from interlude.simulator.data.prepare import mapped
+from interlude.simulator.data.npy import Header, mapped, npy_header, npz_headers, read_npy, read_npz
+from interlude.simulator.data.own import LABEL, Split, dataset_of, need_length
+from interlude.simulator.data.parquet import parquet_bytes, read_parquet
 from interlude.simulator.data.source import Source
-from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.data.spec import DataSpec, NumClasses
+from interlude.simulator.errors import BadInputError
 
 _SPLITS = ("train", "test")
 _MAPPED = (np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int32))
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class FolderSpec(DataSpec):
@@ -35,7 +31,7 @@ class FolderSpec(DataSpec):
 
     dataset: Literal["folder"] = "folder"
     path: Path = Field(description="the folder; a relative one is below the data directory or where the command runs")
-    num_classes: PositiveInt | None = Field(None, description="classes; unset: as many as the largest label says")
+    num_classes: NumClasses | None = Field(None, description="classes; unset: as many as the largest label says")
 
 
 def load(spec: FolderSpec) -> Dataset:
@@ -44,19 +40,34 @@ def load(spec: FolderSpec) -> Dataset:
     Raises:
         BadInputError: naming the file, the array, what was found and what is expected.
     """
-    folder = need_located(spec.path, "data.path")
-    if not folder.is_dir():
-        raise BadInputError(f"{folder}: {'is not a folder' if folder.exists() else 'does not exist'} (data.path)")
-    files = {split: _files(folder, split) for split in _SPLITS}
+    folder, files = _found(spec)
     train, test = ({k: v for file in files[split] for k, v in _read(file, split).items()} for split in _SPLITS)
     first, second = (_called(folder, split, files[split]) for split in _SPLITS)
     every = tuple(file for split in _SPLITS for file in files[split])
     return dataset_of(train, test, (first, second), spec.num_classes, every)
 
 
+def loaded_bytes(spec: FolderSpec) -> int:
+    """Return about how much memory the data set takes while it is loaded, by the headers of its files.
+
+    Raises:
+        BadInputError: naming a file whose header is damaged, or arrays of other lengths than the labels.
+    """
+    folder, files = _found(spec)
+    return sum(_split_bytes(split, files[split], _called(folder, split, files[split])) for split in _SPLITS)
+
+
+def _found(spec: FolderSpec) -> tuple[Path, Mapping[str, list[Path]]]:
+    """Return the folder, and the files of each split."""
+    folder = need_located(spec.path, "data.path")
+    if not folder.is_dir():
+        raise BadInputError(f"{folder}: {'is not a folder' if folder.exists() else 'does not exist'} (data.path)")
+    return folder, {split: _files(folder, split) for split in _SPLITS}
+
+
 def _files(folder: Path, split: str) -> list[Path]:
     for whole in (folder / f"{split}.npz", folder / f"{split}.parquet"):
-        if whole.is_file():
+        if whole.exists():
             return [whole]
     single = sorted(folder.glob(f"{split}_*.npy"))
     if not single:
@@ -72,65 +83,44 @@ def _called(folder: Path, split: str, files: list[Path]) -> str:
     return str(files[0]) if files[0].suffix != ".npy" else f"{folder / split}_*.npy"
 
 
+def _split_bytes(split: str, files: list[Path], where: str) -> int:
+    """Return the memory of a split's arrays as they are stored and as they are used."""
+    if files[0].suffix == ".parquet":
+        return parquet_bytes(files[0])
+    single = files[0].suffix == ".npy"
+    headers = {_name(file, split): npy_header(file) for file in files} if single else npz_headers(files[0])
+    num_samples = next(iter(headers[LABEL].shape), 0) if LABEL in headers else None
+    for name, header in headers.items():
+        if num_samples is not None and header.shape:
+            need_length(header.shape[0], f"{where}: '{name}'", num_samples)
+    read = [header for header in headers.values() if not (single and _is_mapped(header))]
+    return sum(h.num_bytes + math.prod(h.shape) * (1 if h.dtype == np.uint8 else 4) for h in read)
+
+
 def _read(file: Path, split: str) -> Split:
-    try:
-        match file.suffix:
-            case ".npz":
-                with file.open("rb") as content, np.load(content, allow_pickle=False) as archive:
-                    return {name: archive[name] for name in archive.files}
-            case ".npy":
-                return {file.stem.removeprefix(f"{split}_"): _opened(file)}
-            case _:
-                table = pq.read_table(file)
-                return {name: _column(table[name], f"{file}: '{name}'") for name in table.column_names}
-    except _DAMAGED as error:
-        said = (
-            "holds Python objects, which are not read" if "pickle" in str(error) else f"is damaged: {one_line(error)}"
-        )
-        raise BadInputError(f"{file}: {said}") from error
+    match file.suffix:
+        case ".npz":
+            return read_npz(file)
+        case ".npy":
+            return {_name(file, split): mapped(file) if _is_mapped(npy_header(file)) else read_npy(file)}
+        case _:
+            return read_parquet(file)
 
 
-def _opened(file: Path) -> Any:
-    """Return an array, mapped from its file where its stored type is the one that is used."""
-    array = np.load(file, mmap_mode="r", allow_pickle=False)
-    if array.size and array.dtype in _MAPPED and array.ndim > 1 and array.flags.c_contiguous:
-        return mapped(file)
-    return np.array(array)
+def _name(file: Path, split: str) -> str:
+    return file.stem.removeprefix(f"{split}_")
 
 
-def _column(column: pa.ChunkedArray, what: str) -> npt.NDArray[Any]:
-    """Return a column of numbers [N], texts [N], or (lists of) lists of numbers of equal length [N, ...]."""
-    values = column.combine_chunks()
-    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    shape = [len(values)]
-    while _is_list(values.type):
-        _need_all(values, what)
-        lengths = pc.unique(pc.list_value_length(values)).to_pylist()
-        if len(lengths) > 1:
-            raise BadInputError(f"{what} has lists of {min(lengths)} and of {max(lengths)}; all must be of one length")
-        shape.append(lengths[0] if lengths else 0)
-        values = values.flatten()
-    _need_all(values, what)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return np.array(values.to_pylist(), dtype=np.str_)
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        raise BadInputError(f"{what} must be numbers, texts or lists of numbers; it is {column.type}")
-    array: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(shape)
-    return array
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _need_all(values: pa.Array, what: str) -> None:
-    if values.null_count:
-        raise BadInputError(f"{what} has {values.null_count} empty cells")
+def _is_mapped(header: Header) -> bool:
+    """Return whether an array is used in the type, order and place in which it is stored."""
+    is_in_place = header.offset % header.dtype.itemsize == 0 and not header.is_fortran
+    return is_in_place and header.num_bytes > 0 and header.dtype in _MAPPED and len(header.shape) > 1
 
 
 SOURCE = Source(
     options=FolderSpec,
     load=load,
+    loaded_bytes=loaded_bytes,
     origin="yours",
     licence="yours",
 )

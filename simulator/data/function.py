@@ -11,12 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.own import checked, dataset_of
 from interlude.simulator.data.source import Source
-from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.data.spec import DataSpec, NumClasses
 from interlude.simulator.errors import BadInputError, one_line
 
 
@@ -24,7 +24,7 @@ class FunctionSpec(DataSpec):
     """Options of a data set that a function returns."""
 
     options: dict[str, Any] = Field({}, description="keyword arguments of the function")
-    num_classes: PositiveInt | None = Field(None, description="classes; unset: as many as the largest label says")
+    num_classes: NumClasses | None = Field(None, description="classes; unset: as many as the largest label says")
 
     def __hash__(self) -> int:
         """Return a hash of all fields; mappings have none of their own."""

@@ -1,32 +1,43 @@
 """Image files as bytes, read with Pillow."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.errors import BadFileError, BadInputError
+from interlude.simulator.files import need_regular, reading
 
 if TYPE_CHECKING:
     from PIL import Image
+
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+"""Not those that Pillow reads with the help of another program."""
+_LONGEST_SIDE, _MOST_PIXELS = 16_384, 100_000_000
+"""By its header a larger image is refused, before it is decoded or padded to a square."""
 
 
 def read_rgb(path: Path) -> "Image.Image":
     """Return an image in red, green and blue, whatever colours its file uses.
 
     Raises:
-        BadInputError: if the file is truncated or not an image, or Pillow is not installed.
+        BadInputError: if the file is truncated, too large or not an image, or Pillow is not installed.
     """
     try:
         from PIL import Image
     except ImportError as error:
         raise BadInputError("images are read with Pillow; install it with: pip install 'interlude[media]'") from error
-    try:
-        with Image.open(path) as image:
+    with reading(need_regular(path), "an image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow: the sizes it warns of are refused below
+        with Image.open(path, formats=_FORMATS) as image:
+            if max(image.size) > _LONGEST_SIDE or image.width * image.height > _MOST_PIXELS:
+                raise BadFileError(
+                    f"{path}: has {image.width} x {image.height} pixels; at most {_LONGEST_SIDE} a side and "
+                    f"{_MOST_PIXELS} in all are read"
+                )
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInputError(f"{path}: is damaged or not an image: {one_line(error)}") from error
 
 
 def square(image: "Image.Image") -> "Image.Image":

@@ -6,7 +6,8 @@ from pathlib import Path
 from interlude.simulator.data import find_source
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.files import data_directory
+from interlude.simulator.errors import CannotRunError
+from interlude.simulator.files import data_directory, host_memory_bytes
 
 
 def load_dataset(spec: DataSpec) -> Dataset:
@@ -20,6 +21,27 @@ def load_dataset(spec: DataSpec) -> Dataset:
         _load.cache_clear()
         dataset, _ = _load(spec, data_directory())
     return dataset
+
+
+def check_memory(spec: DataSpec, memory_bytes: float) -> None:
+    """Refuse a data set whose files say that they become too large, before any is read or inflated.
+
+    Args:
+        spec: the data set.
+        memory_bytes: the most that it may take; it may never take more than this machine has.
+
+    Raises:
+        CannotRunError: with the numbers.
+        BadInputError: if a header is damaged.
+    """
+    source = find_source(spec.dataset)
+    needed = source.loaded_bytes(spec) if source is not None and source.loaded_bytes is not None else 0
+    if needed > min(memory_bytes, host_memory_bytes()):
+        raise CannotRunError(
+            f"limits.memory_gb: data set '{spec.dataset}' takes about {needed / 1e9:.3g} GB in memory, but at most "
+            f"{memory_bytes / 1e9:.3g} GB are allowed and this machine has {host_memory_bytes() / 1e9:.3g} GB; store "
+            "large arrays as train_<name>.npy of float32, uint8 or int32, which are mapped from their files"
+        )
 
 
 @lru_cache(maxsize=2)

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from interlude.models.inputs import InputSpec
 from interlude.simulator.arrays import Indices
+from interlude.simulator.data.convert import as_array, as_tensor
 from interlude.simulator.data.dataset import Dataset
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.data.spec import MAX_CLASSES
+from interlude.simulator.errors import BadInputError, shown
 
 Split = Mapping[str, Any]
 """Arrays or tensors by name."""
@@ -79,17 +81,33 @@ def checked(dataset: Dataset, where: tuple[str, str]) -> Dataset:
     Raises:
         BadInputError: one sentence that names the split, the array, what it is and what it must be.
     """
+    if type(dataset.num_classes) is not int or not 1 <= dataset.num_classes <= MAX_CLASSES:
+        raise BadInputError(f"{where[0]}: num_classes must be from 1 to {MAX_CLASSES}; it is {dataset.num_classes}")
+    for split, place in zip((dataset.train, dataset.test), where, strict=True):
+        _check_types(split, place)
     _same_modalities(tuple(dataset.train[0]), tuple(dataset.test[0]), where)
     for (inputs, labels), place in zip((dataset.train, dataset.test), where, strict=True):
-        _check_labels(labels, place, dataset.num_classes)
+        _check_labels(labels.numpy(), place, dataset.num_classes)
         for modality, x in inputs.items():
             _check_name(modality, place)
             _check_samples(x, modality, place, len(labels), dataset)
     for key, values in dataset.keys.items():
-        _check_length(len(values), f"{where[0]}: '{KEY}{key}'", len(dataset.train[1]))
+        need_length(len(values), f"{where[0]}: '{KEY}{key}'", len(dataset.train[1]))
     if dataset.names is not None:
-        _check_length(len(dataset.names), f"{where[0]}: '{NAME}'", len(dataset.train[1]))
+        need_length(len(dataset.names), f"{where[0]}: '{NAME}'", len(dataset.train[1]))
     return dataset
+
+
+def _check_types(split: Any, where: str) -> None:
+    """Check that a split is what `Samples` says: a data set of a user's own may hold anything."""
+    if not (isinstance(split, tuple) and len(split) == 2 and isinstance(split[0], Mapping)):
+        raise BadInputError(f"{where}: must be a mapping of modalities to tensors, and a tensor of labels")
+    for name, x in (*split[0].items(), (LABEL, split[1])):
+        what = f"{where}: {shown(name)}"
+        if not isinstance(x, Tensor) or as_tensor(x, what).dtype != x.dtype:
+            raise BadInputError(f"{what} must be a tensor of float32, uint8, int32 or, as labels, int64")
+    if split[1].dtype != torch.int64:
+        raise BadInputError(f"{where}: '{LABEL}' must be integers (int64); it is {split[1].dtype}")
 
 
 def _modalities(split: Split, where: str) -> tuple[str, ...]:
@@ -119,31 +137,34 @@ def _check_name(modality: str, where: str) -> None:
 
 
 def _labels(split: Split, where: str, num_classes: int | None) -> Tensor:
-    values = _array(split[LABEL], f"{where}: '{LABEL}'")
+    values = as_array(split[LABEL], f"{where}: '{LABEL}'")
     if values.dtype.kind not in "iu":
         raise BadInputError(f"{where}: '{LABEL}' must be integers; it is {values.dtype}")
-    labels = torch.from_numpy(values.astype(np.int64))
-    _check_labels(labels, where, num_classes)
-    return labels
+    _check_labels(values, where, num_classes)
+    return torch.from_numpy(values.astype(np.int64))
 
 
-def _check_labels(labels: Tensor, where: str, num_classes: int | None) -> None:
-    if labels.dim() != 1:
-        raise BadInputError(f"{where}: '{LABEL}' must have one number per sample; its shape is {tuple(labels.shape)}")
-    if labels.dtype != torch.int64:
-        raise BadInputError(f"{where}: '{LABEL}' must be integers (int64); it is {labels.dtype}")
+def _check_labels(labels: npt.NDArray[Any], where: str, num_classes: int | None) -> None:
+    """Check integers of any width, before they are made narrower or counted."""
+    if labels.ndim != 1:
+        raise BadInputError(f"{where}: '{LABEL}' must have one number per sample; its shape is {labels.shape}")
     if len(labels) == 0:
         raise BadInputError(f"{where}: has no samples")
-    is_wrong = (labels < 0) if num_classes is None else (labels < 0) | (labels >= num_classes)
-    if bool(is_wrong.any()):
-        first = int(is_wrong.nonzero()[0, 0])
-        upper = "on" if num_classes is None else f"to {num_classes - 1}"
+    is_wrong = (labels < 0) | (labels >= (num_classes or MAX_CLASSES))
+    if is_wrong.any():
+        first = int(is_wrong.argmax())
+        upper = "on" if num_classes is None and labels[first] < 0 else f"to {(num_classes or MAX_CLASSES) - 1}"
         raise BadInputError(
-            f"{where}: '{LABEL}' must be integers from 0 {upper}; that of sample {first} is {int(labels[first])}"
+            f"{where}: '{LABEL}' must be integers from 0 {upper}; that of sample {first} is {labels[first]}"
         )
 
 
-def _check_length(length: int, what: str, num_samples: int) -> None:
+def need_length(length: int, what: str, num_samples: int) -> None:
+    """Check the length of an array.
+
+    Raises:
+        BadInputError: if it is not the number of labels.
+    """
     if length != num_samples:
         raise BadInputError(f"{what} has {length} samples, but there are {num_samples} labels")
 
@@ -152,7 +173,7 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
     what = f"{where}: '{modality}'"
     if x.dim() < 2:
         raise BadInputError(f"{what} must be [samples, ...]; its shape is {tuple(x.shape)}")
-    _check_length(len(x), what, num_samples)
+    need_length(len(x), what, num_samples)
     spec = dataset.inputs[modality]
     if spec.num_tokens is not None and x.dim() != 2:
         raise BadInputError(
@@ -186,22 +207,17 @@ def _chunks(x: Tensor) -> Iterator[Tensor]:
         yield x[first : first + num_samples]
 
 
-def _array(values: Any, what: str) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"{what} cannot be made an array") from error
-
-
 def _tensor(values: Any, modality: str, where: str, num_samples: int) -> Tensor:
     """Return samples in a stored type, float32, bytes or int32; the same tensor where it has that type already."""
     what = f"{where}: '{modality}'"
-    if isinstance(values, Tensor) and values.dtype in (torch.float32, torch.uint8, torch.int32):
-        return values
-    array = _array(values, what)
+    if isinstance(values, Tensor):
+        dense = as_tensor(values, what)
+        if dense.dtype in (torch.float32, torch.uint8, torch.int32):
+            return dense
+    array = as_array(values, what)
     if array.dtype.kind not in "fiu":
         raise BadInputError(f"{what} must be floats, bytes or integers; it is {array.dtype}")
-    _check_length(len(array) if array.ndim else 0, what, num_samples)
+    need_length(len(array) if array.ndim else 0, what, num_samples)
     stored = np.float32 if array.dtype.kind == "f" else np.uint8 if array.dtype == np.uint8 else np.int32
     if stored == np.int32 and array.size and (array.min() < 0 or array.max() >= np.iinfo(np.int32).max):
         raise BadInputError(f"{what}: token numbers must be from 0 to {np.iinfo(np.int32).max - 1}")
@@ -213,7 +229,7 @@ def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
     """Return the storage of a modality that is not plain floats."""
     shape = tuple(train.shape[1:])
     if train.dtype == torch.int32:
-        return InputSpec(shape, num_tokens=max((int(x.max()) for x in (train, test) if x.numel()), default=0) + 1)
+        return InputSpec(shape, num_tokens=max(0, *(int(x.max()) for x in (train, test) if x.numel())) + 1)
     if train.dtype != torch.uint8 or train.dim() < 2 or not train.numel():
         return None
     sums, squares = torch.zeros(shape[0], dtype=torch.float64), torch.zeros(shape[0], dtype=torch.float64)
@@ -228,16 +244,22 @@ def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
 
 def _key(values: Any, what: str, num_samples: int) -> Indices:
     """Return what each training sample belongs to as numbers: integers as they are, texts in alphabetical order."""
-    array = _array(values, what)
-    if array.ndim != 1 or array.dtype.kind not in "iuU":
-        raise BadInputError(f"{what} must have one integer or text per sample; it is {array.dtype} of {array.shape}")
-    _check_length(len(array), what, num_samples)
-    return np.unique(array, return_inverse=True)[1] if array.dtype.kind == "U" else array.astype(np.int64)
+    array = _one_each(values, what, num_samples)
+    fits = array.dtype.kind == "i" or (array.dtype.kind == "u" and array.max() <= np.iinfo(np.int64).max)
+    return array.astype(np.int64) if fits else np.unique(array, return_inverse=True)[1]
 
 
 def _names(train: Split, where: str, num_samples: int) -> tuple[str, ...] | None:
     if NAME not in train:
         return None
-    array = _array(train[NAME], f"{where}: '{NAME}'")
-    _check_length(len(array) if array.ndim else 0, f"{where}: '{NAME}'", num_samples)
-    return tuple(map(str, array.tolist()))
+    return tuple(map(str, _one_each(train[NAME], f"{where}: '{NAME}'", num_samples).tolist()))
+
+
+def _one_each(values: Any, what: str, num_samples: int) -> npt.NDArray[Any]:
+    """Return one integer or text for each sample."""
+    array = as_array(values, what)
+    is_text = array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat)
+    if array.ndim != 1 or not (is_text or array.dtype.kind in "iu"):
+        raise BadInputError(f"{what} must have one integer or text per sample; it is {array.dtype} of {array.shape}")
+    need_length(len(array), what, num_samples)
+    return array

@@ -22,6 +22,7 @@ import torch
 from interlude.models.inputs import InputSpec, Samples
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import CACHE_VARIABLE
+from interlude.simulator.data.npy import mapped, npy_header
 from interlude.simulator.errors import BadInputError, InterludeError
 from interlude.simulator.files import only_one
 
@@ -177,7 +178,7 @@ def open_prepared(preparation: Preparation, cache: Path, dataset: str, options: 
     splits: dict[Split, Samples] = {}
     for split in ("train", "test"):
         labels = [sample["label"] for sample in about["samples"] if sample["split"] == split]
-        inputs = {modality: mapped(cache / f"{split}_{modality}.npy") for modality in preparation.inputs}
+        inputs = {m: _mapped(cache, split, m, spec, len(labels)) for m, spec in preparation.inputs.items()}
         splits[split] = (inputs, torch.tensor(labels, dtype=torch.long))
     train = [sample for sample in about["samples"] if sample["split"] == "train"]
     keys = dict.fromkeys(key for sample in train for key in sample["key"])
@@ -203,12 +204,21 @@ def _about(preparation: Preparation, cache: Path) -> dict[str, Any] | None:
     return about if is_it else None
 
 
+def _can_resume(preparation: Preparation, cache: Path, num_items: int, version: str) -> bool:
+    """Return whether an interrupted preparation of the same version left all of its files whole."""
+    try:
+        is_same = (cache / "version.txt").read_bytes() == version.encode()
+        return is_same and npy_header(cache / "done.npy").shape == (num_items,) and _is_whole(preparation, cache)
+    except (OSError, BadInputError):
+        return False
+
+
 def _is_whole(preparation: Preparation, cache: Path) -> bool:
-    """Return whether the arrays can be mapped."""
+    """Return whether the arrays have the size that they say."""
     try:
         for split in ("train", "test"):
             for modality in preparation.inputs:
-                mapped(cache / f"{split}_{modality}.npy")
+                npy_header(cache / f"{split}_{modality}.npy")
     except BadInputError:
         return False
     return True
@@ -257,7 +267,7 @@ def _begin(
 ) -> "np.memmap[Any, np.dtype[np.bool_]]":
     """Return which samples are written, mapped from its file; arrays of another version are made anew."""
     mark, said = cache / "done.npy", cache / "version.txt"
-    if not (mark.exists() and said.exists() and said.read_text(encoding="utf-8") == version):
+    if not _can_resume(preparation, cache, len(items), version):
         mark.unlink(missing_ok=True)
         for split in ("train", "test"):
             num_samples = sum(item.split == split for item in items)
@@ -297,7 +307,7 @@ def _carried_out(work: Sequence[tuple[Preparation, Path, list[tuple[Item, int]]]
 
 def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, int]]) -> None:
     """Read some samples and write them into their rows."""
-    mapped: dict[str, npt.NDArray[Any]] = {}
+    opened: dict[str, npt.NDArray[Any]] = {}
     for item, row in samples:
         for modality, value in preparation.read(item).items():
             spec = preparation.inputs[modality]
@@ -308,23 +318,23 @@ def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, 
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise BadInputError(f"{item.files[modality][0]}: holds values that are not finite")
             name = f"{item.split}_{modality}"
-            if name not in mapped:
-                mapped[name] = np.load(cache / f"{name}.npy", mmap_mode="r+")
-            mapped[name][row] = value
-    for array in mapped.values():
+            if name not in opened:
+                opened[name] = np.load(cache / f"{name}.npy", mmap_mode="r+")
+            opened[name][row] = value
+    for array in opened.values():
         array.flush()  # type: ignore[attr-defined]
 
 
-def mapped(path: Path) -> torch.Tensor:
-    """Return a tensor mapped from its file.
-
-    Where the file is writable its storage knows the file, so that worker processes map it, too.
-    """
+def _mapped(cache: Path, split: Split, modality: str, spec: InputSpec, num_samples: int) -> torch.Tensor:
+    """Return the samples of a modality, mapped from their file."""
+    path = cache / f"{split}_{modality}.npy"
     try:
-        array = np.load(path, mmap_mode="r")
-        is_shared = os.access(path, os.W_OK)
-        content = torch.from_file(str(path), shared=is_shared, size=path.stat().st_size, dtype=torch.uint8)
-    except (OSError, ValueError, EOFError) as error:
+        x = mapped(path)
+    except BadInputError as error:
         raise BadInputError(f"{path}: is missing or damaged; prepare the data set again") from error
-    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
-    return content[array.offset :].view(dtype).view(array.shape)
+    if x.shape != (num_samples, *spec.shape) or x.dtype != spec.dtype:
+        raise BadInputError(
+            f"{path}: holds {x.dtype} of shape {tuple(x.shape)}, expected {spec.dtype} of shape "
+            f"{(num_samples, *spec.shape)}; prepare the data set again"
+        )
+    return x

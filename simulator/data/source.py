@@ -48,6 +48,8 @@ class Source:
     licence: str = "see origin"
     layouts: tuple[tuple[Expected, ...], ...] = ()
     """The files needed; several tuples where it can be read from one or another set of files. None: built in."""
+    loaded_bytes: Callable[[Any], int] | None = None
+    """About how much memory loading takes, by headers alone; None where files are of known sizes or mapped."""
     preparation: Callable[[Any], Preparation] | None = None
     """How raw files become a prepared cache; None where reading is quick."""
 

@@ -1,10 +1,16 @@
 """The ``data`` section of a scenario: the options of every data set."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from interlude.simulator.data.partition import IidPartition, PartitionSpec
+
+MAX_CLASSES = 1_000_000
+"""The most classes that a network's head and a client's counts are made for."""
+
+NumClasses = Annotated[int, Field(ge=1, le=MAX_CLASSES)]
+"""A number of classes that a user gives."""
 
 
 class DataSpec(BaseModel):

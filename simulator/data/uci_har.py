@@ -11,6 +11,7 @@ al., "Transition-Aware Human Activity Recognition Using Smartphones", Neurocompu
 
 import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,7 +26,8 @@ from interlude.simulator.data.dataset import Dataset, standardised
 from interlude.simulator.data.directory import need_data_directory
 from interlude.simulator.data.source import Expected, Source
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.errors import BadFileError, BadInputError
+from interlude.simulator.files import reading
 
 MODALITIES = ("accelerometer", "gyroscope")
 ACTIVITIES = ("walking", "walking upstairs", "walking downstairs", "sitting", "standing", "laying")
@@ -35,6 +37,8 @@ TEST_SUBJECTS = frozenset({2, 4, 9, 10, 12, 13, 18, 20, 24})
 WINDOW, STEP = 128, 64
 
 _FOLDER = "ucihar"
+_MOST_BYTES = 1 << 27
+"""The largest file that is read; the largest published one has 15 MB."""
 _NUM_EXPERIMENTS = 61
 _AXES = "xyz"
 
@@ -157,11 +161,11 @@ def _table(path: AnyPath, num_columns: int, num_rows: int | None = None) -> Sign
     """Return the numbers [num_rows, num_columns] of a text file; any number of rows where it is not known."""
     if not path.is_file():
         raise BadInputError(f"{path}: is missing; 'interlude data' says what each data set needs")
-    try:
-        with path.open("rb") as file:
-            values: Signal = pd.read_csv(file, sep=r"\s+", header=None, dtype=np.float32).to_numpy()
-    except (OSError, ValueError, zipfile.BadZipFile) as error:  # ValueError: what pandas cannot parse
-        raise BadInputError(f"{path}: cannot be read as {num_columns} columns of numbers: {one_line(error)}") from error
+    with reading(Path(str(path)), f"{num_columns} columns of numbers"), path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)  # of an archive's member, too: it may say and be anything
+        if len(content) > _MOST_BYTES:
+            raise BadFileError(f"{path}: has more than {_MOST_BYTES} bytes")
+        values: Signal = pd.read_csv(BytesIO(content), sep=r"\s+", header=None, dtype=np.float32).to_numpy()
     if values.shape[1] != num_columns:
         raise BadInputError(f"{path}: holds {values.shape[1]} columns of numbers, expected {num_columns}")
     if num_rows is not None and len(values) != num_rows:
@@ -179,10 +183,8 @@ def _find(wanted: str) -> tuple[AnyPath, tuple[Path, ...]]:
         return folder, tuple(sorted(path for pattern in release.files for path in folder.glob(pattern)))
     archives = [above / f"{name}.zip" for name in (release.name.replace(" ", "_"), release.name)]
     for archive in filter(Path.is_file, archives):
-        try:
+        with reading(archive, "a zip archive"):
             opened = zipfile.Path(archive)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise BadInputError(f"{archive}: is not a whole zip archive: {error}") from error
         root = opened / release.name if (opened / release.name).is_dir() else opened
         return root if release.inner == "." else root / release.inner, (archive,)
     other = next(name for name in _RELEASES if name != wanted)

@@ -9,12 +9,16 @@ import numpy.typing as npt
 
 from interlude.simulator.data.extras import media
 from interlude.simulator.data.images import channels_first, resized
-from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.errors import BadFileError
+from interlude.simulator.files import need_regular, reading
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Choice = Literal["spread", "first"]
+
+_LONGEST_S = 600
+"""The longest clip: a damaged time of a frame would stand for as many frames as seconds before it."""
 
 
 def frame_each_second(path: Path, fewest: int) -> "list[Image.Image]":
@@ -31,27 +35,26 @@ def frame_each_second(path: Path, fewest: int) -> "list[Image.Image]":
     kept: list[Image.Image] = []
     before: Any = None
     before_s = start_s = 0.0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise BadInputError(f"{path}: is damaged or has no pictures")
-            for frame in container.decode(video=0):
-                if frame.time is None:
-                    continue
-                start_s = frame.time if before is None else start_s
-                now_s = frame.time - start_s
-                while now_s >= (due_s := len(kept) + 0.5):
-                    is_before = before is not None and due_s - before_s < now_s - due_s
-                    kept.append((before if is_before else frame).to_image())
-                before, before_s = frame, now_s
-            if before is None:
-                raise BadInputError(f"{path}: holds no frame")
-            rate_hz = container.streams.video[0].average_rate
-            end_s = before_s + (float(1 / rate_hz) if rate_hz else 0.0)
-            num_frames = max(fewest, len(kept) + (end_s > len(kept) + 0.5))
-            last = before.to_image()
-    except av.FFmpegError as error:
-        raise BadInputError(f"{path}: is damaged or not a video: {one_line(error)}") from error
+    with reading(need_regular(path), "a video"), av.open(str(path)) as container:
+        if not container.streams.video:
+            raise BadFileError(f"{path}: is damaged or has no pictures")
+        for frame in container.decode(video=0):
+            if frame.time is None:
+                continue
+            start_s = frame.time if before is None else start_s
+            now_s = frame.time - start_s
+            if now_s > _LONGEST_S:
+                raise BadFileError(f"{path}: is a clip, but has a frame at {now_s:.6g} s, after {_LONGEST_S} s")
+            while now_s >= (due_s := len(kept) + 0.5):
+                is_before = before is not None and due_s - before_s < now_s - due_s
+                kept.append((before if is_before else frame).to_image())
+            before, before_s = frame, now_s
+        if before is None:
+            raise BadFileError(f"{path}: holds no frame")
+        rate_hz = container.streams.video[0].average_rate
+        end_s = before_s + (float(1 / rate_hz) if rate_hz else 0.0)
+        num_frames = max(fewest, len(kept) + (end_s > len(kept) + 0.5))
+        last = before.to_image()
     return kept + [last] * (num_frames - len(kept))
 
 

@@ -11,7 +11,7 @@ import torch
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.data.dataset import Dataset, to_device
-from interlude.simulator.data.loading import load_dataset
+from interlude.simulator.data.loading import check_memory, load_dataset
 from interlude.simulator.data.partition import hold_modalities, partition, partition_files
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
@@ -94,6 +94,7 @@ def load(scenario: Scenario) -> Dataset:
     Raises:
         BadInputError: if a file is missing or damaged, or the scenario does not fit.
     """
+    check_memory(scenario.data, scenario.limits.memory_gb * 1e9)
     dataset = load_dataset(scenario.data)
     checks.check(scenario, dataset)
     return dataset

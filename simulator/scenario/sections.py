@@ -72,7 +72,9 @@ class LimitsSpec(Section):
         1_000_000_000, description="events of the clock and evaluations; the default takes hours without any training"
     )
     memory_gb: PositiveFloat = Field(
-        64.0, description="memory for models and clients beside the data set, by count, before anything is allocated"
+        64.0,
+        description="memory for models and clients, and for the data set beside them, by count, before anything is "
+        "allocated",
     )
 
 

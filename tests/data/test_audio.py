@@ -86,5 +86,6 @@ def test_sounds_that_cannot_be_used_are_named(tmp_path):
 
 def test_a_package_that_is_not_there_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
+    (tmp_path / "a.wav").touch()
     with pytest.raises(BadInputError, match=r"soundfile; install it with: pip install 'interlude\[media\]'"):
         read_sound(tmp_path / "a.wav")

@@ -243,7 +243,7 @@ def test_damaged_files_and_missing_folders_are_named(tmp_path):
     with pytest.raises(BadInputError, match=r"train.npz: is damaged"):
         from_npz(tmp_path)
     np.savez(tmp_path / "train.npz", label=np.arange(9), motion=np.array([{}] * 9))
-    with pytest.raises(BadInputError, match=r"train.npz: holds Python objects, which are not read"):
+    with pytest.raises(BadInputError, match=r"train.npz: 'motion': holds Python objects, which are not read"):
         from_npz(tmp_path)
     (tmp_path / "train.npz").unlink()
     (tmp_path / "train.parquet").write_bytes(b"PAR1 and no more")

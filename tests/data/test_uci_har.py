@@ -134,8 +134,8 @@ def test_the_windows_of_the_other_release_are_read_as_they_are(windows):
         ("acc_exp01_user01.txt", "1 2 3 4\n" * 400, "holds 4 columns of numbers, expected 3"),
         ("acc_exp01_user01.txt", "1 2 3\n" * 399 + "1 2\n", "missing or not finite"),
         ("acc_exp01_user01.txt", "1 2 3\n" * 399 + "1 2 inf\n", "missing or not finite"),
-        ("acc_exp01_user01.txt", "1 2 3\n" * 399 + "1 2 x\n", "cannot be read as 3 columns"),
-        ("acc_exp01_user01.txt", "", "cannot be read as 3 columns"),
+        ("acc_exp01_user01.txt", "1 2 3\n" * 399 + "1 2 x\n", "is damaged or not 3 columns"),
+        ("acc_exp01_user01.txt", "", "is damaged or not 3 columns"),
         ("labels.txt", "1 1 5 1 401\n", "a segment of experiment 1 lies outside its 400 rows"),
         ("labels.txt", "1 1 5 0 300\n", "lies outside"),
         ("labels.txt", "1 1 5 1 300\n", "holds subjects 1; both training and test need some"),
@@ -177,7 +177,7 @@ def test_a_broken_archive_and_an_empty_folder_get_one_sentence(folder):
     with pytest.raises(BadInputError, match=r"set data\.release to 'uci-har' for what lies beside it"):
         hapt()
     (folder / "HAPT_Data_Set.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(BadInputError, match="is not a whole zip archive"):
+    with pytest.raises(BadInputError, match="is damaged or not a zip archive"):
         hapt()
 
 
