@@ -57,10 +57,11 @@ def as_tensor(values: Tensor, what: str) -> Tensor:
 
 def _need_unmasked(values: Any, what: str) -> None:
     """Refuse masks, which `numpy.asarray` drops: also those of the arrays in a list."""
-    parts = values if isinstance(values, (list, tuple)) else [values]
-    for part in parts:
-        if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):
-            raise BadInputError(
-                f"{what} is a masked array with {np.ma.getmaskarray(part).sum()} masked values; fill them, or leave "
-                "those samples out"
-            )
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise BadInputError(
+            f"{what} is a masked array with {np.ma.getmaskarray(values).sum()} masked values; fill them, or leave "
+            "those samples out"
+        )
+    if isinstance(values, (list, tuple)) and values and not isinstance(values[0], (int, float, str)):
+        for part in values:
+            _need_unmasked(part, what)

@@ -100,7 +100,7 @@ def checked(dataset: Dataset, where: tuple[str, str]) -> Dataset:
 
 def _check_types(split: Any, where: str) -> None:
     """Check that a split is what `Samples` says: a data set of a user's own may hold anything."""
-    if not (isinstance(split, tuple) and len(split) == 2 and isinstance(split[0], Mapping)):
+    if not (isinstance(split, tuple) and len(split) == 2 and isinstance(split[0], Mapping) and split[0]):
         raise BadInputError(f"{where}: must be a mapping of modalities to tensors, and a tensor of labels")
     for name, x in (*split[0].items(), (LABEL, split[1])):
         what = f"{where}: {shown(name)}"
