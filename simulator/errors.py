@@ -38,7 +38,7 @@ class TooManyEventsError(InterludeError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the valid name closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; did you mean {shown(close[0])}?" if close else ""
 
 
 def one_line(error: object) -> str:

@@ -24,9 +24,11 @@ def as_array(values: Any, what: str) -> npt.NDArray[Any]:
     """
     if isinstance(values, Tensor):
         return as_tensor(values, what).numpy()
-    _need_unmasked(values, what)
     try:
+        _need_unmasked(values, what)
         array = np.asarray(values)
+    except BadInputError:
+        raise
     except Exception as error:  # whatever an object of a user's own raises
         raise BadInputError(f"{what} cannot be made an array: {shortened(error, 120)}") from error
     if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):

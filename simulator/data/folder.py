@@ -20,7 +20,7 @@ from interlude.simulator.data.own import LABEL, Split, dataset_of, need_length
 from interlude.simulator.data.parquet import parquet_bytes, read_parquet
 from interlude.simulator.data.source import Source
 from interlude.simulator.data.spec import DataSpec, NumClasses
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError, shown
 
 _SPLITS = ("train", "test")
 _MAPPED = (np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int32))
@@ -92,7 +92,7 @@ def _split_bytes(split: str, files: list[Path], where: str) -> int:
     num_samples = next(iter(headers[LABEL].shape), 0) if LABEL in headers else None
     for name, header in headers.items():
         if num_samples is not None and header.shape:
-            need_length(header.shape[0], f"{where}: '{name}'", num_samples)
+            need_length(header.shape[0], f"{where}: {shown(name)}", num_samples)
     read = [header for header in headers.values() if not (single and _is_mapped(header))]
     return sum(h.num_bytes + math.prod(h.shape) * (1 if h.dtype == np.uint8 else 4) for h in read)
 

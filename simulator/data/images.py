@@ -13,7 +13,7 @@ from interlude.simulator.files import need_regular, reading
 if TYPE_CHECKING:
     from PIL import Image
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "PPM")
 """Not those that Pillow reads with the help of another program."""
 _LONGEST_SIDE, _MOST_PIXELS = 16_384, 100_000_000
 """By its header a larger image is refused, before it is decoded or padded to a square."""

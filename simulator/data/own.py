@@ -10,7 +10,7 @@ files). A modality's array is [N, *shape], channels first where there are any:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from interlude.simulator.arrays import Indices
 from interlude.simulator.data.convert import as_array, as_tensor
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.spec import MAX_CLASSES
-from interlude.simulator.errors import BadInputError, shown
+from interlude.simulator.errors import BadInputError, shortened, shown
 
 Split = Mapping[str, Any]
 """Arrays or tensors by name."""
 
 LABEL, NAME, KEY = "label", "name", "key_"
-_MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _TAKEN = ("fused",)  # the name of results of all modalities together
 _CHUNK_SAMPLES = 4096
 _CHUNK_VALUES = 1 << 23
@@ -65,7 +65,7 @@ def dataset_of(
         num_classes=num_classes or int(max(own.max() for own in labels)) + 1,
         stored={m: spec for m in modalities if (spec := _stored(inputs[0][m], inputs[1][m])) is not None},
         keys={
-            name.removeprefix(KEY): _key(values, f"{where[0]}: '{name}'", len(labels[0]))
+            name.removeprefix(KEY): _key(values, f"{where[0]}: {shown(name)}", len(labels[0]))
             for name, values in train.items()
             if name.startswith(KEY)
         },
@@ -89,12 +89,11 @@ def checked(dataset: Dataset, where: tuple[str, str]) -> Dataset:
     for (inputs, labels), place in zip((dataset.train, dataset.test), where, strict=True):
         _check_labels(labels.numpy(), place, dataset.num_classes)
         for modality, x in inputs.items():
-            _check_name(modality, place)
             _check_samples(x, modality, place, len(labels), dataset)
     for key, values in dataset.keys.items():
-        need_length(len(values), f"{where[0]}: '{KEY}{key}'", len(dataset.train[1]))
+        _one_each(values, f"{where[0]}: {shown(f'{KEY}{key}')}", len(dataset.train[1]))
     if dataset.names is not None:
-        need_length(len(dataset.names), f"{where[0]}: '{NAME}'", len(dataset.train[1]))
+        _one_each(dataset.names, f"{where[0]}: '{NAME}'", len(dataset.train[1]))
     return dataset
 
 
@@ -103,7 +102,8 @@ def _check_types(split: Any, where: str) -> None:
     if not (isinstance(split, tuple) and len(split) == 2 and isinstance(split[0], Mapping) and split[0]):
         raise BadInputError(f"{where}: must be a mapping of modalities to tensors, and a tensor of labels")
     for name, x in (*split[0].items(), (LABEL, split[1])):
-        what = f"{where}: {shown(name)}"
+        _check_name(name, where)
+        what = f"{where}: '{name}'"
         if not isinstance(x, Tensor) or as_tensor(x, what).dtype != x.dtype:
             raise BadInputError(f"{what} must be a tensor of float32, uint8, int32 or, as labels, int64")
     if split[1].dtype != torch.int64:
@@ -112,11 +112,17 @@ def _check_types(split: Any, where: str) -> None:
 
 def _modalities(split: Split, where: str) -> tuple[str, ...]:
     if LABEL not in split:
-        raise BadInputError(f"{where}: has no '{LABEL}'; it has {', '.join(split) or 'nothing'}")
+        raise BadInputError(f"{where}: has no '{LABEL}'; it has {_listed(split)}")
     found = tuple(name for name in split if name not in (LABEL, NAME) and not name.startswith(KEY))
     if not found:
-        raise BadInputError(f"{where}: has no modality beside {', '.join(split)}")
+        raise BadInputError(f"{where}: has no modality beside {_listed(split)}")
+    for name in found:
+        _check_name(name, where)
     return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return shortened(", ".join(map(str, names)), 120) or "nothing"
 
 
 def _same_modalities(train: tuple[str, ...], test: tuple[str, ...], where: tuple[str, str]) -> None:
@@ -124,15 +130,15 @@ def _same_modalities(train: tuple[str, ...], test: tuple[str, ...], where: tuple
         for modality in here:
             if modality not in there:
                 raise BadInputError(
-                    f"{place}: has no modality '{modality}', which {other} has; it has {', '.join(there)}"
+                    f"{place}: has no modality '{modality}', which {other} has; it has {_listed(there)}"
                 )
 
 
-def _check_name(modality: str, where: str) -> None:
-    if not _MODALITY.fullmatch(modality) or modality in _TAKEN:
+def _check_name(modality: Any, where: str) -> None:
+    if not (isinstance(modality, str) and _MODALITY.fullmatch(modality)) or modality in _TAKEN:
         raise BadInputError(
-            f"{where}: '{modality}' cannot be a modality's name: it needs letters, digits, _ and -, a letter first, "
-            f"and must not be {', '.join(_TAKEN)}"
+            f"{where}: {shown(modality)} cannot be a modality's name: it needs letters, digits, _ and -, a letter "
+            f"first, at most 64 of them, and must not be {', '.join(_TAKEN)}"
         )
 
 

