@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlude.simulator.data import check_memory
 from interlude.simulator.data.folder import FolderSpec, load
 from interlude.simulator.data.idx import read_idx
 from interlude.simulator.data.images import read_rgb
+from interlude.simulator.data.loading import check_memory
 from interlude.simulator.data.npy import mapped, npy_header, npz_headers, read_npy, read_npz
 from interlude.simulator.errors import BadFileError, BadInputError, CannotRunError
 
