@@ -1,4 +1,4 @@
-"""Files: the data directory, hashes of contents, locks of directories, and the reading of files by others."""
+"""Files: the data directory, hashes of contents, locks of directories, and reading what others wrote."""
 
 import hashlib
 import math
@@ -42,7 +42,7 @@ def data_directory() -> Path | None:
 def located(path: Path) -> Path:
     """Return the location of a scenario's path: below the data directory if it exists there, else as given."""
     directory = data_directory()
-    if directory is not None and not path.is_absolute() and os.path.exists(directory / path):  # no name is too long
+    if directory is not None and not path.is_absolute() and os.path.exists(directory / path):  # even a name too long
         return directory / path
     return path
 

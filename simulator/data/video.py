@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Choice = Literal["spread", "first"]
 
-_LONGEST_S = 600
+_LONGEST_S = 60
 """The longest clip: a damaged time of a frame would stand for as many frames as seconds before it."""
 
 
