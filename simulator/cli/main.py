@@ -3,10 +3,12 @@
 A command imports its own dependencies when it is called, so that the others, and ``--help``, start sooner.
 """
 
+import os
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,7 +16,7 @@ import typer
 from interlude.simulator.cli import calibrate, console, data, figures, inspection, run, sweep
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.record.provenance import package_versions
-from interlude.simulator.run.interruption import Interrupted
+from interlude.simulator.run.interruption import Interrupted, Interruption
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +36,7 @@ app.command()(figures.report)
 app.command()(figures.trace)
 
 _INTERRUPTED = 130  # typer's exit code after Ctrl-C
+_SHOW_CURSOR = b"\x1b[?25h\n"  # a progress bar hides it
 
 
 def _say_version(is_wanted: bool) -> None:
@@ -58,20 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     if debug:
         given.remove("--debug")
-    try:
-        code = app(args=given, standalone_mode=False, prog_name="interlude")
-    except InterludeError as error:
-        if debug:
-            traceback.print_exc()
-        _exit(str(error), 2 if isinstance(error, BadInputError) else 1)
-    except Interrupted as interrupted:
-        _exit(f"{interrupted}; {_how_to_resume()}", interrupted.exit_code)
-    except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _exit(one_line(message.replace("Value error, ", "")), 2)
-    if code == _INTERRUPTED:
-        _exit("interrupted", _INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+    with Interruption().by_signals(_leave) as interruption:
+        try:
+            code = app(args=given, standalone_mode=False, prog_name="interlude", obj=interruption)
+        except InterludeError as error:
+            if debug:
+                traceback.print_exc()
+            _exit(str(error), 2 if isinstance(error, BadInputError) else 1)
+        except Interrupted as interrupted:
+            _exit(_how_to_resume(interrupted), interrupted.exit_code)
+        except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
+            message = error.format_message() if hasattr(error, "format_message") else str(error)
+            _exit(one_line(message.replace("Value error, ", "")), 2)
+        if code == _INTERRUPTED:
+            _exit("interrupted", _INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 def _exit(sentence: str, exit_code: int) -> NoReturn:
@@ -79,12 +83,23 @@ def _exit(sentence: str, exit_code: int) -> NoReturn:
     sys.exit(exit_code)
 
 
-def _how_to_resume() -> str:
-    """Return how to resume the command that was interrupted."""
+def _how_to_resume(interrupted: Interrupted) -> str:
+    """Return what interrupted the command, and how to resume it."""
     command = console.command.get()
-    if " run " in command and "--resume" not in command:
+    if not command.startswith(("interlude run ", "interlude sweep ")):
+        return str(interrupted)
+    if command.startswith("interlude run ") and "--resume" not in command:
         command = command.replace(" --overwrite", "") + " --resume"
-    return f"the records so far are kept; resume with: {command}"
+    return f"{interrupted}; the records so far are kept; resume with: {command}"
+
+
+def _leave(interrupted: Interrupted) -> None:
+    """End the process on the spot, in a signal handler: past Python's streams, which it may have interrupted."""
+    with suppress(OSError):  # a closed stream must not keep the process
+        if os.isatty(1):
+            os.write(1, _SHOW_CURSOR)
+        os.write(2, f"interlude: {one_line(_how_to_resume(interrupted))}\n".encode())
+    os._exit(interrupted.exit_code)
 
 
 if __name__ == "__main__":

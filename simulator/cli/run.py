@@ -19,10 +19,11 @@ from interlude.simulator.cli.options import (
     Workers,
 )
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, Interruption, ResumePolicy
+from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, ResumePolicy
 
 
 def run(
+    context: typer.Context,
     scenario: ScenarioFile,
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
@@ -50,12 +51,12 @@ def run(
         raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
     variants = load_scenarios(scenario, overrides or (), seed)
     chosen = choose_device(device)
-    with naming(scenario), Interruption().by_signals() as interruption, worker_pool(workers) as pool:
+    with naming(scenario), worker_pool(workers) as pool:
         testbeds = [build_testbed(variant) for variant in variants]
         if len(testbeds) > 1:  # none starts if another one is refused
             for testbed in testbeds:
                 check_limits(testbed, chosen, timing_only=timing_only)
-        policy = ResumePolicy(resume, force, checkpoint_every, interruption, inform)
+        policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
         for testbed in testbeds:
             with ProgressDisplay(console) as display:
                 records = run_scenario(

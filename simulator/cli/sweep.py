@@ -16,7 +16,7 @@ from interlude.simulator.cli.options import (
     ScenarioFile,
     TimingOnly,
 )
-from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, Interruption
+from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S
 
 
 def sweep(
@@ -51,7 +51,7 @@ def sweep(
 
     given = load_sweep(scenario, overrides or (), parse_flags(clients, seeds, methods))
     chosen = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run, checkpoint_every)
-    with naming(scenario), Interruption().by_signals(), SweepDisplay(console) as display:
+    with naming(scenario), SweepDisplay(console) as display:
         outcomes = run_sweep(
             given, chosen, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
         )

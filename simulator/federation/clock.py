@@ -56,6 +56,11 @@ class Clock(simpy.Environment):
         self._is_halted = self.is_stopped
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a process has failed whose error is not raised yet: SimPy raises it at a later event."""
+        return any(not (isinstance(due, Sleeper) or due.ok or due.defused) for *_, due in self._queue)
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether the event queue is empty and may be."""
         return self.may_end_idle and not self._queue

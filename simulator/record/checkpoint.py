@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,33 +81,41 @@ class Checkpoints:
             temporary.unlink(missing_ok=True)
             raise
         _sync_directory(self.directory)
-        before = [file for file in self.files() if file.name < path.name]
-        kept = [path, *before[: _NUM_KEPT - 1]]  # one of a later moment was skipped, as it is damaged
+        before = [file for file in self.files() if _num_events(file) < num_events]
+        kept = [path, *before[: _NUM_KEPT - 1]]  # one of a later moment was skipped: it is damaged or cannot be reached
         for file in self.files():
             if file not in kept:
                 file.unlink()
         return len(content)
 
-    def newest(self, device: torch.device, complain: Callable[[str], None]) -> Checkpoint | None:
-        """Return the newest checkpoint that is intact, or None.
+    def usable(
+        self, device: torch.device, complain: Callable[[str], None], lacks: Callable[[Any], str | None] = lambda _: None
+    ) -> Iterator[Checkpoint]:
+        """Yield the checkpoints that are intact and fit the rest of the record, the newest first.
 
         Args:
             device: for tensors that were not on the CPU.
-            complain: receives a sentence about each damaged one.
+            complain: receives a sentence about each other one.
+            lacks: returns a clause about why a state does not fit the rest of the record; None if it fits.
         """
         for path in self.files():
             try:
-                return read(path, device)
+                checkpoint = read(path, device)
+                reason = lacks(checkpoint.state)
             except DamagedError as error:
-                complain(f"{path}: {error}; the one before it is used")
-        return None
+                reason = str(error)
+            if reason is None:
+                yield checkpoint
+            else:
+                complain(f"{path}: {reason}, so this checkpoint is not used")
 
     def clear(self) -> None:
-        """Remove all of them."""
-        for path in [*self.files(), self.directory / ".new"]:
-            path.unlink(missing_ok=True)
-        if self.directory.is_dir() and not any(self.directory.iterdir()):
-            self.directory.rmdir()
+        """Remove all of them, as far as the system permits; what is left over harms no complete run."""
+        with suppress(OSError):
+            for path in [*self.files(), self.directory / ".new"]:
+                path.unlink(missing_ok=True)
+            if self.directory.is_dir() and not any(self.directory.iterdir()):
+                self.directory.rmdir()
 
 
 def read(path: Path, device: torch.device) -> Checkpoint:
@@ -128,6 +137,11 @@ def read(path: Path, device: torch.device) -> Checkpoint:
         return Checkpoint(data["events"], decode(data["state"], blobs, device))
     except (SafetensorError, CannotHoldError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedError(f"cannot be understood ({error})") from error
+
+
+def _num_events(path: Path) -> int:
+    """Return the events of the clock before a checkpoint, from the name of its file."""
+    return int(path.name.partition("-")[0])
 
 
 def _sync_directory(directory: Path) -> None:

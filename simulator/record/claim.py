@@ -8,6 +8,7 @@ from typing import Any
 
 from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.record.atomic import write_json
+from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.record.reader import RunRecord
 
@@ -77,6 +78,7 @@ def claim(path: Path, identity: Mapping[str, Any], resume: bool = False, force: 
     status, differences = record.info["status"], _differences(record.info, {**identity, "packages": package_versions()})
     if record.is_complete:
         if not differences:
+            Checkpoints(path / CHECKPOINTS).clear()  # left over where the run was killed while it tidied up
             return record
         what = f"a run (complete) of another scenario, version or device: {_listed(differences)}"
         instead = "pass --overwrite to replace a run, or --runs DIR to write elsewhere"

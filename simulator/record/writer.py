@@ -27,6 +27,7 @@ from interlude.simulator.arrays import Indices
 from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.record.atomic import aside, write_json, writing
 from interlude.simulator.record.claim import make_room
+from interlude.simulator.record.prefix import Prefix, prefix_of
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.record.reader import SCHEMA_VERSION, RunRecord
 
@@ -96,16 +97,23 @@ class RunWriter:
                 handle.truncate(size)
                 raise
 
-    def sync_metrics(self) -> int:
-        """Flush metrics.csv to the disk; returns its size in bytes."""
+    def sync_metrics(self) -> Prefix:
+        """Flush metrics.csv to the disk; returns its length and digest."""
         with writing(self._metrics), self._metrics.open("rb") as handle:
             os.fsync(handle.fileno())
-            return handle.seek(0, os.SEEK_END)
+            return prefix_of(handle, os.fstat(handle.fileno()).st_size)
 
     def cut_metrics(self, num_bytes: int) -> None:
         """Truncate metrics.csv to a size in bytes."""
         with writing(self._metrics):
             os.truncate(self._metrics, num_bytes)
+
+    def begin_timeline(self) -> None:
+        """Write the timeline from its first part on; those of an earlier attempt are removed."""
+        with writing(self.path / "timeline"):
+            for part in (self.path / "timeline").glob("*.parquet"):
+                part.unlink()
+        self._num_parts = 0
 
     def add_timeline(self, table: pa.Table) -> None:
         """Write a part of the timeline."""
@@ -122,13 +130,7 @@ class RunWriter:
             temporary.write_bytes(save({name: value.cpu().contiguous().clone() for name, value in model.items()}))
 
     def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:
-        """Write how the run ended and its totals; returns the record.
-
-        Removes parts of the timeline from an earlier attempt beyond the end of this one.
-        """
-        for part in (self.path / "timeline").glob("part-*.parquet"):
-            if int(part.stem.removeprefix("part-")) >= self._num_parts:
-                part.unlink()
+        """Write how the run ended and its totals; returns the record."""
         self._info |= {"status": status, "totals": dict(totals)}
         if error is not None:
             self._info["error"] = error

@@ -8,14 +8,17 @@ metrics of the checkpoint. Saving and resuming never change the results of a run
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from interlude.simulator.errors import InterludeError
+import torch
+
+from interlude.simulator.errors import InterludeError, RecordError, one_line
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.record.atomic import writing
 from interlude.simulator.record.checkpoint import Checkpoint, Checkpoints
+from interlude.simulator.record.prefix import Prefix
 from interlude.simulator.record.snapshot import CannotHoldError
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.interruption import ResumePolicy
@@ -25,6 +28,19 @@ from interlude.simulator.training.executors.replay import ReplayingExecutor
 
 _LEAST_PAUSE = 20.0
 """Host seconds between two checkpoints per second spent on the last one: saving costs at most 5 %."""
+
+
+class UnreachableError(InterludeError):
+    """A replay that does not lead to its checkpoint.
+
+    Args:
+        checkpoint: the checkpoint.
+        reason: what went wrong in the replay.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, reason: str = "") -> None:
+        where = f"the replayed run does not reach its checkpoint of event {checkpoint.num_events:,}"
+        super().__init__(f"{where}: {reason}" if reason else where)
 
 
 class Checkpointer:
@@ -66,11 +82,14 @@ class Checkpointer:
     def act(self, run: Run) -> None:
         """Save a paused run if that is due, and end it if that was requested.
 
+        A second request skips the save, and so does a process of the clock that has failed in the middle of an event.
+
         Raises:
             Interrupted: if the end was requested.
             RecordError: if a checkpoint cannot be written.
         """
-        if self._is_due or (self._interruption.is_asked and self._every_s > 0.0):
+        is_wanted = self._is_due or (self._interruption.is_asked and self._every_s > 0.0)
+        if is_wanted and not self._interruption.is_urgent and not run.clock.has_failed:
             began_s = time.perf_counter()
             self._save(run)
             self._is_due = False
@@ -102,36 +121,102 @@ def state_of(run: Run, writer: RunWriter) -> dict[str, Any]:
         run.trainer.drain()
         run.observer.write(MOST_OBSERVATIONS)
         state |= {"server": run.server.state(), "executor": run.trainer.state(), "observer": run.observer.state()}
-    state["metrics_bytes"] = writer.sync_metrics()
+    state["metrics"] = writer.sync_metrics()
     state["host_s"] = run.host_s
     return state
 
 
-def restore(run: Run, checkpoint: Checkpoint, writer: RunWriter) -> None:
+def usable(checkpoints: Checkpoints, device: torch.device, say: Callable[[str], None]) -> Iterator[Checkpoint]:
+    """Yield the checkpoints that are intact, and whose metrics.csv begins as it was saved; the newest first.
+
+    The timeline needs no such check: a replay writes it again.
+
+    Args:
+        checkpoints: the files.
+        device: for tensors that were not on the CPU.
+        say: receives a sentence about each other one.
+    """
+    metrics = checkpoints.directory.with_name("metrics.csv")
+
+    def lacks(state: Mapping[str, Any]) -> str | None:
+        prefix = state.get("metrics")
+        return prefix.difference(metrics) if isinstance(prefix, Prefix) else "another version of Interlude wrote it"
+
+    return checkpoints.usable(device, say, lacks)
+
+
+def restored(
+    start: Callable[[Sequence[Any] | None], Run],
+    checkpoint: Checkpoint,
+    older: Iterator[Checkpoint],
+    writer: RunWriter,
+    policy: ResumePolicy,
+) -> Run:
+    """Return a run, restored from the newest checkpoint that a replay reaches.
+
+    Args:
+        start: returns a new run that replays the journaled decisions of a checkpoint.
+        checkpoint: the newest one.
+        older: those before it.
+        writer: writes the run's record.
+        policy: what interrupts the replay, and receives a sentence about a checkpoint that is not reached.
+
+    Raises:
+        UnreachableError: if no checkpoint is reached.
+        Interrupted: if the end was requested.
+    """
+    while True:
+        writer.begin_timeline()
+        run = start(_decisions_of(checkpoint))
+        try:
+            with policy.interruption.pausing(run.clock.pause):
+                _restore(run, checkpoint)
+            policy.interruption.obey()
+            writer.cut_metrics(checkpoint.state["metrics"].num_bytes)
+        except UnreachableError as error:
+            run.close()
+            before = next(older, None)
+            if before is None:
+                raise
+            policy.say(f"{run.spec.path}: {error}; the one before it is used")
+            checkpoint = before
+        except BaseException:
+            run.close()
+            raise
+        else:
+            return run
+
+
+def _restore(run: Run, checkpoint: Checkpoint) -> None:
     """Replay a run up to a checkpoint without training, and load its state; returns early if interrupted.
 
     Raises:
-        InterludeError: if the replay does not lead to the checkpoint.
+        UnreachableError: if the replay does not lead to the checkpoint.
+        RecordError: if the replayed timeline cannot be written.
     """
     state = checkpoint.state
-    has_ended = run.clock.advance(math.inf, checkpoint.num_events)
-    is_there = run.clock.num_events == checkpoint.num_events
-    if not is_there and not has_ended:
-        return
-    if not is_there or _whereabouts(run) != state["whereabouts"]:
-        raise InterludeError("the replayed run does not reach its checkpoint; start it again with --overwrite")
-    run.next_moment = state["moment"]
-    run.host_s_before = state["host_s"]
-    writer.cut_metrics(state["metrics_bytes"])
-    if run.trainer is not None:
-        replaying = run.server.executor
-        assert isinstance(replaying, ReplayingExecutor)
-        run.trainer.restore(state["executor"], replaying.futures)
-        run.server.restore(state["server"], run.executor)
-        run.observer.restore(state["observer"], run.trainer)
+    try:
+        has_ended = run.clock.advance(math.inf, checkpoint.num_events)
+        is_there = run.clock.num_events == checkpoint.num_events
+        if not is_there and not has_ended:
+            return
+        if not is_there or run.clock.has_failed or _whereabouts(run) != state["whereabouts"]:
+            raise UnreachableError(checkpoint)
+        run.next_moment = state["moment"]
+        run.host_s_before = state["host_s"]
+        if run.trainer is not None:
+            replaying = run.server.executor
+            assert isinstance(replaying, ReplayingExecutor)
+            run.trainer.restore(state["executor"], replaying.futures)
+            run.server.restore(state["server"], run.executor)
+            run.observer.restore(state["observer"], run.trainer)
+    except (RecordError, UnreachableError):
+        raise
+    except Exception as error:  # a replay by other code, or of a state from the middle of an event, fails in any way
+        raise UnreachableError(checkpoint, one_line(error)) from error
 
 
-def decisions_of(checkpoint: Checkpoint) -> list[Any] | None:
+def _decisions_of(checkpoint: Checkpoint) -> list[Any] | None:
     """Return the journaled decisions up to a checkpoint; None in a timing-only run, which has none."""
     executor = checkpoint.state.get("executor")
     return None if executor is None else executor["decisions"]

@@ -11,7 +11,7 @@ from interlude.simulator.record.claim import CHECKPOINTS, claim
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, choose_device, files_of, how_trained
-from interlude.simulator.run.checkpointer import Checkpointer, decisions_of, restore
+from interlude.simulator.run.checkpointer import Checkpointer, restored, usable
 from interlude.simulator.run.estimate import check_limits
 from interlude.simulator.run.interruption import Interrupted, ResumePolicy
 from interlude.simulator.run.loop import Run
@@ -91,24 +91,22 @@ def _run(
     policy.interruption.obey()
     ingredients = testbed.ingredients(spec.options)
     checkpoints = Checkpoints(spec.path / CHECKPOINTS)
-    checkpoint = None
+    saved = usable(checkpoints, spec.device, policy.say) if unfinished is not None else iter(())
+    checkpoint = next(saved, None)
     if unfinished is not None:
-        checkpoint = checkpoints.newest(spec.device, policy.say)
-        where = "begins again: no checkpoint of it is intact" if checkpoint is None else "is resumed where it was saved"
+        where = "begins again: no checkpoint of it is usable" if checkpoint is None else "is resumed where it was saved"
         policy.say(f"{spec.path}: {where}")
-    writer = RunWriter(
-        spec.path, spec.identity(files_of(testbed.scenario, testbed.dataset)), resumes=checkpoint is not None
-    )
-    checkpointer = Checkpointer(checkpoints, policy, writer)
-    run: Run | None = None
-    with one_thread():
+    identity = spec.identity(files_of(testbed.scenario, testbed.dataset))
+    with policy.interruption.deferred(), one_thread():
+        writer = RunWriter(spec.path, identity, resumes=checkpoint is not None)
+        checkpointer = Checkpointer(checkpoints, policy, writer)
+        run: Run | None = None
         keep_freed_memory()
         try:
             _add_facts(writer, spec, ingredients)
-            run = Run(spec, ingredients, writer, workers, None if checkpoint is None else decisions_of(checkpoint))
+            start = partial(Run, spec, ingredients, writer, workers)
+            run = start() if checkpoint is None else restored(start, checkpoint, saved, writer, policy)
             with checkpointer.watching(run.clock):
-                if checkpoint is not None:
-                    restore(run, checkpoint, writer)
                 checkpointer.begin()
                 run.play(watch, partial(checkpointer.act, run))
             if run.trainer is not None:
@@ -131,8 +129,9 @@ def _run(
         finally:
             if run is not None:
                 run.close()
-    record = writer.close("complete", came_to)
-    checkpoints.clear()
+        record = writer.close("complete", came_to)
+        checkpoints.clear()  # afterwards, so that a run killed in between loses nothing; `claim` removes what is left
+    policy.interruption.obey()
     return record
 
 

@@ -28,7 +28,7 @@ class Run:
         sink: receives the timeline and the metrics.
         workers: processes that help to train.
         decisions: the journaled decisions up to a checkpoint; if given, the run replays them without training until
-            `interlude.simulator.run.checkpointer.restore` loads the checkpoint.
+            `interlude.simulator.run.checkpointer.restored` loads the checkpoint.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.files import only_one
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, claim, end, is_only_begun, make_room
@@ -91,8 +91,9 @@ class SweepTask:
 
     def record_interruption(self) -> None:
         """Record that a run in progress was interrupted."""
-        if (self.spec.path / "run.json").exists() and RunRecord(self.spec.path).info["status"] == "running":
-            end(self.spec.path, "interrupted")
+        with suppress(BadInputError, RecordError):  # the interruption is what to report
+            if RunRecord(self.spec.path).info["status"] == "running":
+                end(self.spec.path, "interrupted")
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,18 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, messages), daemon=True).start()
-    with Interruption().by_signals() as interruption:
-        connection.send(("ready", None))
-        try:
+    try:
+        with Interruption().by_signals(_leave) as interruption:
+            connection.send(("ready", None))
             while True:
                 message = messages.get()
                 connection.send(("ended", _answer(message, connection, interruption)))
-        except Interrupted as interrupted:
-            os._exit(interrupted.exit_code)
+    except Interrupted as interrupted:
+        _leave(interrupted)
+
+
+def _leave(interrupted: Interrupted) -> None:
+    os._exit(interrupted.exit_code)
 
 
 def _answer(message: bytes, connection: Connection, interruption: Interruption) -> tuple[str, str | None] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from interlude.simulator.run.interruption import Interrupted, Interruption
+from interlude.simulator.run.interruption import Interruption
 
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "3"))
@@ -79,14 +79,15 @@ def files_in(run):
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_a_run_asked_to_end_saves_itself_says_how_to_go_on_and_does(command, scenario_file, tmp_path, calm):
+def test_a_run_asked_to_end_once_or_twice_says_how_to_go_on_and_does(command, scenario_file, tmp_path, calm):
     arguments = ["run", scenario_file, "--device", "cpu", "--workers", 1, "--checkpoint-every", 0.2, "--runs"]
     run = tmp_path / "stormy/wild/mba-s3"
-    for number, code, more in ((signal.SIGTERM, 143, []), (signal.SIGINT, 130, ["--resume"])):
+    for number, code, times, more in ((signal.SIGTERM, 143, 1, []), (signal.SIGINT, 130, 2, ["--resume"])):
         stormy = command(*arguments, tmp_path / "stormy", *more)
         before = saved(run)
         wait_for(lambda before=before: saved(run) - before, stormy)
-        stormy.send_signal(number)
+        for _ in range(times):
+            stormy.send_signal(number)
         _, err = stormy.communicate()
         assert stormy.returncode == code, err
         assert f"interrupted by {number.name}" in err
@@ -137,24 +138,6 @@ def test_a_sweep_asked_to_end_saves_its_runs_and_goes_on_with_them(command, scen
     _, err = again.communicate()
     assert again.returncode == 0, err
     assert files_in(folders[0]) == calm
-
-
-def test_the_first_wish_pauses_and_the_second_ends_at_once():
-    before = signal.getsignal(signal.SIGINT)  # a shell that starts tests in the background ignores it
-    interruption, paused = Interruption(), []
-    with interruption.by_signals():
-        with interruption.pausing(lambda: paused.append(True)):
-            os.kill(os.getpid(), signal.SIGINT)
-            assert paused == [True]
-            with pytest.raises(Interrupted) as ended:
-                os.kill(os.getpid(), signal.SIGTERM)
-        assert ended.value.exit_code == 143
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_with_nothing_to_bring_to_rest_the_first_wish_ends_at_once():
-    with pytest.raises(Interrupted), Interruption().by_signals():
-        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_outside_the_main_thread_signals_stay_as_they_are():

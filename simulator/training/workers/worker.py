@@ -6,6 +6,7 @@ name rows of a shared arena. A worker's results equal those of the sending proce
 
 import os
 import pickle
+import signal
 import sys
 import threading
 import traceback
@@ -202,7 +203,9 @@ def serve(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Run a worker process; it ends when the other side closes the connection."""
+    """Run a worker process; it ends when the other side closes the connection, and not by a signal to all processes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     keep_freed_memory()
     with suppress(BrokenPipeError, ConnectionResetError):
