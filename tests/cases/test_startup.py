@@ -1,5 +1,7 @@
 """Commands that need no PyTorch start without it, and Ctrl-C at any moment is one sentence."""
 
+import os
+import signal
 import subprocess
 import sys
 from textwrap import dedent
@@ -39,15 +41,25 @@ def test_a_title_read_from_the_source_is_the_docstring_s():
     assert all(importing.first_line(place.partition(":")[0]) for place in (data.PLACES | data.OWN_PLACES).values())
 
 
-def test_ctrl_c_while_modules_are_loaded_is_one_sentence(monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_are_loaded_is_one_sentence(monkeypatch, capfd, number):
     class Interrupts:
         def find_spec(self, name, *_):
             if name == "interlude.simulator.cli.main":
-                raise KeyboardInterrupt
+                signal.raise_signal(number)
+
+    def leave(code):
+        raise SystemExit(code)
 
     monkeypatch.delitem(sys.modules, "interlude.simulator.cli.main", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
-    with pytest.raises(SystemExit) as ended:
-        entry.main()
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "interlude: interrupted\n"
+    monkeypatch.setattr(os, "_exit", leave)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            entry.main()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert ended.value.code == 128 + number
+    assert capfd.readouterr().err == "interlude: interrupted\n"
