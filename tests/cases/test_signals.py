@@ -114,6 +114,13 @@ def test_a_signal_before_the_run_begins_ends_it_at_once_even_where_it_is_swallow
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_signal_within_a_process_of_the_estimate_is_an_interruption(wild, tmp_path, monkeypatch):
+    """SimPy raises a copy of what a process raises."""
+    monkeypatch.undo()
+    assert interrupted(short(wild, ENTRIES["fedavg"]), tmp_path, (Server, "merge", 1, 1)) == set()
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_checkpoint_that_no_replay_reaches_gives_way_to_the_one_before(wild, tmp_path):
     given = short(wild, ENTRIES["fedavg"])
     (calm,) = play(given, tmp_path / "calm")
