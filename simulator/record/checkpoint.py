@@ -110,12 +110,16 @@ class Checkpoints:
                 complain(f"{path}: {reason}, so this checkpoint is not used")
 
     def clear(self) -> None:
-        """Remove all of them, as far as the system permits; what is left over harms no complete run."""
+        """Remove all of them."""
+        for path in [*self.files(), self.directory / ".new"]:
+            path.unlink(missing_ok=True)
+        if self.directory.is_dir() and not any(self.directory.iterdir()):
+            self.directory.rmdir()
+
+    def tidy_up(self) -> None:
+        """Remove those of a complete run, which needs none; where that fails or is cut short, they harm nothing."""
         with suppress(OSError):
-            for path in [*self.files(), self.directory / ".new"]:
-                path.unlink(missing_ok=True)
-            if self.directory.is_dir() and not any(self.directory.iterdir()):
-                self.directory.rmdir()
+            self.clear()
 
 
 def read(path: Path, device: torch.device) -> Checkpoint:

@@ -78,7 +78,7 @@ def claim(path: Path, identity: Mapping[str, Any], resume: bool = False, force: 
     status, differences = record.info["status"], _differences(record.info, {**identity, "packages": package_versions()})
     if record.is_complete:
         if not differences:
-            Checkpoints(path / CHECKPOINTS).clear()  # left over where the run was killed while it tidied up
+            Checkpoints(path / CHECKPOINTS).tidy_up()  # again, where the run was killed while it did
             return record
         what = f"a run (complete) of another scenario, version or device: {_listed(differences)}"
         instead = "pass --overwrite to replace a run, or --runs DIR to write elsewhere"

@@ -162,7 +162,7 @@ def restored(
         policy: what interrupts the replay, and receives a sentence about a checkpoint that is not reached.
 
     Raises:
-        UnreachableError: if no checkpoint is reached.
+        InterludeError: if no checkpoint is reached.
         Interrupted: if the end was requested.
     """
     while True:
@@ -177,7 +177,7 @@ def restored(
             run.close()
             before = next(older, None)
             if before is None:
-                raise
+                raise InterludeError(f"{error}; start the run again with --overwrite") from error
             policy.say(f"{run.spec.path}: {error}; the one before it is used")
             checkpoint = before
         except BaseException:

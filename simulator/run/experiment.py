@@ -130,7 +130,7 @@ def _run(
             if run is not None:
                 run.close()
         record = writer.close("complete", came_to)
-        checkpoints.clear()  # afterwards, so that a run killed in between loses nothing; `claim` removes what is left
+        checkpoints.tidy_up()  # afterwards, so that a run killed in between loses nothing; `claim` finishes it
     policy.interruption.obey()
     return record
 
