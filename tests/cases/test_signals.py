@@ -139,27 +139,30 @@ def test_a_checkpoint_that_no_replay_reaches_gives_way_to_the_one_before(wild, t
         assert content(stormy) == content(calm)
 
 
-def test_where_a_process_takes_long_to_end_one_more_signal_ends_it_on_the_spot():
-    def leave(interrupted):
-        ended.append(interrupted.exit_code)
+@pytest.fixture
+def handled():
+    """Return an interruption by signals, and the exit codes with which it would end the process on the spot."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interruption, codes = Interruption(), []
+    with interruption.by_signals(lambda interrupted: codes.append(interrupted.exit_code)):
+        yield interruption, codes
+    signal.raise_signal(signal.SIGTERM)  # ignored by a process that is about to end
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
-    for defers, num_before in ((False, 1), (True, 2)):
-        ended, interruption = [], Interruption()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with interruption.by_signals(leave):
-                with interruption.deferred():
-                    for _ in range(num_before if defers else 0):
-                        signal.raise_signal(signal.SIGTERM)
-                    assert ended == []
-                    if defers:
-                        signal.raise_signal(signal.SIGINT)
-                if not defers:
-                    with pytest.raises(Interrupted):
-                        signal.raise_signal(signal.SIGTERM)
-                    signal.raise_signal(signal.SIGINT)
-            assert ended == [143]
-            signal.raise_signal(signal.SIGTERM)  # on the way out: ignored
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+
+def test_a_third_signal_ends_a_run_in_progress_on_the_spot(handled):
+    interruption, codes = handled
+    with interruption.deferred():
+        for number, ended in ((signal.SIGTERM, []), (signal.SIGINT, []), (signal.SIGINT, [143])):
+            signal.raise_signal(number)
+            assert codes == ended
+
+
+def test_a_second_signal_ends_a_command_on_its_way_out_on_the_spot(handled):
+    _, codes = handled
+    with pytest.raises(Interrupted):
+        signal.raise_signal(signal.SIGINT)
+    assert codes == []
+    signal.raise_signal(signal.SIGTERM)
+    assert codes == [130]
