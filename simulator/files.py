@@ -1,15 +1,17 @@
 """Files: the data directory, hashes of contents, locks of directories, and reading what others wrote."""
 
+import errno
 import hashlib
 import math
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from interlude.simulator.errors import BadFileError, BadInputError, InterludeError, shortened
 
@@ -17,6 +19,9 @@ DATA_VARIABLE = "INTERLUDE_DATA"
 """The environment variable that names the data directory; worker processes inherit it."""
 
 _LOCK = ".lock"
+_PATH_FIELDS = ("file", "path")
+_OPTIONS = "options"  # what a path means among these is known to the user's function alone
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _CHUNK_BYTES = 1 << 20
 _LOOK_AGAIN_S = 0.1
 _LONGEST_REASON = 120
@@ -90,6 +95,35 @@ def host_memory_bytes() -> float:
         return math.inf
 
 
+def short_names(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files by the shortest ends of their paths that tell them apart: the same names after all have moved."""
+    remaining, names, num_parts = list(dict.fromkeys(paths)), {}, 1
+    while remaining:
+        ends = Counter(path.parts[-num_parts:] for path in remaining)
+        for path in remaining:
+            if ends[path.parts[-num_parts:]] == 1:
+                names["/".join(path.parts[-num_parts:])] = path
+        remaining = [path for path in remaining if ends[path.parts[-num_parts:]] > 1]
+        num_parts += 1
+    return names
+
+
+def without_folders(node: Any) -> Any:
+    """Return a scenario as plain data, with absolute paths of files cut to their last part: they may have moved."""
+    if isinstance(node, list):
+        return [without_folders(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: Path(child).name
+        if key in _PATH_FIELDS and isinstance(child, str) and Path(child).is_absolute()
+        else child
+        if key == _OPTIONS
+        else without_folders(child)
+        for key, child in node.items()
+    }
+
+
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file's content; computed once for each state of the file."""
     state = path.stat()
@@ -137,7 +171,11 @@ def only_one(directory: Path, busy: str, *, wait_s: float = 0.0, hint: str = "")
 
 
 def _acquire(lock: IO[bytes]) -> bool:
-    """Try to take the lock of an open file; it lasts until every process that holds the file has closed it."""
+    """Try to take the lock of an open file; it lasts until every process that holds the file has closed it.
+
+    Where the system, or a network file system, has no such locks, every process gets it: each run directory has a lock
+    of another kind (`interlude.simulator.record.lock`).
+    """
     try:
         import fcntl  # noqa: PLC0415
     except ImportError:  # not Unix
@@ -146,4 +184,7 @@ def _acquire(lock: IO[bytes]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     return True
