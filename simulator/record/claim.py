@@ -1,5 +1,6 @@
 """Whether a run may write to a directory: what it holds already, and whether to reuse, resume or replace that."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from interlude.simulator.record.reader import DamagedRecordError, OtherSchemaErr
 CHECKPOINTS = "checkpoint"
 """The folder of checkpoints in a run directory."""
 
-_FILES = re.compile(r"\.?(run\.json|metrics\.csv|partition\.csv|model|model\.safetensors|traceback\.txt)")
+_FILES = re.compile(r"\.?(run\.json|metrics\.csv|partition\.csv|model\.safetensors|traceback\.txt)|\.model")
 _IN_FOLDERS = {
     "timeline": re.compile(r"\.?part-\d+\.parquet"),
     CHECKPOINTS: re.compile(r"\d+-[0-9a-f]+\.safetensors|\.new"),
@@ -135,7 +136,7 @@ def claim(path: Path, identity: Mapping[str, Any], resume: bool = False, force: 
     """
     if is_vacant(path):
         return None
-    if not (path / "run.json").exists():
+    if not os.path.lexists(path / "run.json"):
         raise BadInputError(f"{path}: already holds files that are not a run's; pass --runs DIR to write elsewhere")
     record = RunRecord(path)
     status, differences = record.info["status"], _differences(record.info, {**identity, "packages": package_versions()})

@@ -170,6 +170,8 @@ def _owner(lock: Path) -> Owner | None:
 
 def _started(pid: int) -> str | None:
     """Return when a process started; empty where that is not told, None if there is no such process."""
+    if os.name != "posix":  # where signal 0 is no question
+        return ""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

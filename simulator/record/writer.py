@@ -136,7 +136,8 @@ class RunWriter:
         with writing(self._metrics):
             num_rows = self._metrics.read_bytes().count(b"\n") - 1
             self._contents[self._metrics.name] = content_of(self._metrics, num_rows)
-        self._info |= {"status": status, "totals": dict(totals), CONTENTS: dict(sorted(self._contents.items()))}
+        contents = {name: self._contents[name] for name in sorted(self._contents) if (self.path / name).exists()}
+        self._info |= {"status": status, "totals": dict(totals), CONTENTS: contents}
         if error is not None:
             self._info["error"] = error
         self._write_info()
