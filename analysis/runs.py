@@ -80,9 +80,13 @@ def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def world_of(record: RunRecord) -> dict[str, Any]:
-    """Return the fields of the run's scenario by path, without name, seed, methods and published results."""
+    """Return the fields of the run's scenario by path, without name, seed, methods and published results.
+
+    Files count by their digests, wherever they lie.
+    """
     scenario = without_folders(record.scenario)
-    return leaves({key: value for key, value in scenario.items() if key not in _NOT_WORLD})
+    fields = {key: value for key, value in scenario.items() if key not in _NOT_WORLD}
+    return leaves({**fields, "files": record.info.get("files", {})})
 
 
 def options_of(record: RunRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +19,9 @@ DATA_VARIABLE = "INTERLUDE_DATA"
 """The environment variable that names the data directory; worker processes inherit it."""
 
 _LOCK = ".lock"
-_PATH_FIELDS = ("file", "path")
-_OPTIONS = "options"  # what a path means among these is known to the user's function alone
+_WITH_FILES = ("data", "world")
+_PATHS = ("file", "path")
+_OPTIONS = "options"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _CHUNK_BYTES = 1 << 20
 _LOOK_AGAIN_S = 0.1
@@ -108,20 +109,21 @@ def short_names(paths: Iterable[Path]) -> dict[str, Path]:
     return names
 
 
-def without_folders(node: Any) -> Any:
-    """Return a scenario as plain data, with absolute paths of files cut to their last part: they may have moved."""
+def without_folders(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scenario as plain data, with absolute paths of its files cut to their last part: they may have moved.
+
+    Only those of data and world are cut: their files count by their digests. What a path means among the options of a
+    method, or of a user's function, is not known here.
+    """
+    return {key: _cut(node) if key in _WITH_FILES else node for key, node in scenario.items()}
+
+
+def _cut(node: Any, key: str = "") -> Any:
+    if isinstance(node, dict) and key != _OPTIONS:
+        return {name: _cut(child, name) for name, child in node.items()}
     if isinstance(node, list):
-        return [without_folders(child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: Path(child).name
-        if key in _PATH_FIELDS and isinstance(child, str) and Path(child).is_absolute()
-        else child
-        if key == _OPTIONS
-        else without_folders(child)
-        for key, child in node.items()
-    }
+        return [_cut(child) for child in node]
+    return Path(node).name if key in _PATHS and isinstance(node, str) and Path(node).is_absolute() else node
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

@@ -168,7 +168,7 @@ def _need_whole(record: RunRecord) -> None:
 
 def _differences(info: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
     """Return the differences between a run and the wanted one: the field, and a clause about it."""
-    info, wanted = ({**one, "scenario": without_folders(one.get("scenario"))} for one in (info, wanted))
+    info, wanted = ({**one, "scenario": without_folders(one.get("scenario", {}))} for one in (info, wanted))
     differences: dict[str, str] = {}
     for key, now in wanted.items():
         before = info.get(key)
