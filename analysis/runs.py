@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from interlude.analysis.choices import DoesNotApplyError
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.files import without_folders
 from interlude.simulator.record import reader
 from interlude.simulator.record.reader import RunRecord
 
@@ -18,33 +19,37 @@ class Found(NamedTuple):
     records: list[RunRecord]
     """Complete runs, in the order of the paths, then of names and seeds."""
     left_out: list[str]
-    """A sentence for each run that failed or is unfinished."""
+    """A sentence for each run that failed, is unfinished or damaged."""
 
 
 def find_runs(paths: Sequence[Path]) -> Found:
-    """Return the complete runs at or below paths; unfinished ones below a path are left out.
+    """Return the complete runs at or below paths; unfinished and damaged ones below a path are left out.
 
     Raises:
-        BadInputError: if a path is missing or holds no run, or a run is damaged, or no run is complete.
+        BadInputError: if a path is missing or holds no run, or is itself a run that is damaged or unfinished, or no run
+            is complete.
     """
     found: dict[Path, RunRecord] = {}
-    left_out: dict[Path, str] = {}
+    left_out: dict[str, None] = {}  # each sentence once, in order
     for path in paths:
-        for record in reader.find_runs(path):
-            if record.is_complete:
+        for record in reader.find_runs(path, left_out.setdefault):
+            try:
+                _need_whole(record)
                 found.setdefault(record.path.resolve(), record)
-            else:
-                left_out[record.path.resolve()] = _unfinished(record)
+            except BadInputError as error:
                 if record.path == path:
-                    raise BadInputError(_unfinished(record))
+                    raise
+                left_out.setdefault(str(error))
     if not found:
-        raise BadInputError(next(iter(left_out.values()), "no run directory given"))
-    return Found(list(found.values()), [f"left out {sentence}" for sentence in left_out.values()])
+        raise BadInputError(next(iter(left_out), "no run directory given"))
+    return Found(list(found.values()), [f"left out {sentence}" for sentence in left_out])
 
 
-def _unfinished(record: RunRecord) -> str:
-    why = f": {record.info['error']}" if record.info.get("error") else ""
-    return f"{record.path}: the run is not complete ({record.info['status']}{why})"
+def _need_whole(record: RunRecord) -> None:
+    if not record.is_complete:
+        why = f": {record.info['error']}" if record.info.get("error") else ""
+        raise BadInputError(f"{record.path}: the run is not complete ({record.info['status']}{why})")
+    record.check()
 
 
 def common_name(names: Sequence[str]) -> str:
@@ -75,8 +80,13 @@ def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def world_of(record: RunRecord) -> dict[str, Any]:
-    """Return the fields of the run's scenario by path, without name, seed, methods and published results."""
-    return leaves({key: value for key, value in record.scenario.items() if key not in _NOT_WORLD})
+    """Return the fields of the run's scenario by path, without name, seed, methods and published results.
+
+    Files count by their digests, wherever they lie.
+    """
+    scenario = without_folders(record.scenario)
+    fields = {key: value for key, value in scenario.items() if key not in _NOT_WORLD}
+    return leaves({**fields, "files": record.info.get("files", {})})
 
 
 def options_of(record: RunRecord) -> dict[str, Any]:

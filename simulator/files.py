@@ -1,15 +1,17 @@
 """Files: the data directory, hashes of contents, locks of directories, and reading what others wrote."""
 
+import errno
 import hashlib
 import math
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from interlude.simulator.errors import BadFileError, BadInputError, InterludeError, shortened
 
@@ -17,6 +19,10 @@ DATA_VARIABLE = "INTERLUDE_DATA"
 """The environment variable that names the data directory; worker processes inherit it."""
 
 _LOCK = ".lock"
+_WITH_FILES = ("data", "world")
+_PATHS = ("file", "path")
+_OPTIONS = "options"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _CHUNK_BYTES = 1 << 20
 _LOOK_AGAIN_S = 0.1
 _LONGEST_REASON = 120
@@ -90,6 +96,36 @@ def host_memory_bytes() -> float:
         return math.inf
 
 
+def short_names(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files by the shortest ends of their paths that tell them apart: the same names after all have moved."""
+    remaining, names, num_parts = list(dict.fromkeys(paths)), {}, 1
+    while remaining:
+        ends = Counter(path.parts[-num_parts:] for path in remaining)
+        for path in remaining:
+            if ends[path.parts[-num_parts:]] == 1:
+                names["/".join(path.parts[-num_parts:])] = path
+        remaining = [path for path in remaining if ends[path.parts[-num_parts:]] > 1]
+        num_parts += 1
+    return names
+
+
+def without_folders(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scenario as plain data, with absolute paths of its files cut to their last part: they may have moved.
+
+    Only those of data and world are cut: their files count by their digests. What a path means among the options of a
+    method, or of a user's function, is not known here.
+    """
+    return {key: _cut(node) if key in _WITH_FILES else node for key, node in scenario.items()}
+
+
+def _cut(node: Any, key: str = "") -> Any:
+    if isinstance(node, dict) and key != _OPTIONS:
+        return {name: _cut(child, name) for name, child in node.items()}
+    if isinstance(node, list):
+        return [_cut(child) for child in node]
+    return Path(node).name if key in _PATHS and isinstance(node, str) and Path(node).is_absolute() else node
+
+
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file's content; computed once for each state of the file."""
     state = path.stat()
@@ -137,7 +173,11 @@ def only_one(directory: Path, busy: str, *, wait_s: float = 0.0, hint: str = "")
 
 
 def _acquire(lock: IO[bytes]) -> bool:
-    """Try to take the lock of an open file; it lasts until every process that holds the file has closed it."""
+    """Try to take the lock of an open file; it lasts until every process that holds the file has closed it.
+
+    Where the system, or a network file system, has no such locks, every process gets it: each run directory has a lock
+    of another kind (`interlude.simulator.record.lock`).
+    """
     try:
         import fcntl  # noqa: PLC0415
     except ImportError:  # not Unix
@@ -146,4 +186,7 @@ def _acquire(lock: IO[bytes]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     return True

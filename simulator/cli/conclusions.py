@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from interlude.analysis.figures import plot_accuracy_vs_time
+from interlude.analysis.files import write_files
 from interlude.analysis.summary import summarise_methods, summarise_runs
-from interlude.simulator.cli.console import say, show
+from interlude.simulator.cli.console import inform, say, show
 from interlude.simulator.cli.summary_tables import summary_tables, sweep_table
+from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
@@ -16,9 +18,9 @@ from interlude.simulator.sweep import Outcome, Sweep
 
 def conclude_run(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:
     """Summarise the runs of a scenario, those with other seeds included, and draw their curves."""
-    records = with_other_seeds(records)
+    records = with_other_seeds(records, lambda sentence: inform(f"left out of the summary: {sentence}"))
     summary = summarise_methods(summarise_runs(records))
-    summary.to_csv(directory / "summary.csv", index=False)
+    write_files({directory / "summary.csv": summary.to_csv(index=False).encode()})
     for title, rows in summary_tables(summary, scenario):
         show(title, rows)
     written = [directory / "summary.csv"]
@@ -33,10 +35,17 @@ def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -
     by_point: dict[str, list[RunRecord]] = {}
     for outcome in outcomes:
         if outcome.error is None:
-            by_point.setdefault(outcome.path.parent.name, []).append(RunRecord(outcome.path))
+            try:
+                record = RunRecord(outcome.path)
+                record.check()
+            except BadInputError as error:
+                inform(f"left out of the summary: {error}")
+                continue
+            by_point.setdefault(outcome.path.parent.name, []).append(record)
     if not by_point:
         return
     summaries = {point: summarise_methods(summarise_runs(records)) for point, records in by_point.items()}
-    pd.concat(summaries, names=["scenario"]).reset_index("scenario").to_csv(directory / "summary.csv", index=False)
+    table = pd.concat(summaries, names=["scenario"]).reset_index("scenario")
+    write_files({directory / "summary.csv": table.to_csv(index=False).encode()})
     show(sweep.name, sweep_table(summaries, {scenario.name: scenario for scenario in sweep.scenarios}))
     say(f"Wrote {directory / 'summary.csv'}; draw it with: interlude plot {directory}")

@@ -1,11 +1,11 @@
-"""Commands that run nothing: `interlude check`, `list` and `explain`."""
+"""Commands that run nothing: `interlude check`, `list`, `explain` and `verify`."""
 
 from typing import Annotated, Literal
 
 import typer
 
-from interlude.simulator.cli.console import naming, show
-from interlude.simulator.cli.options import DataDir, Device, Overrides, ScenarioFile, Seed
+from interlude.simulator.cli.console import naming, say, show
+from interlude.simulator.cli.options import DataDir, Device, Overrides, RunPaths, ScenarioFile, Seed
 from interlude.simulator.cli.table_rows import TableRows
 
 
@@ -59,3 +59,14 @@ def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> N
 
     for title, rows in card(method_class(method)):
         show(title, rows)
+
+
+def verify(runs: RunPaths) -> None:
+    """Say of each run whether every file of its record is what was written; exit code 1 if one is not, or not known."""
+    from interlude.simulator.record.verification import verify_runs
+
+    verdicts = list(dict.fromkeys(verdict for path in runs for verdict in verify_runs(path)))
+    for verdict in verdicts:
+        say(f"{verdict.path}: {verdict.text}")
+    if not all(verdict.is_whole for verdict in verdicts):
+        raise typer.Exit(1)

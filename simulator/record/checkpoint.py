@@ -54,7 +54,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """Return the files, the newest first."""
-        found = [path for path in self.directory.glob("*.safetensors") if _NAME.fullmatch(path.name)]
+        found = [path for path in self.directory.glob("*.safetensors") if _NAME.fullmatch(path.name) and path.is_file()]
         return sorted(found, key=lambda path: path.name, reverse=True)
 
     def save(self, num_events: int, state: Any) -> int:

@@ -26,4 +26,4 @@ def code_digest(method: type) -> str:
     """Return the SHA-256 of the code that computes a run: the simulator, the networks and the method's own module."""
     root = Path(__file__).parents[2]
     files = {*(root / "simulator").rglob("*.py"), *(root / "models").rglob("*.py"), Path(inspect.getfile(method))}
-    return hashlib.sha256("".join(digest(file) for file in sorted(files)).encode()).hexdigest()
+    return hashlib.sha256("".join(sorted(map(digest, files))).encode()).hexdigest()  # wherever the files lie

@@ -2,16 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.files import without_folders
+from interlude.simulator.record.contents import CONTENTS, damages_of, is_as_sealed
 
 SCHEMA_VERSION = 2
 """The schema of run directories that this version writes and reads: the columns of the timeline, the keys of run.json.
@@ -19,11 +22,42 @@ SCHEMA_VERSION = 2
 1: timelines with a column ``kind``; its run.json gives no schema.
 """
 
+METRIC_COLUMNS = {"time_s": "float64", "version": "int64", "metric": "str", "modality": "str", "value": "float64"}
+"""The columns of metrics.csv, and their types."""
+PARTITION_COLUMNS = {"client": "int64", "modalities": "str", "label": "int64", "count": "int64"}
+"""The columns of partition.csv, and their types."""
+
 _IDENTITY = ("status", "label", "seed", "scenario")  # present in every run.json from the start of the run
 
 
 class OtherSchemaError(BadInputError):
     """A run directory whose schema this version does not read."""
+
+
+class DamagedRecordError(BadInputError):
+    """A run directory with a file that is not what was written."""
+
+
+class _Totals(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    simulated_s: float = 0.0
+    versions: int = 0
+
+
+class _Info(BaseModel):
+    """The types of what is read from run.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    status: str
+    label: str
+    seed: int
+    scenario: dict[str, Any]
+    totals: _Totals = _Totals()
+    packages: dict[str, str] = {}
+    files: dict[str, str] = {}
+    contents: dict[str, dict[str, int | str]] = {}
 
 
 class RunRecord:
@@ -34,6 +68,7 @@ class RunRecord:
 
     Raises:
         BadInputError: if it is not a run directory.
+        DamagedRecordError: if its run.json is not what was written.
         OtherSchemaError: if it is one of another schema.
     """
 
@@ -41,17 +76,27 @@ class RunRecord:
         self.path = Path(path)
         try:
             self.info: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BadInputError(f"{path}: is not a run directory (no readable run.json)") from error
         missing = [key for key in _IDENTITY if not isinstance(self.info, dict) or key not in self.info]
         if missing:
             raise BadInputError(f"{path}: is not a run directory (its run.json has no '{missing[0]}')")
+        if not is_as_sealed(self.info):
+            raise DamagedRecordError(f"{self.path / 'run.json'}: is not what was written: its SHA-256 differs")
         schema = self.info.get("schema", 1)
         if schema != SCHEMA_VERSION:
             raise OtherSchemaError(
                 f"{path}: is a record of schema {schema}, but this version reads schema {SCHEMA_VERSION}; run its "
                 "scenario again with --overwrite, or read it with the version that wrote it"
             )
+        try:
+            _Info.model_validate(self.info)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise DamagedRecordError(
+                f"{self.path / 'run.json'}: {field}: {one_line(first['msg'])}; given {one_line(first['input'])[:80]}"
+            ) from error
 
     @property
     def label(self) -> str:
@@ -73,46 +118,108 @@ class RunRecord:
         """Whether the run finished."""
         return bool(self.info["status"] == "complete")
 
+    @property
+    def contents(self) -> dict[str, Any] | None:
+        """Bytes, SHA-256 and rows of every file by its path; None if they were not written down."""
+        return self.info.get(CONTENTS)
+
+    def damages(self, within: str = "") -> dict[str, str]:
+        """Return how files differ from what was written, by their paths in the run directory.
+
+        Args:
+            within: only files whose paths begin so.
+        """
+        return {} if self.contents is None else damages_of(self.path, self.contents, within)
+
+    def check(self, within: str = "") -> None:
+        """Check that the files are what was written; a record that does not say what that was passes.
+
+        Args:
+            within: only files whose paths begin so.
+
+        Raises:
+            DamagedRecordError: naming the first that is not.
+        """
+        for name, damage in self.damages(within).items():
+            raise DamagedRecordError(f"{self.path / name}: {damage}")
+
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Columns time_s, version, metric, modality, value; raises BadInputError if they cannot be read."""
-        try:
-            return pd.read_csv(self.path / "metrics.csv")
-        except (OSError, ValueError) as error:
-            raise BadInputError(f"{self.path / 'metrics.csv'}: cannot be read: {one_line(error)}") from error
+        return self._table("metrics.csv", METRIC_COLUMNS)
 
     @cached_property
     def partition(self) -> pd.DataFrame:
         """Columns client, modalities, label, count; raises BadInputError if they cannot be read."""
-        try:
-            return pd.read_csv(self.path / "partition.csv")
-        except (OSError, ValueError) as error:
-            raise BadInputError(f"{self.path / 'partition.csv'}: cannot be read: {one_line(error)}") from error
+        return self._table("partition.csv", PARTITION_COLUMNS)
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
         """One row per span or merge; raises BadInputError if they cannot be read."""
         folder = self.path / "timeline"
+        self.check("timeline/")
         try:
             parts = [pd.read_parquet(part) for part in sorted(folder.glob("part-*.parquet"))]
             return pd.concat(parts, ignore_index=True)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise BadInputError(f"{folder}: cannot be read: {one_line(error)}") from error
 
+    def _table(self, name: str, columns: Mapping[str, str]) -> pd.DataFrame:
+        """Return a table of this directory; what is a text stays one, also ``NA`` and ``null``."""
+        self.check(name)
+        path = self.path / name
+        try:
+            table = pd.read_csv(
+                path,
+                dtype=dict(columns),
+                keep_default_na=False,
+                na_values={column: ["nan"] for column, kind in columns.items() if kind == "float64"},
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BadInputError(f"{path}: cannot be read: {one_line(reason)}") from error
+        if list(table) != list(columns):
+            raise BadInputError(f"{path}: must have the columns {', '.join(columns)}; has {', '.join(map(str, table))}")
+        return table
 
-def find_runs(path: str | Path) -> list[RunRecord]:
-    """Return the runs at or below a path, by directory, label and seed; numbers in names count as numbers.
+
+def run_directories(path: str | Path) -> list[Path]:
+    """Return the run directories at or below a path, sorted; numbers in names count as numbers.
 
     Raises:
-        BadInputError: if there is no such directory, or no run in it, or a run.json cannot be read.
+        BadInputError: if there is no such directory, or no run in it.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise BadInputError(f"{path}: {'is not a directory' if path.exists() else 'does not exist'}")
-    directories = [path] if (path / "run.json").exists() else [info.parent for info in path.rglob("run.json")]
-    if not directories:
+    try:
+        if not path.is_dir():
+            raise BadInputError(f"{path}: {'is not a directory' if path.exists() else 'does not exist'}")
+        found = [path] if (path / "run.json").exists() else [info.parent for info in path.rglob("run.json")]
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not found:
         raise BadInputError(f"{path}: holds no run directory (none with a run.json)")
-    return sorted(map(RunRecord, directories), key=lambda r: (_natural(r.path.parent), r.label, r.seed))
+    return sorted(found, key=_natural)
+
+
+def find_runs(path: str | Path, leave_out: Callable[[str], object] | None = None) -> list[RunRecord]:
+    """Return the runs at or below a path, by directory, label and seed; numbers in names count as numbers.
+
+    Args:
+        path: a run directory, or a directory above some.
+        leave_out: receives a sentence about each run below the path that cannot be read; None: that is an error.
+
+    Raises:
+        BadInputError: if there is no such directory, or no run in it, or a run cannot be read.
+    """
+    records = []
+    for directory in run_directories(path):
+        try:
+            records.append(RunRecord(directory))
+        except BadInputError as error:
+            if leave_out is None or directory == Path(path):
+                raise
+            leave_out(str(error))
+    return sorted(records, key=lambda r: (_natural(r.path.parent), r.label, r.seed))
 
 
 def load_runs(path: str | Path) -> list[RunRecord]:
@@ -130,18 +237,33 @@ def _natural(path: Path) -> list[tuple[str, int]]:
     return [(word, int(number)) for word, number in zip_longest(words[::2], words[1::2], fillvalue="0")]
 
 
-def with_other_seeds(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return the records and, beside each, the complete runs of the same scenario and method with other seeds."""
+def with_other_seeds(
+    records: Sequence[RunRecord], leave_out: Callable[[str], object] = lambda _: None
+) -> list[RunRecord]:
+    """Return the records and, beside each, the complete runs of the same scenario and method with other seeds.
+
+    Args:
+        records: complete runs.
+        leave_out: receives a sentence about each run beside them that is damaged; none of another schema matches.
+    """
     found: dict[Path, RunRecord] = {}
     for record in records:
-        for info in sorted(record.path.parent.glob(f"{record.label}-s*/run.json")):
-            with suppress(BadInputError):  # a damaged record, or one of another schema, does not match
-                other = RunRecord(info.parent)
-                if other.is_complete and _but_the_seed(other.info) == _but_the_seed(record.info):
-                    found[other.path] = other
+        for directory in sorted(record.path.parent.glob(f"{record.label}-s*")):
+            if directory == record.path:
+                found[directory] = record
+            elif re.fullmatch(r"\d+", directory.name.removeprefix(f"{record.label}-s")):
+                try:
+                    other = RunRecord(directory)
+                    if other.is_complete and _but_the_seed(other.info) == _but_the_seed(record.info):
+                        other.check()
+                        found[directory] = other
+                except OtherSchemaError:
+                    pass
+                except BadInputError as error:
+                    leave_out(str(error))
     return list(found.values())
 
 
 def _but_the_seed(info: Mapping[str, Any]) -> dict[str, Any]:
-    scenario = {key: value for key, value in info["scenario"].items() if key != "seed"}
+    scenario = {key: value for key, value in without_folders(info["scenario"]).items() if key != "seed"}
     return {"scenario": scenario, **{key: info.get(key) for key in ("label", "timing_only", "device", "code", "files")}}

@@ -1,11 +1,13 @@
 """The run directory: written during a run, read by analysis, readable by pandas without Interlude.
 
-    run.json        schema of the record, resolved scenario, package versions, status, how it was trained, totals
+    run.json        schema of the record, resolved scenario, package versions, status, how it was trained, totals; of
+                    a closed run, the contents: bytes, SHA-256 and rows of every file
     metrics.csv     tidy: time_s, version, metric, modality, value
     partition.csv   the clients' data: client, modalities (joined by +), label, count of samples; labels held only
     timeline/       part-*.parquet, the columns of `interlude.simulator.federation.timeline`
     model.safetensors   the last version of the global model, of a complete run that trained
     checkpoint/     checkpoints of an unfinished run (`interlude.simulator.record.checkpoint`)
+    .lock           names the process that writes (`interlude.simulator.record.lock`)
 
 `status` in run.json is ``running``, ``complete``, ``failed`` (with the error's sentence) or ``interrupted``. Files are
 written to a temporary name and renamed; metrics.csv grows by whole lines.
@@ -27,16 +29,14 @@ from interlude.simulator.arrays import Indices
 from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.record.atomic import aside, write_json, writing
 from interlude.simulator.record.claim import make_room
+from interlude.simulator.record.contents import CONTENTS, content_of, sealed
 from interlude.simulator.record.prefix import Prefix, prefix_of
 from interlude.simulator.record.provenance import package_versions
-from interlude.simulator.record.reader import SCHEMA_VERSION, RunRecord
-
-PARTITION_COLUMNS = ("client", "modalities", "label", "count")
-METRIC_COLUMNS = ("time_s", "version", "metric", "modality", "value")
+from interlude.simulator.record.reader import METRIC_COLUMNS, PARTITION_COLUMNS, SCHEMA_VERSION, RunRecord
 
 
 class RunWriter:
-    """The sink of a run: writes its directory, replacing an earlier run.
+    """The sink of a run: writes its directory, replacing an earlier run; its process owns the directory.
 
     Args:
         path: the directory.
@@ -56,6 +56,7 @@ class RunWriter:
             "packages": package_versions(),
         }
         self._num_parts = 0
+        self._contents: dict[str, dict[str, Any]] = {}
         try:
             if not resumes:
                 make_room(path)
@@ -83,6 +84,7 @@ class RunWriter:
         path = self.path / "partition.csv"
         with writing(path):
             pd.DataFrame(rows, columns=list(PARTITION_COLUMNS)).to_csv(path, index=False)
+            self._contents[path.name] = content_of(path, len(rows))
 
     def add_metrics(self, time_s: float, version: int, rows: Iterable[tuple[str, str, float]]) -> None:
         """Append (metric, modality, value) rows of one moment to metrics.csv, all of them or none."""
@@ -121,6 +123,7 @@ class RunWriter:
         temporary, path = self.path / "timeline" / f".{name}", self.path / "timeline" / name
         with writing(path), aside(temporary, path):
             pq.write_table(table, temporary, use_dictionary=["activity", "outcome", "modality"])
+            self._contents[f"timeline/{name}"] = content_of(temporary, table.num_rows)
         self._num_parts += 1
 
     def add_model(self, model: Mapping[str, Tensor]) -> None:
@@ -128,10 +131,15 @@ class RunWriter:
         temporary, path = self.path / ".model", self.path / "model.safetensors"
         with writing(path), aside(temporary, path):
             temporary.write_bytes(save({name: value.cpu().contiguous().clone() for name, value in model.items()}))
+            self._contents[path.name] = content_of(temporary)
 
     def close(self, status: str, totals: Mapping[str, Any], error: str | None = None) -> RunRecord:
-        """Write how the run ended and its totals; returns the record."""
-        self._info |= {"status": status, "totals": dict(totals)}
+        """Write how the run ended, its totals and what the record holds; returns the record."""
+        with writing(self._metrics):
+            num_rows = self._metrics.read_bytes().count(b"\n") - 1
+            self._contents[self._metrics.name] = content_of(self._metrics, num_rows)
+        contents = {name: self._contents[name] for name in sorted(self._contents) if (self.path / name).exists()}
+        self._info |= {"status": status, "totals": dict(totals), CONTENTS: contents}
         if error is not None:
             self._info["error"] = error
         self._write_info()
@@ -142,4 +150,4 @@ class RunWriter:
         return self.path / "metrics.csv"
 
     def _write_info(self) -> None:
-        write_json(self.path / "run.json", self._info)
+        write_json(self.path / "run.json", sealed(self._info))

@@ -15,6 +15,7 @@ from interlude.simulator.data.loading import check_memory, load_dataset
 from interlude.simulator.data.partition import hold_modalities, partition, partition_files
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
+from interlude.simulator.files import short_names
 from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.randomness import Stream, torch_seed
 from interlude.simulator.run.limits import check_population
@@ -101,9 +102,10 @@ def load(scenario: Scenario) -> Dataset:
 
 
 def files_of(scenario: Scenario, dataset: Dataset) -> dict[str, Path]:
-    """Return every input file of a scenario's runs: its given name, and its location."""
+    """Return the location of every input file of a scenario's runs, by a name that it keeps when all are moved."""
     read = (*dataset.files, *partition_files(scenario.data.partition, scenario.clients.count))
-    return {str(given): path for given, path in (*scenario.files().items(), *((file, file) for file in read))}
+    located = {**{file: file for file in read}, **scenario.files()}
+    return {name: located[given] for name, given in short_names(located).items()}
 
 
 def _population(scenario: Scenario, dataset: Dataset) -> Population:

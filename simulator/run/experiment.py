@@ -1,13 +1,14 @@
 """A scenario becomes run directories: one run for each method, the same world for all."""
 
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError
 from interlude.simulator.federation.accounting import invariants
 from interlude.simulator.record.checkpoint import Checkpoints
-from interlude.simulator.record.claim import CHECKPOINTS, claim
+from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, foreign_entries
+from interlude.simulator.record.lock import check_free, owned
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, choose_device, files_of, how_trained
@@ -52,7 +53,8 @@ def run_scenario(
         The records, in the order of methods.
 
     Raises:
-        BadInputError: if the scenario, the device or a run directory cannot be used.
+        BadInputError: if the scenario, the device or a run directory cannot be used, as when another process writes
+            there.
         TrainingError: if training fails; the record so far is kept.
         RecordError: if a record cannot be written; everything written so far is consistent.
         Interrupted: if the end was requested.
@@ -62,14 +64,33 @@ def run_scenario(
     testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario)
     specs = run_specs(testbed.scenario, Path(runs), chosen, timing_only)
     files = files_of(testbed.scenario, testbed.dataset)
-    found = [None if overwrite else claim(s.path, s.identity(files), policy.resume, policy.force) for s in specs]
-    if not all(record is not None and record.is_complete for record in found):
+
+    def claimed(spec: RunSpec) -> RunRecord | None:
+        if overwrite:
+            check_replaceable(spec.path)
+            return None
+        return claim(spec.path, spec.identity(files), policy.resume, policy.force)
+
+    for spec in specs:
+        check_free(spec.path)
+    finished = {spec.path: record for spec in specs if (record := claimed(spec)) is not None and record.is_complete}
+    to_do = [spec for spec in specs if spec.path not in finished]
+    if to_do:
         check_limits(testbed, chosen, timing_only=timing_only)
-    with nullcontext(workers) if isinstance(workers, WorkerPool) else worker_pool(workers) as pool:
-        return [
-            record if record is not None and record.is_complete else _run(spec, testbed, pool, policy, watch, record)
-            for spec, record in zip(specs, found, strict=True)
-        ]
+    with (
+        ExitStack() as all_owned,
+        nullcontext(workers) if isinstance(workers, WorkerPool) else worker_pool(workers) as pool,
+    ):
+        ownerships = {spec.path: all_owned.enter_context(ExitStack()) for spec in to_do}
+        for path, ownership in ownerships.items():
+            ownership.enter_context(owned(path))
+        for spec in to_do:
+            with ownerships[spec.path]:
+                record = claimed(spec)  # now that no other process can change it
+                if record is None or not record.is_complete:
+                    record = _run(spec, testbed, pool, policy, watch, record)
+                finished[spec.path] = record
+    return [finished[spec.path] for spec in specs]
 
 
 def worker_pool(workers: int | None) -> WorkerPool:
@@ -96,6 +117,9 @@ def _run(
     if unfinished is not None:
         where = "begins again: no checkpoint of it is usable" if checkpoint is None else "is resumed where it was saved"
         policy.say(f"{spec.path}: {where}")
+    if checkpoint is None and spec.path.is_dir() and (others := foreign_entries(spec.path)):
+        named = ", ".join(entry.relative_to(spec.path).as_posix() for entry in others[:3])
+        policy.say(f"{spec.path}: leaves alone what is not the run's: {named}{', ...' if others[3:] else ''}")
     identity = spec.identity(files_of(testbed.scenario, testbed.dataset))
     with policy.interruption.deferred(), one_thread():
         writer = RunWriter(spec.path, identity, resumes=checkpoint is not None)

@@ -38,7 +38,7 @@ class RunSpec:
         """Return the run's identity: equal for equal runs.
 
         Args:
-            files: every input file of the run: its given name, and its location.
+            files: the location of every input file of the run, by its name.
         """
         return {
             "label": self.options.run_label,
@@ -47,7 +47,7 @@ class RunSpec:
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
             "code": code_digest(method_class(self.options.name)),
-            "files": {given: digest(path) for given, path in files.items()},
+            "files": {name: digest(path) for name, path in files.items()},
             "scenario": self.scenario.resolved(),
         }
 

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, SerializeAsAny
 
 from interlude.models.spec import ModelSpec
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.files import located
+from interlude.simulator.files import located, without_folders
 from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.scenario.sections import (
     ClientsSpec,
@@ -55,8 +55,8 @@ class Scenario(Section):
         return {Path(path): located(Path(path)) for path in _files_in(self.resolved()["world"])}
 
     def digest(self) -> str:
-        """Return a hash of all fields of the scenario."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+        """Return a hash of all fields of the scenario, but for the folders of absolute paths."""
+        return hashlib.sha256(json.dumps(without_folders(self.resolved()), sort_keys=True).encode()).hexdigest()
 
 
 def _files_in(node: Any) -> list[str]:

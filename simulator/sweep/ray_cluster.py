@@ -23,7 +23,11 @@ from typing import Any
 
 import torch
 
-from interlude.simulator.errors import BadInputError, InterludeError, one_line
+from interlude.simulator.errors import BadInputError, InterludeError, RecordError, one_line
+from interlude.simulator.record.atomic import write_json
+from interlude.simulator.record.claim import make_room
+from interlude.simulator.record.contents import sealed
+from interlude.simulator.record.lock import owned
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.spec import RunSpec
 from interlude.simulator.sweep.runs import Ended, Event, Started, SweepQueue, SweepTask
@@ -175,14 +179,14 @@ def _take(task: SweepTask, returned: Returned) -> Ended:
         return Ended(task, "the node ran other code than the sweep's; is another interlude installed there?")
     path = task.spec.path
     try:
-        task.make_room()
-        path.mkdir(parents=True, exist_ok=True)
-        _write(path / "run.json", json.dumps({**info, "status": "running"}).encode())
-        for name, content in sorted(returned.files.items()):
-            if name != "run.json":
-                _write(path / name, content)
-        _write(path / "run.json", returned.files["run.json"])
-    except (OSError, BadInputError) as error:
+        with owned(path):
+            make_room(path)
+            write_json(path / "run.json", sealed({**info, "status": "running"}))
+            for name, content in sorted(returned.files.items()):
+                if name != "run.json":
+                    _write(path / name, content)
+            _write(path / "run.json", returned.files["run.json"])
+    except (OSError, BadInputError, RecordError) as error:
         return Ended(task, one_line(error))
     return Ended(task, *failure)
 

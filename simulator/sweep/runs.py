@@ -18,8 +18,9 @@ import torch
 from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.files import only_one
 from interlude.simulator.record.checkpoint import Checkpoints
-from interlude.simulator.record.claim import CHECKPOINTS, claim, end, is_only_begun, make_room
-from interlude.simulator.record.reader import OtherSchemaError, RunRecord
+from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, end, is_vacant, make_room
+from interlude.simulator.record.lock import check_free, owned
+from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import files_of, load
 from interlude.simulator.run.observer import Moment
@@ -38,7 +39,7 @@ class SweepTask:
     """Its name in messages: its directory below the directory of all runs."""
     spec: RunSpec
     files: Mapping[str, Path]
-    """Every input file of the run: its given name, and its location."""
+    """The location of every input file of the run, by its name."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -52,16 +53,12 @@ class SweepTask:
             BadInputError: if the directory holds another run or other files.
         """
         path = self.spec.path
-        if not path.exists() or is_only_begun(path):
+        if overwrite:
+            check_replaceable(path)
             return False
         if (path / "run.json").exists():
-            try:
-                record = RunRecord(path)
-            except OtherSchemaError:
-                if overwrite:
-                    return False
-                raise
-            if overwrite or (not record.is_complete and record.info.get("digest") == self.identity["digest"]):
+            record = RunRecord(path)
+            if not record.is_complete and record.info.get("digest") == self.identity["digest"]:
                 return False
         return claim(path, self.identity) is not None
 
@@ -76,24 +73,28 @@ class SweepTask:
 
     def make_room(self) -> None:
         """Remove an earlier run."""
-        make_room(self.spec.path)
+        with owned(self.spec.path):
+            make_room(self.spec.path)
 
     def record_failure(self, error: str, traceback: str | None) -> None:
-        """Record why the run failed; its other files are kept."""
-        if is_only_begun(self.spec.path) or not (self.spec.path / "run.json").exists():
-            self.make_room()
-            RunWriter(self.spec.path, self.identity).close("failed", {}, error)
-        else:
-            end(self.spec.path, "failed", error)
-        if traceback:
-            with suppress(OSError):  # on a full disk the record holds as much as there was room for
-                (self.spec.path / "traceback.txt").write_text(traceback, encoding="utf-8")
+        """Record why the run failed; its other files are kept. What is not this run's is left as it is."""
+        path = self.spec.path
+        with suppress(BadInputError), owned(path):  # another process may own it: that is why the run failed
+            if is_vacant(path):
+                RunWriter(path, self.identity).close("failed", {}, error)
+            elif not RunRecord(path).is_complete:
+                end(path, "failed", error)
+            if traceback:
+                with suppress(OSError):  # on a full disk the record holds as much as there was room for
+                    (path / "traceback.txt").write_text(traceback, encoding="utf-8")
 
     def record_interruption(self) -> None:
         """Record that a run in progress was interrupted."""
-        with suppress(BadInputError, RecordError):  # the interruption is what to report
-            if RunRecord(self.spec.path).info["status"] == "running":
-                end(self.spec.path, "interrupted")
+        path = self.spec.path
+        if (path / "run.json").exists():
+            with suppress(BadInputError, RecordError), owned(path):  # the interruption is what to report
+                if RunRecord(path).info["status"] == "running":
+                    end(path, "interrupted")
 
 
 @dataclass(frozen=True)
@@ -233,10 +234,13 @@ def run_sweep(
         task.is_finished(overwrite)
     executor.check(len(tasks))
     with only_one(sweep.directory(Path(runs)), "another sweep is at work there", wait_s=_LOCK_WAIT_S) as lock:
+        for task in tasks:
+            check_free(task.spec.path)
         finished = {task.name: task.is_finished(overwrite) for task in tasks}
         to_do = [task for task in tasks if not finished[task.name]]
         for task in to_do if overwrite else ():
-            Checkpoints(task.spec.path / CHECKPOINTS).clear()
+            with owned(task.spec.path):
+                Checkpoints(task.spec.path / CHECKPOINTS).clear()
         if watch is not None:
             watch.begin(len(tasks), len(tasks) - len(to_do))
         ended: dict[str, Ended] = {}

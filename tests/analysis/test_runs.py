@@ -9,6 +9,7 @@ import pytest
 from interlude.analysis.choices import DoesNotApplyError
 from interlude.analysis.runs import by_scenario, common_directory, differing, find_runs, leaves, need_one_scenario
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.contents import sealed
 from interlude.simulator.record.reader import RunRecord
 
 
@@ -39,7 +40,7 @@ def test_a_run_named_twice_counts_once(timed):
 def test_a_run_that_did_not_end_well_is_named(timed, tmp_path, change, said):
     copy = tmp_path / "mba-s0"
     shutil.copytree(timed[0].path, copy)
-    (copy / "run.json").write_text(json.dumps(timed[0].info | change))
+    (copy / "run.json").write_text(json.dumps(sealed(timed[0].info | change)))
     for path in (copy, tmp_path):
         with pytest.raises(BadInputError, match=said):
             find_runs([path])
@@ -58,7 +59,9 @@ def test_a_damaged_run_is_named(timed, tmp_path, broken):
         if path.is_file():
             path.write_bytes(b"")
     record = RunRecord(copy)
-    with pytest.raises(BadInputError, match="cannot be read"):
+    with pytest.raises(
+        BadInputError, match=r"(metrics\.csv|part-00000\.parquet): has 0 bytes, but [0-9,]+ were written"
+    ):
         _ = record.metrics if broken == "metrics.csv" else record.timeline
 
 

@@ -11,6 +11,7 @@ from commands import assert_refused, files_under
 
 from interlude.simulator.errors import TrainingError
 from interlude.simulator.record.claim import claim
+from interlude.simulator.record.contents import sealed
 from interlude.simulator.run import experiment
 from interlude.simulator.scenario.loading import load_scenario
 
@@ -81,8 +82,9 @@ def test_the_record_says_how_it_was_trained_and_that_makes_it_no_other_run(train
     }
     shutil.copytree(trained / "runs", tmp_path / "runs")
     path = tmp_path / "runs/tiny/mba-s0"
-    (path / "run.json").write_text(json.dumps({**info, "executor": {"label": "another", "reason": "another"}}))
-    assert claim(path, {key: info[key] for key in info if key not in ("executor", "status", "totals", "packages")})
+    (path / "run.json").write_text(json.dumps(sealed({**info, "executor": {"label": "another", "reason": "another"}})))
+    identity = ("label", "seed", "device", "timing_only", "digest", "code", "files", "scenario")
+    assert claim(path, {key: info[key] for key in identity})
 
 
 def test_the_same_command_again_reuses_the_finished_runs(trained, cli):
@@ -138,7 +140,7 @@ def test_an_unfinished_run_is_not_taken_for_a_finished_one(cli, scenario_file, t
     runs = tmp_path / "runs"
     assert cli("run", scenario_file(), "--runs", runs, "--timing-only").code == 0
     path = runs / "tiny/fedavg-s0/run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "interrupted"}))
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), "status": "interrupted"})))
     assert_refused(cli("run", scenario_file(), "--runs", runs, "--timing-only"), "an unfinished run (interrupted)")
 
 
