@@ -8,7 +8,7 @@ import pandas as pd
 from interlude.analysis.figures import plot_accuracy_vs_time
 from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.simulator.cli.console import say, show
-from interlude.simulator.cli.summary_tables import summary_tables, sweep_table
+from interlude.simulator.cli.summary_tables import ended_early, summary_tables, sweep_table
 from interlude.simulator.record.reader import RunRecord, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
@@ -21,6 +21,9 @@ def conclude_run(scenario: Scenario, records: Sequence[RunRecord], directory: Pa
     summary.to_csv(directory / "summary.csv", index=False)
     for title, rows in summary_tables(summary, scenario):
         show(title, rows)
+    early = ended_early(records)
+    if early.cells:
+        show("ended early", early)
     written = [directory / "summary.csv"]
     if "final_accuracy" in summary:
         written += plot_accuracy_vs_time(records, directory)

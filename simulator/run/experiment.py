@@ -12,10 +12,10 @@ from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, choose_device, files_of, how_trained
 from interlude.simulator.run.checkpointer import Checkpointer, decisions_of, restore
-from interlude.simulator.run.estimate import check_limits
+from interlude.simulator.run.estimate import estimate
 from interlude.simulator.run.interruption import Interrupted, ResumePolicy
 from interlude.simulator.run.loop import Run
-from interlude.simulator.run.observer import Watcher
+from interlude.simulator.run.observer import OnEvaluation, Watcher
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.run.totals import accounts, totals
 from interlude.simulator.scenario.scenario import Scenario
@@ -33,6 +33,7 @@ def run_scenario(
     overwrite: bool = False,
     policy: ResumePolicy | None = None,
     watch: Watcher | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> list[RunRecord]:
     """Run every method of a scenario, one after the other, on the same world.
 
@@ -46,7 +47,9 @@ def run_scenario(
         overwrite: replace existing runs; without it a finished identical run is reused.
         policy: whether unfinished runs are resumed, and how often runs are saved; unset: unfinished ones are refused,
             checkpoints every minute.
-        watch: receives the progress at every evaluation.
+        watch: receives the progress about every second of host time, and at the end of each run.
+        on_evaluation: receives every evaluation, in the order of simulated time; a run ends as complete at the first
+            for which it returns a true value. Every evaluation then waits for the training that it needs.
 
     Returns:
         The records, in the order of methods.
@@ -63,11 +66,16 @@ def run_scenario(
     specs = run_specs(testbed.scenario, Path(runs), chosen, timing_only)
     files = files_of(testbed.scenario, testbed.dataset)
     found = [None if overwrite else claim(s.path, s.identity(files), policy.resume, policy.force) for s in specs]
+    for record in found:
+        if on_evaluation is None and record is not None and record.info.get("totals", {}).get("ended_by") == "callback":
+            raise BadInputError(f"{record.path}: a run that on_evaluation ended early; pass --overwrite to replace it")
     if not all(record is not None and record.is_complete for record in found):
-        check_limits(testbed, chosen, timing_only=timing_only)
+        estimate(testbed, chosen, timing_only=timing_only)  # refuses what is beyond the limits
     with nullcontext(workers) if isinstance(workers, WorkerPool) else worker_pool(workers) as pool:
         return [
-            record if record is not None and record.is_complete else _run(spec, testbed, pool, policy, watch, record)
+            record
+            if record is not None and record.is_complete
+            else _run(spec, testbed, pool, policy, watch, on_evaluation, record)
             for spec, record in zip(specs, found, strict=True)
         ]
 
@@ -85,6 +93,7 @@ def _run(
     workers: WorkerPool,
     policy: ResumePolicy,
     watch: Watcher | None,
+    on_evaluation: OnEvaluation | None,
     unfinished: RunRecord | None,
 ) -> RunRecord:
     """Execute a run, from the beginning or from where it is saved."""
@@ -105,12 +114,13 @@ def _run(
         keep_freed_memory()
         try:
             _add_facts(writer, spec, ingredients)
-            run = Run(spec, ingredients, writer, workers, None if checkpoint is None else decisions_of(checkpoint))
+            decisions = None if checkpoint is None else decisions_of(checkpoint)
+            run = Run(spec, ingredients, writer, workers, decisions, watch, on_evaluation)
             with checkpointer.watching(run.clock):
                 if checkpoint is not None:
                     restore(run, checkpoint, writer)
                 checkpointer.begin()
-                run.play(watch, partial(checkpointer.act, run))
+                run.play(partial(checkpointer.act, run))
             if run.trainer is not None:
                 writer.add_model(run.server.model)
             came_to = totals(run, checkpointer.why_not)
