@@ -152,21 +152,29 @@ def _question(groups: dict[str, list[RunRecord]]) -> str:
 
 def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     scenario = records[0].scenario
-    until = {key: value for key, value in scenario["until"].items() if value is not None}
     facts = [
         ("clients", str(scenario["clients"]["count"])),
         ("data", _flat(scenario["data"])),
         ("model", _flat(scenario["model"])),
         ("methods", ", ".join(labels_of(records))),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
-        (
-            "until",
-            " or ".join(f"{value:g} {key.replace('simulated_s', 'simulated s')}" for key, value in until.items()),
-        ),
+        ("until", _until(scenario["until"])),
     ]
     if any(record.info.get("timing_only") for record in records):
         facts.append(("timing only", "the clock runs without training, so there are no accuracies"))
     return facts
+
+
+def _until(section: dict[str, Any]) -> str:
+    """Return the ends of a run in words."""
+    of_modality = f" of {section['modality']}" if section.get("modality") else ""
+    words = {
+        "simulated_s": "{:g} simulated s",
+        "versions": "{} versions",
+        "accuracy": f"an accuracy{of_modality} of {{:g}}",
+        "patience_s": f"{{:g}} s without a better accuracy{of_modality}",
+    }
+    return " or ".join(said.format(section[key]) for key, said in words.items() if section.get(key) is not None)
 
 
 def _flat(section: dict[str, Any]) -> str:

@@ -1,10 +1,28 @@
 """Progress bars, if there is a terminal."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast something advances, from where it was first seen."""
+
+    done: float
+    """Share that was done, in [0, 1]."""
+    host_s: float
+
+    def left(self, done: float, host_s: float) -> str:
+        """Return the host time left in words, a comma in front; empty while it is unknown, and at the end."""
+        if not self.done < done < 1.0:
+            return ""
+        left_s = (1.0 - done) / (done - self.done) * (host_s - self.host_s)
+        return f", ETA {timedelta(seconds=round(left_s))}"
 
 
 class Bars:

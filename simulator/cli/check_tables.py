@@ -47,10 +47,8 @@ def check_tables(
     failing = _what_fails(scenario, world, population)
     if failing:
         yield "what fails", TableRows(failing)
-    played_s = sorted(estimate.played_s for estimate in estimates)
-    span = " to ".join(dict.fromkeys((f"{played_s[0]:.0f}", f"{played_s[-1]:.0f}")))
     yield (
-        f"methods, estimated from their first {span} simulated seconds without training",
+        f"methods, estimated from {_played(estimates, population.num_clients)} without training",
         TableRows(
             [
                 (
@@ -58,13 +56,14 @@ def check_tables(
                     options.waiting,
                     options.server.rule,
                     *("" if math.isnan(v) else size(v) for v in (estimate.bytes_down, estimate.bytes_up)),
-                    f"~ {estimate.local_rounds:,.0f}",
-                    f"~ {size(estimate.num_bytes)}",
+                    _about(estimate.versions),
+                    _about(estimate.local_rounds),
+                    _about_bytes(estimate.num_bytes),
                 )
                 for options, estimate in zip(scenario.methods, estimates, strict=True)
             ],
-            ("method", "waiting", "server", "down", "up", "local rounds", "bytes in all"),
-            frozenset({3, 4, 5, 6}),
+            ("method", "waiting", "server", "down", "up", "versions", "local rounds", "bytes in all"),
+            frozenset({3, 4, 5, 6, 7}),
         ),
     )
     yield _limits(scenario, estimates)
@@ -87,10 +86,8 @@ def check_tables(
 
 def _sizes(testbed: Testbed) -> TableRows:
     """Return a table of the data set, the clients and the model."""
-    scenario, dataset, until = testbed.scenario, testbed.dataset, testbed.scenario.until
+    scenario, dataset = testbed.scenario, testbed.dataset
     shards = np.array([len(shard) for shard in testbed.population.shards])
-    ends = [f"{until.simulated_s:g} simulated s"] if until.simulated_s else []
-    ends += [f"{until.versions} versions"] if until.versions else []
     return TableRows(
         [
             (
@@ -103,9 +100,26 @@ def _sizes(testbed: Testbed) -> TableRows:
                 "model",
                 ", ".join(f"{group} {size(num_bytes)}" for group, num_bytes in testbed.network.group_bytes.items()),
             ),
-            ("runs", f"{len(scenario.methods)} methods, seed {scenario.seed}, each until {' or '.join(ends)}"),
+            ("runs", f"{len(scenario.methods)} methods, seed {scenario.seed}, each until {scenario.until}"),
         ]
     )
+
+
+def _played(estimates: Sequence[Estimate], num_clients: int) -> str:
+    """Return what the estimates are based on."""
+    played_s = sorted(estimate.played_s for estimate in estimates)
+    span = " to ".join(dict.fromkeys((f"{played_s[0]:.0f}", f"{played_s[-1]:.0f}")))
+    fewest = min(estimate.played_clients for estimate in estimates)
+    of_some = f", some for {fewest:,} of {num_clients:,} clients," if fewest < num_clients else ""
+    return f"their first {span} simulated seconds{of_some}"
+
+
+def _about(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"~ {value:,.0f}"
+
+
+def _about_bytes(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"~ {size(value)}"
 
 
 def _losses(estimate: Estimate) -> tuple[str, ...]:
@@ -113,12 +127,12 @@ def _losses(estimate: Estimate) -> tuple[str, ...]:
     num_lost = sum(estimate.lost_rounds.values())
     return (
         estimate.needs.label,
-        f"~ {estimate.num_lost_rounds:,.0f}",
+        _about(estimate.num_lost_rounds),
         ", ".join(f"{why} {count / num_lost:.0%}" for why, count in estimate.lost_rounds.items()),
-        f"~ {estimate.lost_device_s:,.0f}",
-        f"~ {size(estimate.lost_bytes)}",
-        f"~ {estimate.updates_dropped:,.0f}",
-        f"~ {estimate.stalled_s:,.0f}",
+        _about(estimate.lost_device_s),
+        _about_bytes(estimate.lost_bytes),
+        _about(estimate.updates_dropped),
+        _about(estimate.stalled_s),
         f"{estimate.off_share:.0%}",
     )
 
@@ -132,9 +146,9 @@ def _limits(scenario: Scenario, estimates: Sequence[Estimate]) -> tuple[str, Tab
             [
                 (
                     needed.label,
-                    f"~ {needed.events:,.0f}",
-                    f"~ {needed.evaluations:,.0f}",
-                    f"~ {size(needed.memory_bytes)}",
+                    _about(needed.events),
+                    _about(needed.evaluations),
+                    _about_bytes(needed.memory_bytes),
                 )
                 for needed in (estimate.needs for estimate in estimates)
             ],

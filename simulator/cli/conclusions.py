@@ -9,7 +9,7 @@ from interlude.analysis.figures import plot_accuracy_vs_time
 from interlude.analysis.files import write_files
 from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.simulator.cli.console import inform, say, show
-from interlude.simulator.cli.summary_tables import summary_tables, sweep_table
+from interlude.simulator.cli.summary_tables import ended_early, summary_tables, sweep_table
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
@@ -23,6 +23,9 @@ def conclude_run(scenario: Scenario, records: Sequence[RunRecord], directory: Pa
     write_files({directory / "summary.csv": summary.to_csv(index=False).encode()})
     for title, rows in summary_tables(summary, scenario):
         show(title, rows)
+    early = ended_early(records)
+    if early.cells:
+        show("ended early", early)
     written = [directory / "summary.csv"]
     if "final_accuracy" in summary:
         written += plot_accuracy_vs_time(records, directory)

@@ -14,7 +14,7 @@ from rich.table import Table
 from interlude.simulator.cli.table_rows import TableRows
 from interlude.simulator.errors import BadInputError, CannotRunError, one_line
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
 """Prints results."""
 
 _messages = Console(stderr=True, highlight=False)

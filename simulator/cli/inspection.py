@@ -38,7 +38,7 @@ def check(
         for variant in checked:  # nothing is printed if one is refused
             testbed = build_testbed(variant)
             rounds = first_rounds(testbed)
-            tables += check_tables(testbed, chosen, rounds, estimate(testbed, chosen, rounds))
+            tables += check_tables(testbed, chosen, rounds, estimate(testbed, chosen))
     for title, rows in tables:
         show(title, rows)
 

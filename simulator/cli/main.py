@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from interlude.simulator.cli import calibrate, console, data, figures, inspection, run, sweep
+from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted, Interruption
@@ -56,7 +57,20 @@ def _interlude(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; bad input is one sentence and exit code 2."""
+    """Run the command line; bad input is one sentence and exit code 2.
+
+    Output that cannot be written ends no command, and changes neither its files nor its exit code.
+    """
+    with lenient_streams() as output:
+        try:
+            _execute(arguments)
+        finally:
+            output.flush()
+            if output.failure is not None:
+                console.inform(f"standard output could not be written: {output.failure.strerror}")
+
+
+def _execute(arguments: Sequence[str] | None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     console.command.set(shlex.join(["interlude", *given]))
     debug = "--debug" in given

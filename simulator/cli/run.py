@@ -43,7 +43,7 @@ def run(
     from interlude.simulator.cli.conclusions import conclude_run
     from interlude.simulator.cli.progress import ProgressDisplay
     from interlude.simulator.run.build import build_testbed, choose_device
-    from interlude.simulator.run.estimate import check_limits
+    from interlude.simulator.run.estimate import estimate
     from interlude.simulator.run.experiment import run_scenario, worker_pool
     from interlude.simulator.scenario.loading import load_scenarios
 
@@ -55,7 +55,7 @@ def run(
         testbeds = [build_testbed(variant) for variant in variants]
         if len(testbeds) > 1:  # none starts if another one is refused
             for testbed in testbeds:
-                check_limits(testbed, chosen, timing_only=timing_only)
+                estimate(testbed, chosen, timing_only=timing_only)
         policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
         for testbed in testbeds:
             with ProgressDisplay(console) as display:

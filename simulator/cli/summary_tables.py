@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from interlude.simulator.cli.table_rows import TableRows, size
+from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.scenario.scenario import Scenario
 
 Columns = dict[str, tuple[str, Callable[[float], str]]]
@@ -51,6 +52,26 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
             ]
             header = ["method", *(name for name, _ in shown.values())]
             yield f"{scenario.name}: {title}", TableRows(cells, header, frozenset(range(1, len(header))))
+
+
+_EARLY = {
+    "accuracy": "the accuracy was reached",
+    "patience_s": "no better accuracy for as long as the run was to wait",
+    "callback": "on_evaluation asked for it",
+    "idle": "no client would be on again",
+}
+"""Reasons for the end of a run that is shorter than its simulated seconds and versions allow."""
+
+
+def ended_early(records: Iterable[RunRecord]) -> TableRows:
+    """Return a table of the runs that ended before their simulated seconds and versions, and why."""
+    ends = [(record, record.info.get("totals", {})) for record in records]
+    cells = [
+        (record.label, str(record.seed), f"{totals['simulated_s']:,.0f}", _EARLY[totals["ended_by"]])
+        for record, totals in ends
+        if totals.get("ended_by") in _EARLY
+    ]
+    return TableRows(cells, ("method", "seed", "at, simulated s", "because"), frozenset({1, 2}))
 
 
 def sweep_plan(scenarios: Iterable[Scenario]) -> TableRows:

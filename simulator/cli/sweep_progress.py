@@ -1,12 +1,18 @@
 """Shows a sweep: one bar over all runs and a line for each in progress, or plain lines without a terminal."""
 
+import time
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import TaskID
 
-from interlude.simulator.cli.bars import Bars
+from interlude.simulator.cli.bars import Bars, Pace
+from interlude.simulator.cli.progress import status
 from interlude.simulator.run.observer import Moment
 from interlude.simulator.sweep.runs import Ended, Event, Lost, Moved, Started
+
+_LINE_EVERY_S = 60.0
+"""Without a terminal a line about the whole sweep is written every so many host seconds."""
 
 
 class SweepDisplay(Bars):
@@ -24,6 +30,9 @@ class SweepDisplay(Bars):
         self._whole: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
         self._done: dict[str, float] = {}
+        self._num_left = 1
+        self._pace = Pace(0.0, time.monotonic())
+        self._next_line_host_s = self._pace.host_s + _LINE_EVERY_S
 
     def begin(self, num_runs: int, num_finished: int) -> None:
         """Show the number of runs, and of those finished before."""
@@ -31,9 +40,9 @@ class SweepDisplay(Bars):
         self._num_done = num_finished
         if num_finished:
             self._say(f"{num_finished} of {num_runs} runs were finished before and are not run again")
+        self._num_left = max(num_runs - num_finished, 1)
         if self._console.is_terminal:
-            left = num_runs - num_finished
-            self._whole = self._progress.add_task("all runs", total=max(left, 1), status=self._count())
+            self._whole = self._progress.add_task("all runs", total=self._num_left, status=self._count())
 
     def see(self, event: Event) -> None:
         """Show an event of the sweep."""
@@ -54,7 +63,9 @@ class SweepDisplay(Bars):
                 self._say(
                     f"{self._num_done}/{self._num_runs} {name}: {'complete' if error is None else f'failed: {error}'}"
                 )
-        if self._whole is not None:
+        if self._whole is None:
+            self._say_where_it_is()
+        else:
             self._progress.update(self._whole, completed=sum(self._done.values()), status=self._count())
 
     def _add_bar(self, name: str) -> None:
@@ -64,14 +75,20 @@ class SweepDisplay(Bars):
     def _move_bar(self, name: str, moment: Moment) -> None:
         self._done[name] = moment.done
         if name in self._bars:
-            accuracy = "" if moment.accuracy is None else f", accuracy {moment.accuracy:.3f}"
-            status = f"t = {moment.time_s:,.0f} s, version {moment.version}{accuracy}"
-            self._progress.update(self._bars[name], completed=moment.done, status=status)
+            self._progress.update(self._bars[name], completed=moment.done, status=status(moment))
 
     def _remove_bar(self, name: str) -> None:
         self._done.pop(name, None)
         if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
+
+    def _say_where_it_is(self) -> None:
+        """Write a line about the whole sweep, unless the last one is too recent."""
+        host_s = time.monotonic()
+        if host_s >= self._next_line_host_s:
+            self._next_line_host_s = host_s + _LINE_EVERY_S
+            done = sum(self._done.values()) / self._num_left
+            self._say(f"all runs: {done:.0%}, {self._count()} runs finished{self._pace.left(done, host_s)}")
 
     def _count(self) -> str:
         failed = f", {self._num_failed} failed" if self._num_failed else ""

@@ -8,7 +8,7 @@ import math
 from heapq import heappop, heappush
 
 import simpy
-from simpy.events import NORMAL
+from simpy.events import NORMAL, Condition
 
 from interlude.simulator.errors import InterludeError
 
@@ -64,6 +64,11 @@ class Clock(simpy.Environment):
     def is_at_rest(self) -> bool:
         """Whether the event queue is empty and may be."""
         return self.may_end_idle and not self._queue
+
+    @property
+    def is_next_a_condition(self) -> bool:
+        """Whether the next event is of a process that waits for one of several events."""
+        return bool(self._queue) and isinstance(self._queue[0][3], Condition)
 
     def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
         """Wake a sleeper at a moment, first in, first out among the events of that moment."""

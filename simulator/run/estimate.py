@@ -1,48 +1,60 @@
-"""Estimates what a run needs and produces, by a short timing-only simulation."""
+"""Estimates what a run needs and produces, from its opening: a short timing-only play."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import pyarrow as pa
+import numpy as np
 import torch
 
-from interlude.simulator.errors import CannotRunError, InterludeError
-from interlude.simulator.federation.timeline import SCHEMA
-from interlude.simulator.record.sink import NullSink, Sink, TimelineInMemory
+from interlude.simulator.errors import CannotRunError
+from interlude.simulator.federation.rules import Barrier, Buffered
+from interlude.simulator.methods.base import Method
 from interlude.simulator.run.build import Ingredients, Testbed
-from interlude.simulator.run.first_rounds import FirstRounds
-from interlude.simulator.run.limits import Needs, extrapolated, population_bytes, training_bytes
-from interlude.simulator.run.loop import Run
+from interlude.simulator.run.limits import Needs, population_bytes, training_bytes
 from interlude.simulator.run.observer import MOST_OBSERVATIONS
+from interlude.simulator.run.opening import Counts, Opening
+from interlude.simulator.run.presence import Presence, last_start_s
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.training.executors.strategy import choose_strategy
 
-_PLAYED_EVENTS = 1_000
-_PLAYED_EVENTS_PER_CLIENT = 20
-"""Events simulated to estimate needs: a few rounds of a few clients; per client, where those overestimate."""
-_PLAYED_ROUNDS = 5
-_MOST_PLAYED_EVENTS = 50_000
-"""Length of the simulation for a full estimate: rounds of the slowest client, or a number of events."""
+_LEAST_EVENTS = 3_000
+_MOST_EVENTS = 50_000
+_PLAYED_SHARE = 0.05
+"""Events of an opening: this share of the run's, within bounds."""
+_LEAST_VERSIONS = 3
+"""Versions of an opening, unless they take more events than `_MOST_EVENTS` and some of each client."""
+_MOST_EVENTS_PER_CLIENT = 10
+_CLIENTS_PER_PLAYED = 16
+_LEAST_SAMPLE = 100
+"""Clients of an opening where some are left out: this many, or one of so many."""
+_LEAST_LOCAL_ROUNDS = 500
+"""Local rounds that show how many events one takes."""
+_HOPELESS = 100
+"""An estimate so many times above the limit is not improved."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The needs of one run, and its totals extrapolated from its first moments."""
+    """The needs and totals of one run, extrapolated from its opening."""
 
     needs: Needs
     played_s: float
     """Seconds of simulated time that the estimate is based on."""
+    played_clients: int
+    """Clients that it is based on."""
     bytes_down: float
     """Median payload of a download; NaN where there was none."""
     bytes_up: float
     """Median payload of an upload; NaN where there was none."""
+    versions: float
     local_rounds: float
     num_bytes: float
     """Payload moved in both directions."""
     lost_rounds: Mapping[str, int]
-    """Lost local rounds of the simulated part, by reason."""
+    """Lost local rounds of the opening, by reason."""
     num_lost_rounds: float
     lost_device_s: float
     lost_bytes: float
@@ -54,8 +66,23 @@ class Estimate:
     """Share of the clients' time that they are off."""
 
 
-def check_limits(testbed: Testbed, device: torch.device, *, timing_only: bool = False) -> list[Needs]:
-    """Return what each method of a scenario needs, from a short timing-only simulation.
+class _Whole(NamedTuple):
+    """The counts of a whole run."""
+
+    end_s: float
+    versions: float
+    local_rounds: float
+    events: float
+    growth: float = 0.0
+    """The part after the last mark of the opening, as a multiple of that between its marks."""
+
+
+_UNKNOWN = _Whole(math.nan, math.nan, math.nan, math.nan, math.nan)
+"""Of a run that only its accuracy ends."""
+
+
+def estimate(testbed: Testbed, device: torch.device, *, timing_only: bool = False) -> list[Estimate]:
+    """Return the needs and totals of each method of a scenario, each from one timing-only play.
 
     Args:
         testbed: the data set, clients and world that the methods share.
@@ -65,143 +92,195 @@ def check_limits(testbed: Testbed, device: torch.device, *, timing_only: bool = 
     Raises:
         CannotRunError: with the numbers, if one needs more than the scenario's limits allow, or cannot be simulated.
     """
-    plays = (
-        _Play(spec, testbed.ingredients(spec.options), NullSink())
-        for spec in run_specs(testbed.scenario, Path(), device, timing_only)
-    )
-    return [play.checked_needs() for play in plays]
-
-
-def estimate(testbed: Testbed, device: torch.device, rounds: FirstRounds) -> list[Estimate]:
-    """Return the needs and totals of each method of a scenario, from one timing-only simulation.
-
-    Args:
-        testbed: the data set, clients and world that the methods share.
-        device: where they would train.
-        rounds: durations of first local rounds; five of the slowest client are simulated, or 50,000 events.
-
-    Raises:
-        CannotRunError: with the numbers, if one needs more than the scenario's limits allow, or cannot be simulated.
-    """
-    horizon_s = _PLAYED_ROUNDS * float(rounds.total_s.max())
-    found = []
-    for spec in run_specs(testbed.scenario, Path(), device, timing_only=False):
-        sink = TimelineInMemory()
-        play = _Play(spec, testbed.ingredients(spec.options), sink)
-        play.checked_needs()
-        play.advance(horizon_s, _MOST_PLAYED_EVENTS)
-        found.append(_estimated(play, sink))
-    return found
-
-
-class _Play:
-    """The first moments of a run, simulated without training.
-
-    Args:
-        spec: the run.
-        ingredients: everything that the run needs.
-        sink: receives its timeline.
-
-    Raises:
-        CannotRunError: if its models and clients take more memory than the scenario's limits allow.
-    """
-
-    def __init__(self, spec: RunSpec, ingredients: Ingredients, sink: Sink) -> None:
-        self.spec = spec
-        self.num_clients = ingredients.population.num_clients
-        self._num_bytes = population_bytes(self.num_clients, len(ingredients.dataset.train[1]))
-        if not spec.timing_only:
-            self._num_bytes += _training_bytes(spec, ingredients)
-        Needs(spec.options.run_label, 0.0, 0.0, 0.0, self._num_bytes).check(spec.scenario.limits)
-        self.run = Run(replace(spec, timing_only=True), ingredients, sink)
-        self._limit_s = spec.scenario.until.simulated_s or math.inf
-        self._is_over = False
-        self.played_s = 0.0
-        """Simulated seconds so far."""
-
-    def advance(self, until_s: float, last_event: int) -> None:
-        """Advance to a moment or an event, whichever comes first, or to the end of the run.
-
-        Raises:
-            CannotRunError: if the clock cannot be advanced.
-        """
-        until_s = min(until_s, self._limit_s)
-        if self._is_over or until_s < self.played_s:
-            return
-        clock = self.run.clock
-        try:
-            is_there = clock.advance(until_s, last_event)
-        except InterludeError as error:
-            raise CannotRunError(f"'{self.spec.options.run_label}' cannot run: {error}") from error
-        self.played_s = until_s if is_there and not clock.is_stopped and math.isfinite(until_s) else clock.now
-        self._is_over = is_there and (clock.is_stopped or clock.is_at_rest or until_s == self._limit_s)
-
-    def checked_needs(self) -> Needs:
-        """Return what the run needs, estimated from few of its events.
-
-        Raises:
-            CannotRunError: if it is more than the scenario's limits allow.
-        """
-        limits = self.spec.scenario.limits
-        self.advance(math.inf, _PLAYED_EVENTS)
-        needs = self.needs()
-        if needs.events + needs.evaluations > limits.events:
-            # With many clients the first moments, when all start at once, are not typical: estimate again, later.
-            self.advance(math.inf, min(_PLAYED_EVENTS_PER_CLIENT * self.num_clients, limits.events))
-            needs = self.needs()
-        needs.check(limits)
-        return needs
-
-    def needs(self) -> Needs:
-        """Return what the run needs, estimated from its events so far."""
-        scenario = self.spec.scenario
-        return extrapolated(
-            self.spec.options.run_label,
-            self.run.clock.num_events,
-            self.played_s,
-            self.run.server.version,
-            simulated_s=scenario.until.simulated_s,
-            versions=scenario.until.versions,
-            is_over=self._is_over,
-            every_s=scenario.evaluate.every_s,
-            memory_bytes=self._num_bytes,
+    until = testbed.scenario.until
+    if timing_only and until.simulated_s is None and until.versions is None:
+        raise CannotRunError(
+            "until: nothing is trained in a timing-only run, so no accuracy ends it; add 'simulated_s' or 'versions'"
         )
+    return [
+        _estimated(spec, testbed.ingredients(spec.options))
+        for spec in run_specs(testbed.scenario, Path(), device, timing_only)
+    ]
 
 
-def _estimated(play: _Play, sink: TimelineInMemory) -> Estimate:
-    """Return the totals of the whole run, extrapolated from the simulated part, which ends here."""
-    run, until, played_s = play.run, play.spec.scenario.until, play.played_s
-    run.finish(played_s)
-    timeline = pa.concat_tables([SCHEMA.empty_table(), *sink.parts]).to_pandas()
-    lost = run.server.losses.totals(timeline)
+def _estimated(spec: RunSpec, ingredients: Ingredients) -> Estimate:
+    """Play the opening of a run and return the estimate of the whole."""
+    scenario, label = spec.scenario, spec.options.run_label
+    memory_bytes = _memory_bytes(spec, ingredients)
+    Needs(label, 0.0, 0.0, 0.0, memory_bytes).check(scenario.limits)
+    num_clients = ingredients.population.num_clients
+    num_played = _num_played(ingredients)
+    opening = Opening(spec, ingredients, num_played)
+    in_flight = spec.options.server.in_flight(num_clients).num_clients
+    presence = Presence(ingredients.world, num_played, in_flight)
+    most_events = _MOST_EVENTS + _MOST_EVENTS_PER_CLIENT * num_played
+    target = _LEAST_EVENTS
+    while True:
+        opening.advance(target)
+        whole = _extrapolated(spec, ingredients, opening, presence)
+        events = opening.run.clock.num_events
+        is_hopeless = _HOPELESS * scenario.limits.events < whole.events < math.inf
+        if opening.is_over or events >= most_events or is_hopeless or whole is _UNKNOWN:
+            break
+        wanted = min(_PLAYED_SHARE * whole.events, _MOST_EVENTS)
+        if opening.now.versions < _LEAST_VERSIONS:
+            wanted = max(wanted, 2.0 * events)
+        if wanted <= events:
+            break
+        target = min(math.ceil(wanted), most_events)
+    if num_played < num_clients and whole is not _UNKNOWN:
+        whole = _with_the_events_of_all(spec, ingredients, whole, events)
+    evaluations = math.ceil(whole.end_s / scenario.evaluate.every_s) + 1 if math.isfinite(whole.end_s) else 0
+    needs = Needs(label, whole.events, evaluations, whole.end_s, memory_bytes)
+    needs.check(scenario.limits)
+    return _totals(opening, presence, whole, needs)
+
+
+def _num_played(ingredients: Ingredients) -> int:
+    """Return how many clients an opening has: fewer than all only where each acts for itself."""
+    num_clients, method = ingredients.population.num_clients, ingredients.method
+    acts_for_itself = (
+        _all_are_in_flight(ingredients)
+        and not method.selects
+        and type(method).serve is Method.serve
+        and not ingredients.world.links.shared_bytes_per_s
+    )
+    return min(num_clients, max(_LEAST_SAMPLE, num_clients // _CLIENTS_PER_PLAYED)) if acts_for_itself else num_clients
+
+
+def _all_are_in_flight(ingredients: Ingredients) -> bool:
+    """Return whether every client is dispatched as soon as it is on and idle."""
+    rule, num_clients = ingredients.method.options.server, ingredients.population.num_clients
+    if isinstance(rule, Barrier) or rule.max_staleness is not None:
+        return False
+    return rule.in_flight(num_clients).num_clients == num_clients
+
+
+def _extrapolated(spec: RunSpec, ingredients: Ingredients, opening: Opening, presence: Presence) -> _Whole:
+    """Return the counts of a whole run: those of its opening, and on from there at its rates per client that is on."""
+    until, scale, now = spec.scenario.until, opening.scale, opening.now
+    if opening.is_over:
+        counts = (scale * count for count in (now.versions, now.local_rounds, now.events + now.conditions))
+        return _Whole(opening.end_s, *counts)
+    if until.simulated_s is None and until.versions is None:
+        return _UNKNOWN
+    before, after = opening.steady()
+    has_rounds = isinstance(spec.options.server, Barrier)
+    span_s, client_s = after.time_s - before.time_s, presence.client_s(before.time_s, after.time_s)
+    made = (after.versions - before.versions) * scale
+    growth, end_s = math.inf, math.inf
+    if until.simulated_s is not None:
+        end_s = until.simulated_s
+        growth = presence.client_s(after.time_s, end_s) / client_s if client_s else math.inf
+    is_by_versions = False
+    if until.versions is not None and made:
+        by_versions = (until.versions - after.versions * scale) / made
+        if is_by_versions := by_versions < growth:
+            growth, end_s = by_versions, after.time_s + by_versions * span_s
+            if not has_rounds:
+                end_s = _moment_of_growth(growth, before, after, presence)
+    if not math.isfinite(growth) and until.versions is not None:
+        # no version so far, of those it takes: one event each is a lower bound, which refuses no run
+        return _Whole(now.time_s, 0.0, now.local_rounds * scale, max(now.events * scale, float(until.versions)))
+    first, last = np.array(before), np.array(after)
+    steps = np.where(last > first, last - first, 0.0)  # nothing grows without end that has not begun
+    with np.errstate(invalid="ignore"):
+        _, versions, local_rounds, events, conditions = scale * (last + np.where(steps > 0, growth * steps, 0.0))
+    if is_by_versions and until.versions is not None:
+        versions = float(until.versions)
+    elif has_rounds and (round_s := presence.client_s(before.time_s, after.time_s, 1.0)):
+        # a round takes its time, however many clients are in it
+        versions = min(versions, last[1] + steps[1] * presence.client_s(after.time_s, end_s, 1.0) / round_s)
+    conditions = scale * (last[4] + growth * steps[4] * _waiting_share(ingredients, after.time_s, end_s))
+    return _Whole(end_s, float(versions), float(local_rounds), float(events + conditions), growth)
+
+
+def _waiting_share(ingredients: Ingredients, start_s: float, end_s: float) -> float:
+    """Return the share of a span in which the server waits for a client to be on, besides for clients to return.
+
+    A client that goes off in its local round is not waited for where the work is continued, so only first starts are.
+    """
+    availability, rule = ingredients.world.availability, ingredients.method.options.server
+    has_timeout = isinstance(rule, Buffered) and rule.timeout_s is not None
+    if availability is None or availability.policy == "lose" or has_timeout or not _all_are_in_flight(ingredients):
+        return 1.0
+    waits_s = last_start_s(ingredients.world, ingredients.population.num_clients) - start_s
+    return min(1.0, max(0.0, waits_s / (end_s - start_s))) if end_s > start_s else 1.0
+
+
+def _with_the_events_of_all(spec: RunSpec, ingredients: Ingredients, whole: _Whole, most_events: int) -> _Whole:
+    """Return the counts with the events that a local round takes where all clients take part.
+
+    Clients that return at one instant share events of the server.
+    """
+    opening = Opening(spec, ingredients, ingredients.population.num_clients)
+    for last_event in range(_LEAST_EVENTS, most_events + 1, _LEAST_EVENTS):
+        opening.advance(last_event)
+        if opening.now.local_rounds >= _LEAST_LOCAL_ROUNDS:
+            break
+    else:
+        return whole
+    _, after = opening.steady()
+    conditions = after.conditions * _waiting_share(ingredients, 0.0, whole.end_s)
+    return whole._replace(events=whole.local_rounds * (after.events + conditions) / after.local_rounds)
+
+
+def _moment_of_growth(growth: float, before: Counts, after: Counts, presence: Presence) -> float:
+    """Return when a run has grown by a multiple of what it did between two moments."""
+    span_s = growth * (after.time_s - before.time_s)
+    needed = growth * presence.client_s(before.time_s, after.time_s)
+    for _ in range(4):
+        found = presence.client_s(after.time_s, after.time_s + span_s)
+        if not found:
+            break
+        span_s *= needed / found
+    return after.time_s + span_s
+
+
+def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -> Estimate:
+    """Return the estimate of a whole run, of which the opening ends here."""
+    scale, played_s = opening.scale, opening.end_s
+    before, after = opening.steady()
+    timeline = opening.timeline()
+    lost = opening.run.server.losses.totals(timeline)
     sent = timeline[timeline["bytes"] > 0]
     median_bytes = sent[sent["outcome"] == "done"].groupby("activity")["bytes"].median()
-    paces = [until.simulated_s / played_s] if until.simulated_s is not None else []
-    paces += [until.versions / max(run.server.version, 1)] if until.versions is not None else []
-    pace = min(paces)
+    num_bytes = float(sent["bytes"].sum())
+    if not opening.is_over:
+        first, last = (float(sent.loc[sent["end_s"] <= mark.time_s, "bytes"].sum()) for mark in (before, after))
+        num_bytes = last + whole.growth * (last - first)
+    num_returned = opening.now.local_rounds
+    pace = whole.local_rounds / num_returned if num_returned else scale
     return Estimate(
-        needs=play.needs(),
+        needs=needs,
         played_s=played_s,
+        played_clients=opening.num_clients,
         bytes_down=float(median_bytes.get("download", math.nan)),
         bytes_up=float(median_bytes.get("upload", math.nan)),
-        local_rounds=run.server.fleet.num_returned * pace,
-        num_bytes=float(sent["bytes"].sum()) * pace,
+        versions=whole.versions,
+        local_rounds=whole.local_rounds,
+        num_bytes=num_bytes * scale,
         lost_rounds=lost["rounds"],
         num_lost_rounds=sum(lost["rounds"].values()) * pace,
         lost_device_s=lost["device_s"] * pace,
         lost_bytes=(lost["bytes_up"] + lost["bytes_down"]) * pace,
         updates_dropped=lost["updates_dropped"] * pace,
         stalled_s=lost["stalled_s"] * pace,
-        off_share=lost["off_s"] / (play.num_clients * played_s) if played_s else 0.0,
+        off_share=presence.off_share(whole.end_s),
     )
 
 
-def _training_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
+def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
+    """Return the memory that a run's clients and models take."""
+    num_clients = ingredients.population.num_clients
+    num_bytes = population_bytes(num_clients, len(ingredients.dataset.train[1]))
+    if spec.timing_only:
+        return num_bytes
     training = spec.scenario.training
     largest = max(len(shard) for shard in ingredients.population.shards)
     batch_size = min(training.batch_size, training.window_samples or largest, largest)
     strategy = choose_strategy(spec.scenario.executor, ingredients.network, spec.device, batch_size)
-    in_flight = spec.options.server.in_flight(ingredients.population.num_clients)
-    return training_bytes(
+    in_flight = spec.options.server.in_flight(num_clients)
+    return num_bytes + training_bytes(
         ingredients.network, strategy, batch_size, in_flight.num_clients, in_flight.num_versions, MOST_OBSERVATIONS
     )

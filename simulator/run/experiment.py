@@ -13,10 +13,10 @@ from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, choose_device, files_of, how_trained
 from interlude.simulator.run.checkpointer import Checkpointer, restored, usable
-from interlude.simulator.run.estimate import check_limits
+from interlude.simulator.run.estimate import estimate
 from interlude.simulator.run.interruption import Interrupted, ResumePolicy
 from interlude.simulator.run.loop import Run
-from interlude.simulator.run.observer import Watcher
+from interlude.simulator.run.observer import OnEvaluation, Watcher
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.run.totals import accounts, totals
 from interlude.simulator.scenario.scenario import Scenario
@@ -34,6 +34,7 @@ def run_scenario(
     overwrite: bool = False,
     policy: ResumePolicy | None = None,
     watch: Watcher | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> list[RunRecord]:
     """Run every method of a scenario, one after the other, on the same world.
 
@@ -47,7 +48,9 @@ def run_scenario(
         overwrite: replace existing runs; without it a finished identical run is reused.
         policy: whether unfinished runs are resumed, and how often runs are saved; unset: unfinished ones are refused,
             checkpoints every minute.
-        watch: receives the progress at every evaluation.
+        watch: receives the progress about every second of host time, and at the end of each run.
+        on_evaluation: receives every evaluation, in the order of simulated time; a run ends as complete at the first
+            for which it returns a true value. Every evaluation then waits for the training that it needs.
 
     Returns:
         The records, in the order of methods.
@@ -69,14 +72,17 @@ def run_scenario(
         if overwrite:
             check_replaceable(spec.path)
             return None
-        return claim(spec.path, spec.identity(files), policy.resume, policy.force)
+        record = claim(spec.path, spec.identity(files), policy.resume, policy.force)
+        if on_evaluation is None and record is not None and record.info.get("totals", {}).get("ended_by") == "callback":
+            raise BadInputError(f"{record.path}: a run that on_evaluation ended early; pass --overwrite to replace it")
+        return record
 
     for spec in specs:
         check_free(spec.path)
     finished = {spec.path: record for spec in specs if (record := claimed(spec)) is not None and record.is_complete}
     to_do = [spec for spec in specs if spec.path not in finished]
     if to_do:
-        check_limits(testbed, chosen, timing_only=timing_only)
+        estimate(testbed, chosen, timing_only=timing_only)  # refuses what is beyond the limits
     with (
         ExitStack() as all_owned,
         nullcontext(workers) if isinstance(workers, WorkerPool) else worker_pool(workers) as pool,
@@ -88,7 +94,7 @@ def run_scenario(
             with ownerships[spec.path]:
                 record = claimed(spec)  # now that no other process can change it
                 if record is None or not record.is_complete:
-                    record = _run(spec, testbed, pool, policy, watch, record)
+                    record = _run(spec, testbed, pool, policy, watch, on_evaluation, record)
                 finished[spec.path] = record
     return [finished[spec.path] for spec in specs]
 
@@ -106,6 +112,7 @@ def _run(
     workers: WorkerPool,
     policy: ResumePolicy,
     watch: Watcher | None,
+    on_evaluation: OnEvaluation | None,
     unfinished: RunRecord | None,
 ) -> RunRecord:
     """Execute a run, from the beginning or from where it is saved."""
@@ -128,11 +135,11 @@ def _run(
         keep_freed_memory()
         try:
             _add_facts(writer, spec, ingredients)
-            start = partial(Run, spec, ingredients, writer, workers)
+            start = partial(Run, spec, ingredients, writer, workers, watch=watch, on_evaluation=on_evaluation)
             run = start() if checkpoint is None else restored(start, checkpoint, saved, writer, policy)
             with checkpointer.watching(run.clock):
                 checkpointer.begin()
-                run.play(watch, partial(checkpointer.act, run))
+                run.play(partial(checkpointer.act, run))
             if run.trainer is not None:
                 writer.add_model(run.server.model)
             came_to = totals(run, checkpointer.why_not)

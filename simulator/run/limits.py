@@ -20,10 +20,10 @@ class Needs:
     label: str
     """The method's label."""
     events: float
-    """Events of the clock; infinite if simulated time stands still."""
+    """Events of the clock; infinite if simulated time stands still, NaN if only an accuracy ends the run."""
     evaluations: float
     simulated_s: float
-    """When the run would end, in simulated seconds; infinite if unknown."""
+    """When the run would end, in simulated seconds; NaN if only an accuracy ends it."""
     memory_bytes: float
 
     def check(self, limits: LimitsSpec) -> None:
@@ -50,48 +50,6 @@ class Needs:
                 f"clients, but at most {_count(limits.memory_gb)} GB are allowed; make the model, the batches or the "
                 "number of clients at work smaller, or raise the limit"
             )
-
-
-def extrapolated(
-    label: str,
-    played_events: int,
-    played_s: float,
-    played_versions: int,
-    *,
-    simulated_s: float | None,
-    versions: int | None,
-    is_over: bool,
-    every_s: float,
-    memory_bytes: float,
-) -> Needs:
-    """Return what a whole run needs, extrapolated from its simulated start.
-
-    A run that ends after a number of versions, none of which is made yet, is assumed to need one event for each: a
-    lower bound, so that no feasible run is refused.
-
-    Args:
-        label: the method's label.
-        played_events: events simulated.
-        played_s: seconds simulated.
-        played_versions: versions made in them.
-        simulated_s: simulated seconds after which the run ends; None for no such end.
-        versions: versions after which it ends; None for no such end.
-        is_over: whether the run finished.
-        every_s: simulated seconds between two evaluations.
-        memory_bytes: memory that it needs.
-    """
-    share = max(played_s / simulated_s if simulated_s else 0.0, played_versions / versions if versions else 0.0)
-    if is_over or share >= 1.0:
-        events, end_s = float(played_events), played_s
-    elif share > 0.0:
-        events, end_s = played_events / share, played_s / share
-    elif versions is None:
-        events, end_s = math.inf, math.inf
-    else:
-        events, end_s = float(max(played_events, versions)), played_s
-    end_s = min(end_s, simulated_s or math.inf)
-    evaluations = end_s / every_s if math.isfinite(end_s) else 0.0
-    return Needs(label, events, evaluations, end_s, memory_bytes)
 
 
 def training_bytes(

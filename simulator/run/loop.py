@@ -12,8 +12,9 @@ from interlude.simulator.federation.server import Server
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.run.build import Ingredients, executor_and_model
-from interlude.simulator.run.observer import MOST_OBSERVATIONS, Observer, Watcher, moments_s
+from interlude.simulator.run.observer import MOST_OBSERVATIONS, EndedBy, Observer, OnEvaluation, Watcher, moments_s
 from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.run.ticks import Ticks, ticking
 from interlude.simulator.training.executors.base import TrainingExecutor
 from interlude.simulator.training.executors.replay import ReplayingExecutor
 from interlude.simulator.training.workers.pool import WorkerPool
@@ -29,6 +30,8 @@ class Run:
         workers: processes that help to train.
         decisions: the journaled decisions up to a checkpoint; if given, the run replays them without training until
             `interlude.simulator.run.checkpointer.restored` loads the checkpoint.
+        watch: receives the progress, every second of host time and at the end.
+        on_evaluation: receives evaluations and may end the run.
     """
 
     def __init__(
@@ -38,6 +41,8 @@ class Run:
         sink: Sink,
         workers: WorkerPool | None = None,
         decisions: Sequence[Any] | None = None,
+        watch: Watcher | None = None,
+        on_evaluation: OnEvaluation | None = None,
     ) -> None:
         scenario = spec.scenario
         self.spec = spec
@@ -57,11 +62,13 @@ class Run:
             seed=scenario.seed,
             max_versions=scenario.until.versions,
         )
-        self.observer = Observer(spec.options.run_label, scenario.until, self.server, sink)
+        self.observer = Observer(spec.options.run_label, scenario.until, self.server, sink, watch, on_evaluation)
         self.next_moment = 0
         """Number of evaluations made."""
         self.end_s = 0.0
         """When the run ended, in simulated seconds; 0 while it is in progress."""
+        self.ended_by: EndedBy | None = None
+        """What ended the run; None while it is in progress."""
         self.host_s_before = 0.0
         """Host seconds spent on the run before it was resumed."""
         self._started_host_s = time.perf_counter()
@@ -76,34 +83,42 @@ class Run:
         """Host seconds spent on the run."""
         return self.host_s_before + time.perf_counter() - self._started_host_s
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the run ends early: by its versions, or because no client will be on again."""
-        is_deserted = self.clock.is_at_rest and self.spec.scenario.until.simulated_s is None
-        return self.clock.is_stopped or is_deserted
-
-    def play(self, watch: Watcher | None = None, at_pause: Callable[[], None] | None = None) -> None:
+    def play(self, at_pause: Callable[[], None] | None = None) -> None:
         """Advance the clock to the scenario's end, evaluating on the way.
 
         Args:
-            watch: receives the progress at every evaluation.
             at_pause: called between two events whenever the clock is paused.
 
         Raises:
             TooManyEventsError: if the run has more events than the scenario allows.
         """
-        scenario = self.spec.scenario
+        scenario, clock, observer = self.spec.scenario, self.clock, self.observer
         limit_s = float("inf") if scenario.until.simulated_s is None else scenario.until.simulated_s
-        for moment_s in islice(moments_s(scenario.evaluate.every_s, limit_s), self.next_moment, None):
-            self._advance(moment_s, scenario.limits.events, at_pause)
-            if self.is_over:
-                break
-            self.observer.observe(moment_s, watch)
-            self.next_moment += 1
-        self.finish(self.clock.now if self.is_over else limit_s)
-        if self.is_over:
-            self.observer.observe(self.end_s, watch)
-        self.observer.write(0)
+        with ticking(clock.pause) as ticks:
+            for moment_s in islice(moments_s(scenario.evaluate.every_s, limit_s), self.next_moment, None):
+                self._advance(moment_s, scenario.limits.events, ticks, at_pause)
+                self.ended_by = self._ended_by()
+                if self.ended_by is not None:
+                    observer.observe(clock.now)
+                    self.finish(clock.now)
+                    break
+                observer.observe(moment_s)
+                self.next_moment += 1
+                self.ended_by = observer.ended_by
+                if self.ended_by is not None:
+                    self.finish(moment_s)
+                    break
+            else:
+                self.ended_by = "simulated_s"
+                self.finish(limit_s)
+        observer.write(0)
+        observer.tell(self.end_s, clock.num_events, is_over=True)
+
+    def _ended_by(self) -> EndedBy | None:
+        """Return why the run ends before its next evaluation."""
+        if self.clock.is_stopped:
+            return "versions"
+        return "idle" if self.clock.is_at_rest and self.spec.scenario.until.simulated_s is None else None
 
     def finish(self, end_s: float) -> None:
         """End the run at a moment of simulated time: every client's spans are closed and the timeline is written."""
@@ -121,7 +136,7 @@ class Run:
         """Release the executor's resources."""
         self.executor.close()
 
-    def _advance(self, moment_s: float, most_events: int, at_pause: Callable[[], None] | None) -> None:
+    def _advance(self, moment_s: float, most_events: int, ticks: Ticks, at_pause: Callable[[], None] | None) -> None:
         while not self.clock.advance(moment_s, most_events):
             if self.clock.num_events >= most_events:
                 raise TooManyEventsError(
@@ -129,5 +144,7 @@ class Run:
                     f"{self.clock.now:g} simulated seconds"
                 )
             self.clock.resume()
+            if ticks.take():
+                self.observer.tell(self.clock.now, self.clock.num_events)
             if at_pause is not None:
                 at_pause()

@@ -23,6 +23,7 @@ def totals(run: Run, *notes: str | None) -> dict[str, Any]:
     return {
         **({"notes": kept} if kept else {}),
         "simulated_s": run.end_s or run.clock.now,
+        "ended_by": run.ended_by,
         "host_s": run.host_s,
         "events": run.clock.num_events,
         "versions": run.server.version,

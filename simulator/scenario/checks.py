@@ -22,6 +22,12 @@ def check(scenario: Scenario, dataset: Dataset) -> None:
     except BadInputError as error:
         raise CannotRunError(str(error)) from error
     _check_fractions(scenario.clients.modalities, dataset.modalities)
+    modality = scenario.until.modality
+    if modality is not None and modality not in dataset.modalities:
+        raise CannotRunError(
+            f"until.modality: unknown modality '{modality}'; the data set's modalities are "
+            f"{', '.join(dataset.modalities)}{nearest(modality, dataset.modalities)}"
+        )
     _same_names(dataset.modalities, scenario.world.arrival, "world.arrival", "an arrival model")
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder")

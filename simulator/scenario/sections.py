@@ -41,16 +41,42 @@ class ClientsSpec(Section):
 
 
 class UntilSpec(Section):
-    """The ``until`` section: the end of a run, whichever limit is reached first."""
+    """The ``until`` section: the end of a run, whichever is reached first.
+
+    `accuracy` and `patience_s` are looked at whenever the run is evaluated, of the `modality` alone if it is given.
+    Every evaluation then waits for the training that it needs; in a timing-only run they have no effect.
+    """
 
     simulated_s: PositiveFloat | None = Field(None, description="simulated seconds")
     versions: PositiveInt | None = Field(None, description="merges; rounds where there is a barrier")
+    accuracy: float | None = Field(None, gt=0, le=1, description="test accuracy that is reached")
+    patience_s: PositiveFloat | None = Field(None, description="simulated seconds without a better test accuracy")
+    modality: str | None = Field(None, description="whose accuracy it is, alone; unset: the fused accuracy")
 
     @model_validator(mode="after")
     def _ends(self) -> "UntilSpec":
-        if self.simulated_s is None and self.versions is None:
-            raise ValueError("needs 'simulated_s' or 'versions', or both")
+        if self.simulated_s is None and self.versions is None and not self.watches_accuracy:
+            raise ValueError("needs one of 'simulated_s', 'versions', 'accuracy', 'patience_s', or several")
+        if self.modality is not None and not self.watches_accuracy:
+            raise ValueError("modality: says whose 'accuracy' or 'patience_s' is meant; give one of these, too")
         return self
+
+    @property
+    def watches_accuracy(self) -> bool:
+        """Whether an accuracy may end the run."""
+        return self.accuracy is not None or self.patience_s is not None
+
+    def __str__(self) -> str:
+        """Return the ends in words."""
+        of_modality = f" of {self.modality}" if self.modality else ""
+        words = {
+            "simulated_s": "{:g} simulated s",
+            "versions": "{} versions",
+            "accuracy": f"an accuracy{of_modality} of {{:g}}",
+            "patience_s": f"{{:g}} s without a better accuracy{of_modality}",
+        }
+        given = {name: getattr(self, name) for name in words}
+        return " or ".join(said.format(given[name]) for name, said in words.items() if given[name] is not None)
 
 
 class EvaluateSpec(Section):

@@ -11,8 +11,8 @@ from interlude import run_scenario
 from interlude.simulator.errors import CannotRunError, InterludeError
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.run.build import build_testbed
-from interlude.simulator.run.estimate import check_limits
-from interlude.simulator.run.limits import Needs, extrapolated
+from interlude.simulator.run.estimate import estimate
+from interlude.simulator.run.limits import Needs
 from interlude.simulator.scenario.loading import load_documents, parse_scenario
 from interlude.simulator.scenario.sections import LimitsSpec
 
@@ -30,7 +30,8 @@ INSTANT = {
 
 
 def needs_of(scenario_with, changes):
-    return check_limits(build_testbed(parse_scenario(scenario_with({**SMALL, **changes}))), CPU, timing_only=True)
+    testbed = build_testbed(parse_scenario(scenario_with({**SMALL, **changes})))
+    return [found.needs for found in estimate(testbed, CPU, timing_only=True)]
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
@@ -42,26 +43,7 @@ def test_no_shipped_scenario_is_refused(path):
         pytest.skip(f"its data are not here: {error}")
     for scenario in scenarios:
         few = [scenario.methods[0], *[m for m in scenario.methods if m.server.rule == "on_arrival"][:1]]
-        check_limits(build_testbed(scenario.model_copy(update={"methods": tuple(few)})), CPU)
-
-
-def test_needs_by_hand():
-    """1,000 events in 10 of 1,000 s are 100,000 events; one evaluation every 5 s is 200."""
-    needs = extrapolated(
-        "a", 1_000, 10.0, 3, simulated_s=1_000.0, versions=None, is_over=False, every_s=5.0, memory_bytes=0.0
-    )
-    assert (needs.events, needs.evaluations, needs.simulated_s) == (100_000, 200, 1_000)
-    versions = extrapolated(
-        "a", 1_000, 10.0, 4, simulated_s=1_000.0, versions=40, is_over=False, every_s=5.0, memory_bytes=0.0
-    )
-    assert (versions.events, versions.evaluations, versions.simulated_s) == (10_000, 20, 100)
-
-
-def test_a_run_that_ends_after_versions_is_not_refused_for_what_nobody_knows():
-    needs = extrapolated(
-        "a", 1_000, 0.0, 0, simulated_s=None, versions=500, is_over=False, every_s=5.0, memory_bytes=0.0
-    )
-    needs.check(LimitsSpec(events=1_000))
+        estimate(build_testbed(scenario.model_copy(update={"methods": tuple(few)})), CPU)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +111,7 @@ def test_a_run_that_nobody_could_foresee_stops_at_the_limit_with_its_record(scen
 def test_memory_counts_models_alive_and_a_group_in_training(scenario_with):
     def needed(**changes):
         scenario = parse_scenario(scenario_with({**SMALL, "model.width": 64, "until.simulated_s": 1, **changes}))
-        return check_limits(build_testbed(scenario), CPU)[0].memory_bytes
+        return estimate(build_testbed(scenario), CPU)[0].needs.memory_bytes
 
     one = needed(methods=[{"name": "fedasync", "server": {"concurrency": 1}}])
     four = needed(methods=[{"name": "fedasync", "server": {"concurrency": 4}}])

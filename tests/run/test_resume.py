@@ -212,3 +212,19 @@ def test_a_timeline_has_no_parts_of_an_attempt_that_came_further(wild, tmp_path,
     (timeline / "part-00001.parquet").write_bytes((timeline / "part-00000.parquet").read_bytes())
     stop(given, tmp_path, 6, timing_only=True)
     assert [part.name for part in timeline.iterdir()] == ["part-00000.parquet"]
+
+
+def test_patience_survives_a_resume(scenario_with, stopped_and_resumed, files_of, tmp_path):
+    given = scenario_with(
+        {
+            "methods": [{"name": "fedasync"}],
+            "evaluate": {"every_s": 5},
+            "training.optimizer.learning_rate": 1e-12,
+            "until": {"patience_s": 20},
+        }
+    )
+    undisturbed = stopped_and_resumed(given, tmp_path / "one")
+    events = undisturbed.info["totals"]["events"]
+    resumed = stopped_and_resumed(given, tmp_path / "two", events // 2)
+    assert files_of(resumed) == files_of(undisturbed)
+    assert resumed.info["totals"]["ended_by"] == "patience_s"
