@@ -29,7 +29,7 @@ app.command()(calibrate.calibrate)
 app.add_typer(data.app, name="data")
 app.command(name="list")(inspection.list_)
 app.command()(inspection.explain)
-app.command()(figures.plot)
+app.command(cls=figures.PlotCommand)(figures.plot)
 app.command()(figures.report)
 app.command()(figures.trace)
 
