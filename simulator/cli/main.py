@@ -3,10 +3,12 @@
 A command imports its own dependencies when it is called, so that the others, and ``--help``, start sooner.
 """
 
+import os
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,6 +17,7 @@ from interlude.simulator.cli import calibrate, console, data, figures, inspectio
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted
+from interlude.simulator.user_errors import is_users, sentence_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,6 +57,9 @@ def _interlude(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input is one sentence and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with suppress(OSError):  # the folder may be gone
+        if (here := os.getcwd()) not in sys.path:
+            sys.path.append(here)  # a user's own modules, behind what is installed
     console.command.set(shlex.join(["interlude", *given]))
     debug = "--debug" in given
     if debug:
@@ -69,6 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _exit(one_line(message.replace("Value error, ", "")), 2)
+    except Exception as error:
+        if not is_users(error):
+            raise
+        if debug:
+            traceback.print_exc()
+        _exit(sentence_of(error), 1)
     if code == _INTERRUPTED:
         _exit("interrupted", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

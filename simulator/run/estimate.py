@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
-from interlude.simulator.errors import CannotRunError, InterludeError
+from interlude.simulator.errors import CannotRunError, InterludeError, UserCodeError
 from interlude.simulator.federation.timeline import SCHEMA
 from interlude.simulator.record.sink import NullSink, Sink, TimelineInMemory
-from interlude.simulator.run.build import Ingredients, Testbed
+from interlude.simulator.run.build import Ingredients, Testbed, blaming_method
 from interlude.simulator.run.first_rounds import FirstRounds
 from interlude.simulator.run.limits import Needs, extrapolated, population_bytes, training_bytes
 from interlude.simulator.run.loop import Run
@@ -113,7 +113,8 @@ class _Play:
         if not spec.timing_only:
             self._num_bytes += _training_bytes(spec, ingredients)
         Needs(spec.options.run_label, 0.0, 0.0, 0.0, self._num_bytes).check(spec.scenario.limits)
-        self.run = Run(replace(spec, timing_only=True), ingredients, sink)
+        with blaming_method(spec.options):
+            self.run = Run(replace(spec, timing_only=True), ingredients, sink)
         self._limit_s = spec.scenario.until.simulated_s or math.inf
         self._is_over = False
         self.played_s = 0.0
@@ -130,7 +131,10 @@ class _Play:
             return
         clock = self.run.clock
         try:
-            is_there = clock.advance(until_s, last_event)
+            with blaming_method(self.spec.options):
+                is_there = clock.advance(until_s, last_event)
+        except UserCodeError:
+            raise
         except InterludeError as error:
             raise CannotRunError(f"'{self.spec.options.run_label}' cannot run: {error}") from error
         self.played_s = until_s if is_there and not clock.is_stopped and math.isfinite(until_s) else clock.now
