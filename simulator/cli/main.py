@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from interlude.simulator.cli import calibrate, console, data, figures, inspection, run, sweep
+from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, sweep
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted
@@ -32,6 +32,7 @@ app.command()(calibrate.calibrate)
 app.add_typer(data.app, name="data")
 app.command(name="list")(inspection.list_)
 app.command()(inspection.explain)
+app.add_typer(new.app, name="new")
 app.command(cls=figures.PlotCommand)(figures.plot)
 app.command()(figures.report)
 app.command()(figures.trace)
