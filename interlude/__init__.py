@@ -8,6 +8,8 @@ From Python:
     records[0].metrics  # a pandas frame: time_s, version, metric, modality, value
     records = interlude.load_runs("runs/quickstart")  # complete runs at or below a directory
 
+`dataset`, `encoder` and `fusion` declare code of your own that a scenario may name as ``package.module:name``.
+
 The members `simulator`, `models` and `analysis` are links to the folders of the same names beside this one. Names are
 imported when they are first used, so that ``import interlude`` is quick.
 """
@@ -16,7 +18,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interlude.models.inputs import InputSpec
+    from interlude.simulator.data.dataset import Dataset
     from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
+    from interlude.simulator.foreign import dataset, encoder, fusion
     from interlude.simulator.record.reader import RunRecord, load_runs
     from interlude.simulator.run.experiment import run_scenario
     from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
@@ -24,10 +29,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BadInputError": "simulator.errors",
+    "Dataset": "simulator.data.dataset",
+    "InputSpec": "models.inputs",
     "InterludeError": "simulator.errors",
     "RunRecord": "simulator.record.reader",
-    "Scenario": "simulator.scenario.sections",
+    "Scenario": "simulator.scenario.scenario",
     "TrainingError": "simulator.errors",
+    "dataset": "simulator.foreign",
+    "encoder": "simulator.foreign",
+    "fusion": "simulator.foreign",
     "load_runs": "simulator.record.reader",
     "load_scenario": "simulator.scenario.loading",
     "load_scenarios": "simulator.scenario.loading",
@@ -37,10 +47,15 @@ _HOMES = {
 
 __all__ = [
     "BadInputError",
+    "Dataset",
+    "InputSpec",
     "InterludeError",
     "RunRecord",
     "Scenario",
     "TrainingError",
+    "dataset",
+    "encoder",
+    "fusion",
     "load_runs",
     "load_scenario",
     "load_scenarios",

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from interlude.models.encoders import ENCODERS
 from interlude.models.fusion import HEADS
-from interlude.models.groups import HEAD, encoder_group, group_of, modality_of
+from interlude.models.groups import HEAD, SHARED_HEAD, encoder_group, group_of, modality_of
 from interlude.models.inputs import Inputs, InputSpec, Reader
+from interlude.models.own import own_encoder, own_fusion
 from interlude.models.packed import layout_of
-from interlude.models.spec import ModelSpec
+from interlude.models.spec import ModelSpec, OwnModule
 
 Parameters = Mapping[str, Tensor]
 """Tensors by name; the first two components of a name are its group."""
@@ -47,12 +48,15 @@ class Network:
         """Shape and storage of one sample of each modality."""
         self._read = {modality: Reader(given) for modality, given in self.inputs.items()}
         self.num_classes = num_classes
+        self.has_own_modules = bool(spec.own_modules())
+        """Whether some module is of a user's own."""
+        self._has_own_head = isinstance(spec.fusion, OwnModule)
         with torch.device("meta"):
             # The modules stay on the meta device: they hold code and shapes, never values.
             self._modules = self._build(spec)
-        self._slots = {prefix: _parameter_slots(prefix, module) for prefix, module in self._modules.items()}
+        self._slots = {prefix: self._parameter_slots(prefix, module) for prefix, module in self._modules.items()}
         self.shapes: Parameters = {
-            f"{prefix}.{name}": parameter.detach()
+            self._full_name(prefix, name): parameter.detach()
             for prefix, module in self._modules.items()
             for name, parameter in module.named_parameters()
         }
@@ -133,12 +137,31 @@ class Network:
 
     def _build(self, spec: ModelSpec) -> dict[str, nn.Module]:
         """Return the modules by the prefix of their parameters' names; a network with parts of its own adds them."""
-        modules: dict[str, nn.Module] = {
-            encoder_group(modality): ENCODERS[spec.encoder_of(modality)](given, spec.width, spec.norm)
-            for modality, given in self.inputs.items()
-        }
-        modules[HEAD] = HEADS[spec.fusion](self.modalities, spec.width, self.num_classes)
+        modules: dict[str, nn.Module] = {}
+        for modality, given in self.inputs.items():
+            encoder = spec.encoder_of(modality)
+            modules[encoder_group(modality)] = (
+                own_encoder(encoder, given, spec.width)
+                if isinstance(encoder, OwnModule)
+                else ENCODERS[encoder](given, spec.width, spec.norm)
+            )
+        head, fusion = (self.modalities, spec.width, self.num_classes), spec.fusion
+        modules[HEAD] = own_fusion(fusion, *head) if isinstance(fusion, OwnModule) else HEADS[fusion](*head)
         return modules
+
+    def _full_name(self, prefix: str, name: str) -> str:
+        """Return a parameter's name from its module's prefix and its own; what a user's own head shares is marked."""
+        is_shared = prefix == HEAD and self._has_own_head and name.partition(".")[0] not in self.modalities
+        return f"{SHARED_HEAD if is_shared else prefix}.{name}"
+
+    def _parameter_slots(self, prefix: str, module: nn.Module) -> list[tuple[dict[str, Any], str, str]]:
+        """Return where a module keeps each parameter: (dictionary, key in it, full name)."""
+        return [
+            (owner._parameters, own_name, self._full_name(prefix, f"{path}.{own_name}" if path else own_name))
+            for path, owner in module.named_modules()
+            for own_name, parameter in owner._parameters.items()
+            if parameter is not None
+        ]
 
     def _run(self, prefix: str, parameters: Mapping[str, Tensor], given: object) -> Tensor:
         """Run a module with the given parameters in place of its own.
@@ -158,16 +181,6 @@ class Network:
     def _groups_of(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
         """Return the groups that the given modalities train: their encoders, their head slices and the shared bias."""
         return tuple(g for g in self.groups if g in self.shared_groups or modality_of(g) in modalities)
-
-
-def _parameter_slots(prefix: str, module: nn.Module) -> list[tuple[dict[str, Any], str, str]]:
-    """Return where a module keeps each parameter: (dictionary, key in it, full name)."""
-    return [
-        (owner._parameters, own_name, f"{prefix}.{path}.{own_name}" if path else f"{prefix}.{own_name}")
-        for path, owner in module.named_modules()
-        for own_name, parameter in owner._parameters.items()
-        if parameter is not None
-    ]
 
 
 def select_groups(parameters: Mapping[str, Tensor], groups: Iterable[str]) -> Parameters:

@@ -23,6 +23,10 @@ class CannotRunError(BadInputError):
     """A scenario that is refused before it runs: it needs more than its limits allow, or cannot start."""
 
 
+class UserCodeError(BadInputError):
+    """Code of a user's own raised an error before anything ran; the sentence begins with the user's line."""
+
+
 class RecordError(InterludeError):
     """A record can no longer be written (a full disk); everything written so far is consistent."""
 

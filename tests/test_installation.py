@@ -15,13 +15,14 @@ MEMBERS = ("simulator", "models", "analysis")
 OWN_METHOD = """
 from typing import Literal
 
+import analysis
 import simulator
 from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
 
 
 class MineOptions(FedAvgOptions):
     name: Literal["models.mine:Mine"] = "models.mine:Mine"
-    label: str | None = simulator.LABEL
+    label: str | None = analysis.LABEL + simulator.LABEL
 
 
 class Mine(FedAvg):
@@ -65,7 +66,7 @@ def test_a_wheel_holds_every_file_of_the_package_and_no_other_name(wheel):
 
 
 def test_a_users_own_models_and_simulator_are_left_alone(wheel, scenario_file, tmp_path):
-    """A user's folder, first on the path as with ``PYTHONPATH=.``, has a `models` with a method and a `simulator`."""
+    """A user's folder, first on the path as with ``PYTHONPATH=.``, has all three; `models` has a method."""
     installed = tmp_path / "site-packages"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
@@ -73,7 +74,9 @@ def test_a_users_own_models_and_simulator_are_left_alone(wheel, scenario_file, t
     (user / "models").mkdir(parents=True)
     (user / "models" / "__init__.py").touch()
     (user / "models" / "mine.py").write_text(OWN_METHOD)
-    (user / "simulator.py").write_text('LABEL = "from-my-own-simulator"\n')
+    (user / "analysis").mkdir()
+    (user / "analysis" / "__init__.py").write_text('LABEL = "from-my-own-analysis-"\n')
+    (user / "simulator.py").write_text('LABEL = "and-simulator"\n')
     own = scenario_file({"methods": [{"name": "models.mine:Mine"}]}, name="own.yaml").rename(user / "own.yaml")
 
     def python(*arguments):
@@ -90,4 +93,4 @@ def test_a_users_own_models_and_simulator_are_left_alone(wheel, scenario_file, t
     assert python("-c", "import interlude; print(interlude.__file__)").stdout.startswith(str(installed))
     done = python("-m", "interlude.simulator.cli.main", "check", own.name)
     assert done.returncode == 0, done.stderr
-    assert "from-my-own-simulator" in done.stdout
+    assert "from-my-own-analysis-and-simulator" in done.stdout

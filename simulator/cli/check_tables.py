@@ -11,8 +11,17 @@ from interlude.simulator.federation.client_day import Population
 from interlude.simulator.run.build import Testbed, how_trained
 from interlude.simulator.run.estimate import Estimate
 from interlude.simulator.run.first_rounds import FirstRounds
+from interlude.simulator.scenario.registry import foreign_code
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.world.world import World
+
+
+def foreign_table(scenarios: Sequence[Scenario]) -> Iterator[tuple[str, TableRows]]:
+    """Yield a table of the code of a user's own that scenarios run; nothing where they run none."""
+    found = dict.fromkeys(code for scenario in scenarios for code in foreign_code(scenario))
+    if found:
+        rows = [(field, name, str(file or "")) for field, name, file in found]
+        yield "foreign code that it runs", TableRows(rows, ("field", "named", "file"))
 
 
 def check_tables(

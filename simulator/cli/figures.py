@@ -1,12 +1,24 @@
 """Commands that draw from run directories: `interlude plot`, `report` and `trace`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from interlude.simulator.cli.console import command, say, say_written
 from interlude.simulator.cli.options import Baseline, Clients, RunPaths, Target, Window
+
+
+class PlotCommand(TyperCommand):
+    """Names the kinds of figures in its help; drawing is imported only then."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from interlude.analysis.figures import ALL, KINDS
+
+        self.epilog = f"Kinds of figures: {', '.join((ALL, *KINDS))}."
+        super().format_help(ctx, formatter)
 
 
 def plot(

@@ -6,7 +6,6 @@ import typer
 
 from interlude.simulator.cli.console import naming, say, show
 from interlude.simulator.cli.options import DataDir, Device, Overrides, RunPaths, ScenarioFile, Seed
-from interlude.simulator.cli.table_rows import TableRows
 
 
 def check(
@@ -17,7 +16,7 @@ def check(
     data_dir: DataDir = None,
 ) -> None:
     """Validate a scenario and show what would run and how, how many bytes are sent and how long a local round takes."""
-    from interlude.simulator.cli.check_tables import check_tables
+    from interlude.simulator.cli.check_tables import check_tables, foreign_table
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import estimate
     from interlude.simulator.run.first_rounds import first_rounds
@@ -34,7 +33,7 @@ def check(
         checked = list(given.scenarios[:1])
     chosen = choose_device(device)
     with naming(scenario):
-        tables: list[tuple[str, TableRows]] = []
+        tables = list(foreign_table(checked))
         for variant in checked:  # nothing is printed if one is refused
             testbed = build_testbed(variant)
             rounds = first_rounds(testbed)

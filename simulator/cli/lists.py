@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from pydantic import BaseModel
+
 from interlude.models.spec import ENCODER_PLACES
 from interlude.simulator import data, methods
 from interlude.simulator.cli.table_rows import TableRows, size
@@ -34,9 +36,11 @@ def data_sets() -> TableRows:
 
 def _distributions() -> TableRows:
     from interlude.simulator.world.distributions import DISTRIBUTIONS
+    from interlude.simulator.world.traces import SpeedTrace, TimeTrace
 
-    rows = []
-    for name, distribution in DISTRIBUTIONS.items():
+    named: list[tuple[str, type[BaseModel]]] = [*DISTRIBUTIONS.items(), ("trace", TimeTrace), ("trace", SpeedTrace)]
+    rows = [("(a number)", "", "Always the same value, as `constant`.")]
+    for name, distribution in named:
         parameters = [p for p in distribution.model_fields if p != "distribution"]
         rows.append((name, ", ".join(parameters), (distribution.__doc__ or "").partition("\n")[0]))
     return TableRows(rows, ("name", "parameters", "meaning"))

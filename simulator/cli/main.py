@@ -13,11 +13,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from interlude.simulator.cli import calibrate, console, data, figures, inspection, run, sweep
+from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, sweep
 from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted, Interruption
+from interlude.simulator.user_errors import is_users, sentence_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +34,8 @@ app.add_typer(data.app, name="data")
 app.command(name="list")(inspection.list_)
 app.command()(inspection.explain)
 app.command()(inspection.verify)
-app.command()(figures.plot)
+app.add_typer(new.app, name="new")
+app.command(cls=figures.PlotCommand)(figures.plot)
 app.command()(figures.report)
 app.command()(figures.trace)
 
@@ -72,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _execute(arguments: Sequence[str] | None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with suppress(OSError):  # the folder may be gone
+        if (here := os.getcwd()) not in sys.path:
+            sys.path.append(here)  # a user's own modules, behind what is installed
     console.command.set(shlex.join(["interlude", *given]))
     debug = "--debug" in given
     if debug:
@@ -88,6 +93,12 @@ def _execute(arguments: Sequence[str] | None) -> None:
         except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
             message = error.format_message() if hasattr(error, "format_message") else str(error)
             _exit(one_line(message.replace("Value error, ", "")), 2)
+        except Exception as error:
+            if not is_users(error):
+                raise
+            if debug:
+                traceback.print_exc()
+            _exit(sentence_of(error), 1)
         if code == _INTERRUPTED:
             _exit("interrupted", _INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)

@@ -1,15 +1,15 @@
 """package.module:function: your own data, returned by a function as a Dataset or as (train, test) of named arrays.
 
-The function is called with ``options`` and returns a `Dataset`, or a pair of mappings (train, test) of named arrays as
-`interlude.simulator.data.own` describes them.
+The function says that it is a data set, by the decorator `interlude.dataset` or the return annotation
+``-> interlude.Dataset``. It is called with ``options`` and returns a `Dataset`, or a pair of mappings (train, test) of
+named arrays as `interlude.simulator.data.own` describes them.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import Field
 
@@ -17,7 +17,9 @@ from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.own import checked, dataset_of
 from interlude.simulator.data.source import Source
 from interlude.simulator.data.spec import DataSpec, NumClasses
-from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.errors import BadInputError, CannotRunError, UserCodeError
+from interlude.simulator.foreign import needs_declaration
+from interlude.simulator.user_errors import blaming
 
 
 class FunctionSpec(DataSpec):
@@ -38,12 +40,8 @@ def load(spec: FunctionSpec) -> Dataset:
         BadInputError: if there is no such function, it fails, or what it returns is not a data set.
     """
     function, where = find_function(spec.dataset), f"data.dataset '{spec.dataset}'"
-    try:
+    with blaming(where):
         returned = function(**spec.options)
-    except BadInputError:
-        raise
-    except Exception as error:
-        raise BadInputError(f"{where} failed: {type(error).__name__}: {one_line(error)}") from error
     source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
     files = () if source is None else (Path(source),)
     both = (f"{where}, train", f"{where}, test")
@@ -62,16 +60,23 @@ def find_function(name: str) -> Callable[..., Any]:
     """Return a function by ``package.module:function``.
 
     Raises:
-        BadInputError: if there is none.
+        CannotRunError: if there is none, or it does not say that it is a data set.
     """
-    module_name, _, function_name = name.partition(":")
     try:
-        found: Callable[..., Any] = getattr(import_module(module_name), function_name)
-    except Exception as error:  # whatever the user's module raises when it is imported
-        raise BadInputError(f"data.dataset: '{name}' cannot be imported: {one_line(error)}") from error
-    if not callable(found):
-        raise BadInputError(f"data.dataset: '{name}' is not a function")
+        found: Callable[..., Any] = needs_declaration(name, "dataset", _returns_a_dataset)
+    except UserCodeError:
+        raise
+    except BadInputError as error:
+        raise CannotRunError(f"data.dataset: {error}") from error
     return found
+
+
+def _returns_a_dataset(found: Any) -> bool:
+    """Return whether a function's return annotation is `Dataset` itself, not another library's class of that name."""
+    try:
+        return inspect.isfunction(found) and get_type_hints(found).get("return") is Dataset
+    except Exception:  # an annotation that cannot be evaluated says nothing
+        return False
 
 
 SOURCE = Source(

@@ -68,6 +68,15 @@ class NaturalPartition(_Partition):
         description="share all values out among the clients, several each; false: one value each, a random choice of "
         "values where there are fewer clients",
     )
+    clients_per_value: PositiveInt = Field(
+        1, description="clients that share the samples of one value, at random and equally; not with 'group'"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "NaturalPartition":
+        if self.group and self.clients_per_value > 1:
+            raise ValueError("takes 'group' (several values a client) or 'clients_per_value', not both")
+        return self
 
 
 class FilesPartition(_Partition):
@@ -123,7 +132,10 @@ def partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int
             )
             return shares.sized(len(labels), drawn, spec.min_samples, generator)
         case NaturalPartition():
-            return shares.by_value(dataset.keys[spec.key], num_clients, spec.group, stream.generator())
+            keys, generator = dataset.keys[spec.key], stream.generator()
+            if spec.clients_per_value > 1:
+                return shares.shared_values(keys, num_clients, spec.clients_per_value, generator)
+            return shares.by_value(keys, num_clients, spec.group, generator)
         case FilesPartition():
             folder = need_located(spec.path, "data.partition.path")
             return read_partition(folder, spec.alpha, num_clients, len(labels), dataset.names, spec.partial)
@@ -212,11 +224,18 @@ def _check_natural(spec: NaturalPartition, dataset: Dataset, num_clients: int) -
         raise BadInputError(
             f"data.partition.key: unknown key '{spec.key}' of the data set; {known}{nearest(spec.key, dataset.keys)}"
         )
-    num_values = len(np.unique(dataset.keys[spec.key]))
-    if num_clients > num_values:
+    per_value = np.unique(dataset.keys[spec.key], return_counts=True)[1]
+    num_values, sharing = len(per_value), spec.clients_per_value
+    if num_clients > num_values * sharing:
+        share = f", each shared by {sharing} (data.partition.clients_per_value)" if sharing > 1 else ""
         raise BadInputError(
             f"clients.count: {num_clients} clients, but the training samples have only {num_values} values of "
-            f"'{spec.key}', so that at most {num_values} clients hold one"
+            f"'{spec.key}'{share}, so that at most {num_values * sharing} clients hold one"
+        )
+    if per_value.min() < sharing:
+        raise BadInputError(
+            f"data.partition.clients_per_value: {sharing} clients cannot share the {per_value.min()} samples of one "
+            f"value of '{spec.key}'"
         )
 
 

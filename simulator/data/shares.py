@@ -61,3 +61,18 @@ def by_value(keys: Indices, num_clients: int, group: bool, generator: np.random.
     order = generator.permutation(len(values))
     parts = np.array_split(order, num_clients) if group else np.sort(order[:num_clients])[:, None]
     return [np.flatnonzero(np.isin(keys, values[part])) for part in parts]
+
+
+def shared_values(keys: Indices, num_clients: int, sharing: int, generator: np.random.Generator) -> list[Indices]:
+    """Give one value of a key [N] to every `sharing` clients, who share its samples at random and equally.
+
+    Values are chosen as `by_value` chooses them; the last one is shared by the clients that are left.
+    """
+    values = np.unique(keys)
+    num_chosen = -(-num_clients // sharing)
+    chosen = values[np.sort(generator.permutation(len(values))[:num_chosen])]
+    shards: list[Indices] = []
+    for value in chosen:
+        samples = generator.permutation(np.flatnonzero(keys == value))
+        shards += map(np.sort, np.array_split(samples, min(sharing, num_clients - len(shards))))
+    return shards

@@ -75,6 +75,8 @@ class Method:
     Options: ClassVar[type[MethodOptions]]
     min_modalities: ClassVar[int] = 1
     """Modalities that a data set must have."""
+    needs_summed_head: ClassVar[bool] = False
+    """Whether the fusion head must be a sum over modalities, which one of a user's own may not be."""
     selects: bool = False
     """Whether the method selects clients itself; found by what it overrides."""
 

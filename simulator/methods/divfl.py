@@ -19,7 +19,7 @@ from interlude.simulator.training.merge import ClientUpdate
 class DivFLOptions(MethodOptions):
     """Options of DivFL."""
 
-    name: Literal["divfl"] = "divfl"
+    name: str = "divfl"
     server: Barrier = Barrier()
     subset_size: PositiveInt | None = Field(
         None, description="clients a greedy step looks at; unset: clients per round or a tenth of all, the larger"

@@ -1,7 +1,5 @@
 """FedAsync: every update is mixed into the global model the moment it arrives (Xie et al., 2019)."""
 
-from typing import Literal
-
 from pydantic import Field, NonNegativeFloat
 
 from interlude.simulator.federation.rules import OnArrival, ServerRule
@@ -11,7 +9,7 @@ from interlude.simulator.methods.base import Method, MethodOptions
 class FedAsyncOptions(MethodOptions):
     """Options of FedAsync."""
 
-    name: Literal["fedasync"] = "fedasync"
+    name: str = "fedasync"
     server: ServerRule = OnArrival()
     proximal: NonNegativeFloat = Field(0.005, description="rho, weight of the proximal term")
 

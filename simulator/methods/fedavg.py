@@ -1,7 +1,5 @@
 """FedAvg: rounds of local training, merged by the sample-weighted mean (McMahan et al., AISTATS 2017)."""
 
-from typing import Literal
-
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.base import Method, MethodOptions
 
@@ -9,7 +7,7 @@ from interlude.simulator.methods.base import Method, MethodOptions
 class FedAvgOptions(MethodOptions):
     """Options of FedAvg."""
 
-    name: Literal["fedavg"] = "fedavg"
+    name: str = "fedavg"
     server: ServerRule = Barrier()
 
 

@@ -1,7 +1,5 @@
 """FedBuff: a buffer of updates is merged at once (Nguyen et al., AISTATS 2022)."""
 
-from typing import Literal
-
 from interlude.simulator.federation.rules import Buffered, ServerRule
 from interlude.simulator.methods.base import Method, MethodOptions
 
@@ -9,7 +7,7 @@ from interlude.simulator.methods.base import Method, MethodOptions
 class FedBuffOptions(MethodOptions):
     """Options of FedBuff."""
 
-    name: Literal["fedbuff"] = "fedbuff"
+    name: str = "fedbuff"
     server: ServerRule = Buffered()
 
 

@@ -5,7 +5,6 @@ Chen, Zhang, KDD 2022.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat
@@ -21,7 +20,7 @@ from interlude.simulator.training.merge import ClientUpdate
 class FedMSplitOptions(MethodOptions):
     """Options of FedMSplit."""
 
-    name: Literal["fedmsplit"] = "fedmsplit"
+    name: str = "fedmsplit"
     server: Barrier = Field(Barrier(), description="a barrier: the graph is drawn over a round's clients")
     block_weight: NonNegativeFloat = Field(0.01, description="lambda of the distance from the client's own blocks")
 

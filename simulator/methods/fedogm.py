@@ -24,7 +24,7 @@ _LEAST_DIMENSIONS: Mapping[TensorsName, int] = {"conv": 4, "weights": 2}
 class FedOGMOptions(MethodOptions):
     """Options of FedOGM."""
 
-    name: Literal["fedogm"] = "fedogm"
+    name: str = "fedogm"
     server: ServerRule = Barrier()
     alpha: NonNegativeFloat = Field(0.5, description="strength of the modulation")
     noise: bool = Field(True, description="generalisation enhancement: Gaussian noise on the modulated tensors")
@@ -125,6 +125,7 @@ class FedOGM(Method):
 
     Options = FedOGMOptions
     options: FedOGMOptions
+    needs_summed_head = True
 
     def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return modulated cross-entropy while modulation lasts and there are modalities to compare."""

@@ -5,7 +5,6 @@ PMR: Fan et al., CVPR 2023.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat
@@ -26,7 +25,7 @@ from interlude.simulator.training.values import Values, by_modality, named
 class FedPMROptions(MethodOptions):
     """Options of FedPMR."""
 
-    name: Literal["fedpmr"] = "fedpmr"
+    name: str = "fedpmr"
     server: ServerRule = Barrier()
     weight: NonNegativeFloat = Field(1.0, description="a, weight of the prototype term; published runs use 1 to 3")
     versions: ActiveVersions = Field(

@@ -32,7 +32,7 @@ Form = Literal["original", "balanced"]
 class FedProtoOptions(MethodOptions):
     """Options of FedProto."""
 
-    name: Literal["fedproto"] = "fedproto"
+    name: str = "fedproto"
     server: ServerRule = Barrier()
     form: Form = Field("original", description="original: prototypes travel, no weights; balanced: as BMSFed's code")
     weight: NonNegativeFloat = Field(1.0, description="lambda, weight of the prototype term")

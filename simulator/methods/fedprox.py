@@ -1,7 +1,5 @@
 """FedProx: FedAvg whose clients are held close to the model they received (Li et al., MLSys 2020)."""
 
-from typing import Literal
-
 from pydantic import Field, NonNegativeFloat
 
 from interlude.simulator.federation.rules import Barrier, ServerRule
@@ -11,7 +9,7 @@ from interlude.simulator.methods.base import Method, MethodOptions
 class FedProxOptions(MethodOptions):
     """Options of FedProx."""
 
-    name: Literal["fedprox"] = "fedprox"
+    name: str = "fedprox"
     server: ServerRule = Barrier()
     proximal: NonNegativeFloat = Field(1.0, description="mu of (mu/2) ||w - w_received||^2 in joint training")
 

@@ -19,7 +19,7 @@ A complete one, which runs as it stands (``python largest_loss.py``):
     # largest_loss.py: of all idle clients, those with the largest loss train.
     from collections.abc import Mapping, Sequence
     from dataclasses import dataclass
-    from typing import Any, Literal
+    from typing import Any
 
     from torch import Tensor
 
@@ -33,7 +33,6 @@ A complete one, which runs as it stands (``python largest_loss.py``):
     class LargestLossOptions(MethodOptions):
         """Options; those of every method besides."""
 
-        name: Literal["largest_loss:LargestLoss"] = "largest_loss:LargestLoss"
         server: Barrier = Barrier(clients_per_round=2)
 
 

@@ -1,7 +1,5 @@
 """FedAvg-p: FedAvg whose clients drop a random modality (a baseline of Fan et al., ECCV 2024)."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from interlude.simulator.federation.client_day import ClientDay, Steps
@@ -14,7 +12,7 @@ _PURPOSE = "modality-dropping"
 class ModalityDroppingOptions(MethodOptions):
     """Options of FedAvg-p."""
 
-    name: Literal["fedavg-p"] = "fedavg-p"
+    name: str = "fedavg-p"
     server: ServerRule = Barrier()
     probability: float = Field(0.5, ge=0, le=1, description="p, chance that a client drops one of its modalities")
     fixed: bool = Field(False, description="drawn once per client for the whole run instead of every round")

@@ -28,7 +28,7 @@ _LOSS = Named("loss")
 class PowerOfChoiceOptions(MethodOptions):
     """Options of Power-of-Choice."""
 
-    name: Literal["pow-d"] = "pow-d"
+    name: str = "pow-d"
     server: SizedBarrier = SizedBarrier(clients_per_round=5)
     candidates: PositiveInt = Field(10, description="d, clients asked for their loss; capped by those that are idle")
     candidate_weights: Literal["samples", "uniform"] = Field(

@@ -4,6 +4,7 @@ testbed = build_testbed(scenario)           # shared by all methods of the scena
 ingredients = testbed.ingredients(options)  # one run's: the method and its network besides
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from interlude.simulator.data.partition import hold_modalities, partition, parti
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.files import short_names
+from interlude.simulator.foreign import file_of
 from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.randomness import Stream, torch_seed
 from interlude.simulator.run.limits import check_population
@@ -32,6 +34,7 @@ from interlude.simulator.training.executors.timing_only import TimingOnlyExecuto
 from interlude.simulator.training.profile.costs import joint_flops_per_sample
 from interlude.simulator.training.spec import ExecutorSpec
 from interlude.simulator.training.workers.pool import WorkerPool
+from interlude.simulator.user_errors import blaming
 from interlude.simulator.world.compute import ComputePerSampleSpec
 from interlude.simulator.world.world import World
 
@@ -66,9 +69,15 @@ class Testbed:
 
     def ingredients(self, options: MethodOptions) -> Ingredients:
         """Return the ingredients of one method's run."""
-        method = method_class(options.name)(options)
-        network = method.network(self.scenario.model, self.dataset.inputs, self.dataset.num_classes)
+        with blaming_method(options):
+            method = method_class(options.name)(options)
+            network = method.network(self.scenario.model, self.dataset.inputs, self.dataset.num_classes)
         return Ingredients(self.dataset, self.population, network, self.world, method)
+
+
+def blaming_method(options: MethodOptions) -> AbstractContextManager[None]:
+    """Turn an error in a method of a user's own into one sentence, as long as nothing has run."""
+    return blaming(f"method '{options.name}'", is_own=":" in options.name)
 
 
 def build_testbed(scenario: Scenario) -> Testbed:
@@ -105,7 +114,11 @@ def files_of(scenario: Scenario, dataset: Dataset) -> dict[str, Path]:
     """Return the location of every input file of a scenario's runs, by a name that it keeps when all are moved."""
     read = (*dataset.files, *partition_files(scenario.data.partition, scenario.clients.count))
     located = {**{file: file for file in read}, **scenario.files()}
-    return {name: located[given] for name, given in short_names(located).items()}
+    modules = {own.name: file_of(own.name) for own in scenario.model.own_modules().values()}
+    return {
+        **{name: located[given] for name, given in short_names(located).items()},
+        **{name: file for name, file in modules.items() if file is not None},
+    }
 
 
 def _population(scenario: Scenario, dataset: Dataset) -> Population:

@@ -22,6 +22,7 @@ from interlude.simulator.run.totals import accounts, totals
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.host import keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
+from interlude.simulator.user_errors import sentence_of
 
 
 def run_scenario(
@@ -153,7 +154,7 @@ def _run(
                 with suppress(RecordError):
                     came_to = totals(run, checkpointer.why_not)
             status = "failed" if isinstance(error, Exception) else "interrupted"
-            message = str(error) if isinstance(error, InterludeError | Interrupted) else repr(error)
+            message = str(error) if isinstance(error, InterludeError | Interrupted) else sentence_of(error)
             with suppress(RecordError):  # the error that broke the run off is the one to report
                 writer.close(status, came_to, message)
             raise

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from interlude.simulator.errors import CannotRunError, InterludeError
+from interlude.simulator.errors import CannotRunError, InterludeError, UserCodeError
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.timeline import SCHEMA
 from interlude.simulator.record.sink import TimelineInMemory
-from interlude.simulator.run.build import Ingredients
+from interlude.simulator.run.build import Ingredients, blaming_method
 from interlude.simulator.run.loop import Run
 from interlude.simulator.run.spec import RunSpec
 
@@ -47,8 +47,9 @@ class Opening:
         self._last_version = until.versions / self.scale if until.versions else math.inf
         played = Population(population.shards[:num_clients], population.modalities[:num_clients])
         self._sink = TimelineInMemory()
-        self._label = spec.options.run_label
-        self.run = Run(replace(spec, timing_only=True), replace(ingredients, population=played), self._sink)
+        self._options = spec.options
+        with blaming_method(spec.options):
+            self.run = Run(replace(spec, timing_only=True), replace(ingredients, population=played), self._sink)
         self._num_conditions = 0
         self.marks = [self.now]
         """The counts at the start and at every version."""
@@ -74,19 +75,25 @@ class Opening:
         Raises:
             CannotRunError: if the clock cannot be advanced.
         """
+        try:
+            with blaming_method(self._options):
+                self._advance(last_event)
+        except UserCodeError:
+            raise
+        except InterludeError as error:
+            raise CannotRunError(f"'{self._options.run_label}' cannot run: {error}") from error
+
+    def _advance(self, last_event: int) -> None:
         clock, server = self.run.clock, self.run.server
         version = server.version
-        try:
-            while clock.num_events < last_event and not self.is_over:
-                num_events, is_condition = clock.num_events, clock.is_next_a_condition
-                has_arrived = clock.advance(self._limit_s, num_events + 1)
-                self._num_conditions += is_condition and clock.num_events > num_events
-                if server.version != version:
-                    version = server.version
-                    self.marks.append(self.now)
-                self.is_over = has_arrived or version >= self._last_version
-        except InterludeError as error:
-            raise CannotRunError(f"'{self._label}' cannot run: {error}") from error
+        while clock.num_events < last_event and not self.is_over:
+            num_events, is_condition = clock.num_events, clock.is_next_a_condition
+            has_arrived = clock.advance(self._limit_s, num_events + 1)
+            self._num_conditions += is_condition and clock.num_events > num_events
+            if server.version != version:
+                version = server.version
+                self.marks.append(self.now)
+            self.is_over = has_arrived or version >= self._last_version
 
     def steady(self) -> tuple[Counts, Counts]:
         """Return the counts at two moments between which the run is typical: both at a version, if there are any.

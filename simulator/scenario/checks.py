@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interlude.models.encoders import misfit
+from interlude.models.spec import ModelSpec
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.partition import check_partition
 from interlude.simulator.errors import BadInputError, CannotRunError, nearest
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.user_errors import blaming
 
 
 def check(scenario: Scenario, dataset: Dataset) -> None:
@@ -32,15 +34,18 @@ def check(scenario: Scenario, dataset: Dataset) -> None:
     if isinstance(scenario.model.encoder, dict):
         _same_names(dataset.modalities, scenario.model.encoder, "model.encoder", "an encoder")
     for modality, given in dataset.inputs.items():
-        why_not = misfit(scenario.model.encoder_of(modality), given)
+        encoder = scenario.model.encoder_of(modality)
+        why_not = misfit(encoder, given) if isinstance(encoder, str) else None
         if why_not is not None:
             raise CannotRunError(f"model.encoder: modality '{modality}': {why_not}")
     for i, method in enumerate(scenario.methods):
         _check_number(f"methods.{i}.name", method.name, dataset.modalities)
-        try:
-            method.check_modalities(dataset.modalities)
-        except ValueError as error:
-            raise CannotRunError(f"methods.{i}.{error}") from error
+        _check_head(f"methods.{i}.name", method.name, scenario.model)
+        with blaming(f"methods.{i}", is_own=False):
+            try:
+                method.check_modalities(dataset.modalities)
+            except ValueError as error:
+                raise CannotRunError(f"methods.{i}.{error}") from error
 
 
 def _check_number(field: str, method: str, modalities: Sequence[str]) -> None:
@@ -48,6 +53,14 @@ def _check_number(field: str, method: str, modalities: Sequence[str]) -> None:
     if len(modalities) < needed:
         raise CannotRunError(
             f"{field}: {method} needs at least {needed} modalities, but the data set has only {', '.join(modalities)}"
+        )
+
+
+def _check_head(field: str, method: str, model: ModelSpec) -> None:
+    if method_class(method).needs_summed_head and not isinstance(model.fusion, str):
+        raise CannotRunError(
+            f"{field}: {method} needs a fusion head that is a sum over modalities, 'concat' or 'late_sum'; "
+            f"model.fusion is '{model.fusion.name}'"
         )
 
 

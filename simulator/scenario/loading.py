@@ -13,13 +13,14 @@ from pydantic import BaseModel, ValidationError
 from interlude.simulator.data import DATASETS
 from interlude.simulator.data.prepare import Preparation
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.errors import BadInputError, UserCodeError, one_line
 from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.scenario.messages import sentence
 from interlude.simulator.scenario.registry import data_source, known_data_sets, method_class
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.yaml_reader import apply_override, read_yaml, set_field
+from interlude.simulator.user_errors import blaming
 
 _LARGEST = 1e100
 _LARGEST_INT = 2**63 - 1
@@ -191,9 +192,12 @@ def _parse_method(given: Any, where: str, source: str) -> MethodOptions:
         raise BadInputError(f"{source}: {where}: must be a mapping with a 'name'; methods are {', '.join(METHODS)}")
     try:
         method = method_class(given["name"])
+    except UserCodeError:
+        raise
     except BadInputError as error:
         raise BadInputError(f"{source}: {where}.name: {error}") from error
-    return _validated(method.Options, _with_default_server(given, method), (where,), source)
+    with blaming(f"{where}, the options of '{given['name']}'", is_own=False):
+        return _validated(method.Options, _with_default_server(given, method), (where,), source)
 
 
 def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
 """Names in a scenario to methods and data sets, built in or a user's own."""
 
-from importlib import import_module
-
 from interlude.simulator.data import DATASETS, OWN, find_source
 from interlude.simulator.data.source import Source
-from interlude.simulator.errors import BadInputError, nearest, one_line
+from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.foreign import Foreign, file_of, imported
 from interlude.simulator.methods import METHODS
-from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.scenario.scenario import Scenario
 
 
 def method_class(name: str) -> type[Method]:
@@ -17,21 +17,31 @@ def method_class(name: str) -> type[Method]:
     """
     if name in METHODS:
         return METHODS[name]
-    module_name, colon, class_name = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise BadInputError(
             f"unknown method '{name}'; methods are {', '.join(METHODS)}, or your own as 'package.module:Class'"
             + nearest(name, METHODS)
         )
-    try:
-        found = getattr(import_module(module_name), class_name)
-    except Exception as error:  # any exception that the user's module raises when it is imported
-        raise BadInputError(f"method '{name}' cannot be imported: {one_line(error)}") from error
+    found = imported(name)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BadInputError(
-            f"'{name}' is not a method: it must be a subclass of interlude.simulator.methods.base.Method"
+            f"'{name}' is not a method: it must be a subclass of interlude.simulator.methods.interface.Method"
+        )
+    options = getattr(found, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, MethodOptions)):
+        raise BadInputError(
+            f"method '{name}' has no options: it needs 'Options = ...', a subclass of "
+            "interlude.simulator.methods.interface.MethodOptions"
         )
     return found
+
+
+def foreign_code(scenario: Scenario) -> list[Foreign]:
+    """Return the code of a user's own that runs of a scenario call, by the fields that name it."""
+    named = {"data.dataset": scenario.data.dataset}
+    named |= {field: module.name for field, module in scenario.model.own_modules().items()}
+    named |= {f"methods.{i}.name": method.name for i, method in enumerate(scenario.methods)}
+    return [Foreign(field, name, file_of(name)) for field, name in named.items() if ":" in name]
 
 
 def data_source(name: object) -> Source:

@@ -10,11 +10,12 @@ import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from interlude.simulator.errors import InterludeError, one_line
+from interlude.simulator.errors import InterludeError
 from interlude.simulator.run.experiment import run_scenario
 from interlude.simulator.run.interruption import Interrupted, Interruption, ResumePolicy
 from interlude.simulator.run.observer import Moment
 from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.user_errors import sentence_of
 
 _MOMENT_EVERY_S = 0.3
 
@@ -40,7 +41,7 @@ def execute(
     except InterludeError as error:
         return str(error), None
     except Exception as error:
-        return one_line(repr(error)), traceback.format_exc()
+        return sentence_of(error), traceback.format_exc()
     return None
 
 
@@ -87,7 +88,7 @@ def _answer(message: bytes, connection: Connection, interruption: Interruption) 
     try:
         spec, checkpoint_every_s = pickle.loads(message)
     except Exception as error:
-        return one_line(repr(error)), traceback.format_exc()
+        return sentence_of(error), traceback.format_exc()
     policy = ResumePolicy(resume=True, checkpoint_every_s=checkpoint_every_s, interruption=interruption)
     return execute(spec, spec.runs, str(spec.device), Reporter(connection), policy)
 

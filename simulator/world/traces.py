@@ -61,7 +61,7 @@ class _Trace(BaseModel):
 
 
 class TimeTrace(_Trace):
-    """A time of each device."""
+    """A time of each device, from a column of a CSV file with a row per device."""
 
     unit: Literal["s", "ms", "us"] = Field(description="unit of the column")
 
@@ -71,7 +71,7 @@ class TimeTrace(_Trace):
 
 
 class SpeedTrace(_Trace):
-    """A link's speed of each device: its mean, and by option how it varies from transfer to transfer.
+    """A link's speed of each device, from a column as well: its mean, and by option how transfers vary around it.
 
     With a `deviation` column a transfer's speed is drawn from the normal distribution of the device's mean and
     deviation, truncated (not clipped) below `SLOWEST` of the mean.

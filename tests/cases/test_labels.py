@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import interlude
 from interlude.simulator.data import function
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.folder import FolderSpec, load
@@ -117,7 +118,7 @@ SAMPLES = ({"x": torch.zeros(3, 2)}, torch.tensor([0, 1, 2]))
 )
 def test_a_data_set_of_a_users_own_is_checked_like_arrays(changes, said, monkeypatch):
     module = ModuleType("own_data")
-    module.make = lambda: Dataset(**{"train": SAMPLES, "test": SAMPLES, "num_classes": 3, **changes})
+    module.make = interlude.dataset(lambda: Dataset(**{"train": SAMPLES, "test": SAMPLES, "num_classes": 3, **changes}))
     monkeypatch.setitem(sys.modules, "own_data", module)
     with pytest.raises(BadInputError) as caught:
         function.load(FunctionSpec(dataset="own_data:make"))

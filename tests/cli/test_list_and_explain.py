@@ -5,10 +5,12 @@ import importlib.metadata
 import pytest
 from commands import assert_refused
 
+from interlude.analysis.figures import KINDS
 from interlude.simulator.data import DATASETS
 from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.card import card_of
 from interlude.simulator.world.distributions import DISTRIBUTIONS
+from interlude.simulator.world.world import WorldSpec
 
 
 def test_the_version_is_the_packages(cli):
@@ -21,7 +23,7 @@ def test_the_version_is_the_packages(cli):
     [
         ("methods", METHODS),
         ("datasets", DATASETS),
-        ("distributions", DISTRIBUTIONS),
+        ("distributions", [*DISTRIBUTIONS, "trace", "(a number)"]),
         ("encoders", ["mlp", "conv4", "conv1d", "resnet18", "text"]),
     ],
 )
@@ -49,6 +51,19 @@ def test_explain_says_what_is_reconstructed(cli):
 @pytest.mark.parametrize("method", ["fedavgg", "[bold]"])
 def test_an_unknown_method_is_named_as_given(cli, method):
     assert_refused(cli("explain", method), f"'{method}'", ", ".join(METHODS))
+
+
+def test_every_distribution_that_the_world_takes_is_listed(cli):
+    schema = WorldSpec.model_json_schema()["$defs"].values()
+    named = {m["properties"]["distribution"]["const"] for m in schema if "distribution" in m.get("properties", {})}
+    assert "trace" in named
+    listed = {line.split()[0] for line in cli("list", "distributions").out.splitlines() if line.strip()}
+    assert named <= listed
+
+
+def test_the_help_of_plot_names_its_kinds(cli):
+    words = cli("plot", "--help").out.replace(",", " ").replace(".", " ").split()
+    assert {*KINDS, "all"} <= set(words)
 
 
 def test_help_lists_the_commands(cli):

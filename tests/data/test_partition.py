@@ -149,6 +149,25 @@ def test_a_share_that_no_draw_gives_is_one_sentence():
         partition(dirichlet(alpha=0.001, min_samples=10), DATASET, 40, 0)
 
 
+def test_several_clients_can_share_one_value():
+    spec = NaturalPartition(kind="natural", key="subject", clients_per_value=2)
+    shards = partition(spec, BY_SUBJECT, 7, 0)  # the last value's second client is left out
+    assert [set(SUBJECTS[shard]) for shard in shards] == [{s} for s in np.repeat(np.unique(SUBJECTS), 2)[:7]]
+    assert sorted(np.concatenate(shards)) == list(range(len(SUBJECTS)))
+    assert all(abs(len(a) - len(b)) <= 1 for a, b in zip(shards[:6:2], shards[1:6:2], strict=True))
+    assert partition(spec, BY_SUBJECT, 7, 1)[0].tolist() != shards[0].tolist()
+
+
+def test_sharing_one_value_has_its_bounds():
+    shared = NaturalPartition(kind="natural", key="subject", clients_per_value=2)
+    with pytest.raises(BadInputError, match=r"4 values of 'subject', each shared by 2 .* at most 8 clients"):
+        partition(shared, BY_SUBJECT, 9, 0)
+    with pytest.raises(BadInputError, match=r"clients_per_value: 10000 clients cannot share the \d+ samples"):
+        partition(shared.model_copy(update={"clients_per_value": 10_000}), BY_SUBJECT, 2, 0)
+    with pytest.raises(ValueError, match="not both"):
+        NaturalPartition(kind="natural", key="subject", clients_per_value=2, group=True)
+
+
 def test_naturally_each_client_holds_one_value():
     shards = partition(natural(), BY_SUBJECT, 4, 0)
     assert [shard.tolist() for shard in shards] == [[0, 2, 5], [3, 4], [1, 6], [7, 8, 9]]

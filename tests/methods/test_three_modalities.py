@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import interlude
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.methods import METHODS
 
@@ -12,6 +13,7 @@ OWNERS = [0, *[1] * 12, *[2] * 20, *[3] * 20, *[4] * 20]
 """Each sample's client: client 0 holds one, client 1 a dozen of one class, the others twenty of three classes."""
 
 
+@interlude.dataset
 def make():
     """Return three modalities that tell the class well, poorly and not at all."""
     draw = np.random.default_rng(0)

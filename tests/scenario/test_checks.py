@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+import interlude
 from interlude.simulator.cli.main import main
 from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.errors import CannotRunError
@@ -90,6 +91,7 @@ def test_reading_a_scenario_opens_no_file_of_its_data_set(scenario_file, tmp_pat
     assert load_scenario(missing).data.dataset == "uci-har"
 
 
+@interlude.dataset
 def gray_alone():
     """Return a training and a test set of one modality."""
     samples = {"gray": np.zeros((20, 3), dtype=np.float32), "label": np.arange(20) % 2}

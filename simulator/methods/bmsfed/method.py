@@ -29,7 +29,7 @@ from interlude.simulator.training.values import Named, Values, named
 class BMSFedOptions(MethodOptions):
     """Options of BMSFed; `selection`, `enhancement` and `prototypes` are its ablation switches."""
 
-    name: Literal["bmsfed"] = "bmsfed"
+    name: str = "bmsfed"
     server: ServerRule = Barrier()
     selection: Literal["submodular", "uniform"] = Field(
         "submodular",

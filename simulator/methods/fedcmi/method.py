@@ -1,7 +1,6 @@
 """FedCMI: the dominant modality of the global model infiltrates the weak one (Fan et al., 2023)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
@@ -29,7 +28,7 @@ _PERSONAL_PARTS = (INFILTRATION_PROJECTOR, CLASSIFIER)
 class FedCMIOptions(MethodOptions):
     """Options of FedCMI; the defaults are those of the released code."""
 
-    name: Literal["fedcmi"] = "fedcmi"
+    name: str = "fedcmi"
     server: ServerRule = Barrier()
     proximal: NonNegativeFloat = Field(1.0, description="mu of (mu/2) ||w - w_received||^2 over the trained groups")
     c1: NonNegativeFloat = Field(2.0, description="weight of the cross-entropy of each modality's own classifier")

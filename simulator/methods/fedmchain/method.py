@@ -29,7 +29,7 @@ from interlude.simulator.training.values import Values, named
 class FedMChainOptions(MethodOptions):
     """Options of FedMChain."""
 
-    name: Literal["fedmchain"] = "fedmchain"
+    name: str = "fedmchain"
     waiting: Literal["all"] = Field("all", description="a client waits for all modalities that its phase needs")
     server: Barrier = Field(Barrier(), description="a barrier per phase")
     order: tuple[str, ...] | None = Field(None, description="modalities of the chain; unset: the data set's order")
@@ -113,6 +113,7 @@ class FedMChain(Method):
 
     Options = FedMChainOptions
     options: FedMChainOptions
+    needs_summed_head = True
 
     def client_round(self, client: ClientDay) -> Steps:
         """Spend one phase: wait for what it needs and no more, train one modality, send it sparsely."""

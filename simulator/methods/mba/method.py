@@ -24,7 +24,7 @@ from interlude.simulator.training.values import FUSED, Named, Values, by_modalit
 class MBAOptions(MethodOptions):
     """Options of MBA; `waiting`, `anchor`, `beta`, `gamma` and `decoupled` are its ablation switches."""
 
-    name: Literal["mba"] = "mba"
+    name: str = "mba"
     waiting: WaitingName = Field("opportunistic", description="opportunistic: train in the gaps; all: wait idly")
     server: ServerRule = OnArrival()
     beta: NonNegativeFloat = Field(1.0, description="weight of the anchor term in joint training")

@@ -125,6 +125,8 @@ def _by_rule(network: Network, device: torch.device) -> tuple[bool, str]:
     is_cpu = device.type == "cpu"
     if network.has_batch_statistics:
         return False, "batch statistics cannot be padded"
+    if network.has_own_modules:
+        return False, "modules of your own are not known to stack; 'strategy: stacked' tries it"
     if network.has_convolutions and is_cpu:
         return False, "stacked convolutions are slower than one after the other on a CPU"
     if row_bytes > (_CPU_ROW_BYTES if is_cpu else _GPU_ROW_BYTES):

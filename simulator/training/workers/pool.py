@@ -258,7 +258,8 @@ class JobQueue:
         if not is_good and is_ours:
             if job is not None:
                 self._queue.appendleft(job)  # if it is requested again, it fails in this process
-            raise TrainingError(f"a worker process failed: {answer.strip().splitlines()[-1]}") from RuntimeError(answer)
+            sentence, trace = answer
+            raise TrainingError(sentence) from RuntimeError(trace)
         if job is not None and is_good:
             job.accept(answer)
 

@@ -31,6 +31,7 @@ from interlude.simulator.training.stacked.trainer import StackedTrainer
 from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import Named, Values
 from interlude.simulator.training.workers.shared_memory import Arena, Place, looking_at, samples_in
+from interlude.simulator.user_errors import is_users, sentence_of
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,9 @@ def serve(connection: Connection) -> None:
                 continue
             assert worker is not None
             answer = getattr(worker, kind)(pickle.loads(body))
-        except Exception:
-            connection.send((number, False, traceback.format_exc()))
+        except Exception as error:
+            sentence = sentence_of(error) if is_users(error) else f"a worker process failed: {sentence_of(error)}"
+            connection.send((number, False, (sentence, traceback.format_exc())))
         else:
             connection.send((number, True, answer))
 
