@@ -16,8 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interlude.analysis.tidy import load_runs
     from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
-    from interlude.simulator.record.reader import RunRecord, load_runs
+    from interlude.simulator.record.reader import RunRecord, load_records
     from interlude.simulator.run.experiment import run_scenario
     from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
     from interlude.simulator.scenario.scenario import Scenario
@@ -28,7 +29,8 @@ _HOMES = {
     "RunRecord": "simulator.record.reader",
     "Scenario": "simulator.scenario.sections",
     "TrainingError": "simulator.errors",
-    "load_runs": "simulator.record.reader",
+    "load_records": "simulator.record.reader",
+    "load_runs": "analysis.tidy",
     "load_scenario": "simulator.scenario.loading",
     "load_scenarios": "simulator.scenario.loading",
     "parse_scenario": "simulator.scenario.loading",
@@ -41,6 +43,7 @@ __all__ = [
     "RunRecord",
     "Scenario",
     "TrainingError",
+    "load_records",
     "load_runs",
     "load_scenario",
     "load_scenarios",

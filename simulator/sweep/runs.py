@@ -82,7 +82,9 @@ class SweepTask:
         """Record why the run failed; its other files are kept."""
         if is_only_begun(self.spec.path) or not (self.spec.path / "run.json").exists():
             self.make_room()
-            RunWriter(self.spec.path, self.identity).close("failed", {}, error)
+            writer = RunWriter(self.spec.path, self.identity)
+            writer.add_facts(self.spec.facts)
+            writer.close("failed", {}, error)
         else:
             end(self.spec.path, "failed", error)
         if traceback:
