@@ -11,7 +11,7 @@ from interlude.analysis.tidy import tidy_runs, tidy_summary
 from interlude.simulator.cli.console import say, show
 from interlude.simulator.cli.summary_tables import summary_tables, sweep_table
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.record.reader import RunRecord, with_other_seeds
+from interlude.simulator.record.reader import RunRecord, in_order, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
 
@@ -36,6 +36,7 @@ def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -
     for outcome in outcomes:
         with suppress(BadInputError):  # a run that could not be recorded is named among the failures
             records.append(RunRecord(outcome.path))
+    records = in_order(records)
     tables = {"sweep.csv": tidy_runs(records)}
     by_point: dict[str, list[RunRecord]] = {}
     for record in records:
