@@ -1,11 +1,11 @@
 """Many runs as one tidy table: a row per run, the swept fields as columns."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from interlude.analysis.fields import leaves
 from interlude.analysis.runs import by_scenario
 from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.simulator.record.reader import RunRecord, find_runs
@@ -70,5 +70,5 @@ def swept_fields(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _cell(value: object) -> object:
-    """Return a swept value as it stands in a cell; a mapping or a list as text."""
-    return value if not isinstance(value, dict | list) else ", ".join(f"{k}: {v}" for k, v in leaves(value).items())
+    """Return a swept value as it stands in a cell: a mapping or a list as JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value

@@ -6,7 +6,8 @@ From Python:
 
     records = interlude.run_scenario(interlude.load_scenario("scenarios/quickstart.yaml"))
     records[0].metrics  # a pandas frame: time_s, version, metric, modality, value
-    records = interlude.load_runs("runs/quickstart")  # complete runs at or below a directory
+    records = interlude.load_records("runs/quickstart")  # complete runs at or below a directory
+    table = interlude.load_runs("runs/client_scaling")  # a pandas frame: a row per run, swept fields as columns
 
 The members `simulator`, `models` and `analysis` are links to the folders of the same names beside this one. Names are
 imported when they are first used, so that ``import interlude`` is quick.

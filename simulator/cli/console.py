@@ -64,11 +64,8 @@ def _that_fit(rows: TableRows) -> list[list[str]]:
     """Return the cells, names in front of the first number shortened so far that the numbers have room."""
     num_names = max(1, min(rows.numbers, default=1))
     longest = max(16, console.width * 2 // (5 * num_names))
-    columns = [
-        shortened(column, longest) if i < num_names else list(column)
-        for i, column in enumerate(zip(*rows.cells, strict=True))
-    ]
-    return [list(cells) for cells in zip(*columns, strict=True)]
+    names = [shortened([cells[i] for cells in rows.cells], longest) for i in range(num_names)]
+    return [[*(column[n] for column in names), *cells[num_names:]] for n, cells in enumerate(rows.cells)]
 
 
 @contextmanager

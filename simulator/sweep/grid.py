@@ -29,6 +29,7 @@ from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.loading import load_documents, parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.yaml_reader import set_field
+from interlude.simulator.sweep.origins import by_label, placed
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 
@@ -106,14 +107,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | N
     ]
     _check_distinct(scenarios, source)
     has_points = len(documents.variants) > 1 or any(set(axis.fields) - {SEED} for axis in axes)
-    return Sweep(documents.name, tuple(_placed(scenarios, documents.name)), has_points)
-
-
-def _placed(scenarios: Sequence[Scenario], name: str) -> Iterator[Scenario]:
-    """Yield the scenarios of a sweep, each knowing its point's place in it."""
-    places = {point: place for place, point in enumerate(dict.fromkeys(scenario.name for scenario in scenarios))}
-    for scenario in scenarios:
-        yield scenario.with_origin(replace(scenario.origin, scenario=name, place=places[scenario.name]))
+    return Sweep(documents.name, tuple(placed(scenarios, documents.name)), has_points)
 
 
 def parse_flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
@@ -239,17 +233,9 @@ def _scenarios_of(
             changed[METHODS_FIELD] = list(_selected(changed[METHODS_FIELD], methods, source_of_methods))
         changed["name"] = _point_name(str(document["name"]), axes, choice, taken)
         scenario = parse_scenario(changed, f"{path}: sweep" if axes else path)
-        swept = {_by_label(f, labels): value for f, value in zip(fields, values, strict=True) if f != SEED}
+        swept = {by_label(f, labels): value for f, value in zip(fields, values, strict=True) if f != SEED}
         methods_in_order = tuple(dict.fromkeys([*labels, *scenario.origin.methods]))
         yield scenario.with_origin(replace(scenario.origin, methods=methods_in_order, swept=swept))
-
-
-def _by_label(field: str, labels: Sequence[str]) -> str:
-    """Return a field with a method's label in place of its position: ``methods.3.beta`` -> ``methods.mba.beta``."""
-    head, *rest = field.split(".")
-    if head != METHODS_FIELD or not rest or not rest[0].isdecimal():
-        return field
-    return ".".join([head, labels[int(rest[0])], *rest[1:]])
 
 
 def _resolved(field: str, document: Mapping[str, Any], source: str) -> str:
