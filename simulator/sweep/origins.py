@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from interlude.simulator.scenario.sections import Scenario
+from interlude.simulator.scenario.scenario import Scenario
 
 
 def placed(scenarios: Sequence[Scenario], name: str) -> Iterator[Scenario]:
