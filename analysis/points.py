@@ -78,8 +78,8 @@ def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     title = common_name([str(group[0].origin["scenario"]) for group in groups.values()]) or "scenarios"
     spread = seeds.count(runs.groupby(["point", "method"]).size().tolist())
     put_title(figure, f"{title}: {len(names)} points ({spread})", style)
-    means = runs.groupby(["point", "method"], sort=False)[columns[0]].mean()
-    ends = "; ".join(f"{', '.join(map(str, key))}: {mean:.3f}" for key, mean in means.to_dict().items())
+    means = runs.groupby(["point", "method"], sort=False)[columns[0]].mean().reset_index()
+    ends = "; ".join(f"{point}, {label}: {mean:.3f}" for point, label, mean in means.itertuples(index=False))
     open_ones = " Open: lower bounds, some seed never reached the target." if "time_to_target_s" in columns else ""
     return Drawing(
         figure, f"{' and '.join(_AXES[column] for column in columns)} by point, {spread}.{open_ones} {ends}."
@@ -108,8 +108,9 @@ def point_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
 def _draw(
     axis: Axes, runs: pd.DataFrame, column: str, names: Sequence[str], offset: float, look: Mapping[str, Any]
 ) -> None:
-    is_known = np.isfinite(runs[column].astype(float))
-    grouped = runs[column].where(is_known, runs["simulated_s"]).groupby(runs["point"])
+    values = runs[column].astype(float)
+    is_known = values.abs() < np.inf
+    grouped = values.where(is_known, runs["simulated_s"]).groupby(runs["point"])
     drawn = seeds.bands(grouped.mean(), grouped.apply(seeds.half_width), seeds.limits_of(column))
     drawn["where"] = [names.index(str(point)) + offset for point in drawn.index]
     is_bound = ~is_known.groupby(runs["point"]).all()

@@ -157,8 +157,9 @@ def _map(axis: Axes, family: _Family, font_points: float) -> str:
     axis.set_yticks(range(means.shape[0]), shortened(list(means.index), 20))
     axis.set_xlabel(family.name(columns))
     axis.set_ylabel(family.name(rows))
+    spreads = halves.to_numpy(dtype=float)
     for (row, column), value in np.ndenumerate(means.to_numpy()):
-        text = "no run" if np.isnan(value) else _cell(value, halves.to_numpy()[row, column])
+        text = "no run" if np.isnan(value) else _cell(value, float(spreads[row, column]))
         is_dark = not np.isnan(value) and value <= sum(limits) / 2
         ink = "white" if is_dark else "black"
         axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=0.9 * font_points)

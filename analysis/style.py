@@ -122,7 +122,8 @@ def look_of(index: int, point: int = 0, *, has_marker: bool = False) -> dict[str
 def _shade(colour: str, towards: tuple[float, float]) -> str:
     """Return a colour mixed with white (1) or black (0): how much of it, and of which."""
     share, grey = towards
-    return to_hex([(1 - share) * part + share * grey for part in to_rgb(colour)]).upper() if share else colour
+    red, green, blue = ((1 - share) * part + share * grey for part in to_rgb(colour))
+    return to_hex((red, green, blue)).upper()
 
 
 def draw_band(axis: Axes, band: pd.DataFrame, look: Mapping[str, Any], label: str | None = None) -> None:
