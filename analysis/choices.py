@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from interlude.analysis.lines import labels_in_order
 from interlude.analysis.style import SCREEN, Style
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord
@@ -39,7 +40,7 @@ class Drawing:
 
 
 def baseline_of(records: Sequence[RunRecord], choices: Choices) -> str:
-    """Return the label that others are compared with.
+    """Return the label that others are compared with; of a method at several points of a sweep, the first point's.
 
     Raises:
         DoesNotApplyError: if no run has the label asked for.
@@ -47,7 +48,10 @@ def baseline_of(records: Sequence[RunRecord], choices: Choices) -> str:
     labels = labels_of(records)
     if choices.baseline is None:
         return "fedavg" if "fedavg" in labels else labels[0]
+    at_a_point = (label for label in labels if label.startswith(f"{choices.baseline}, "))
     if choices.baseline not in labels:
+        if first := next(at_a_point, None):
+            return first
         raise DoesNotApplyError(f"no run has the baseline's label '{choices.baseline}'; labels are {', '.join(labels)}")
     return choices.baseline
 
@@ -67,8 +71,8 @@ def target_of(records: Sequence[RunRecord], choices: Choices) -> float:
 
 
 def labels_of(records: Sequence[RunRecord]) -> list[str]:
-    """Return the labels, in the order of the records."""
-    return list(dict.fromkeys(record.label for record in records))
+    """Return the labels, in the scenario's order of methods."""
+    return labels_in_order(records)
 
 
 def need_accuracy(records: Sequence[RunRecord]) -> None:
@@ -79,4 +83,4 @@ def need_accuracy(records: Sequence[RunRecord]) -> None:
     """
     for record in records:
         if not (record.metrics["metric"] == "accuracy").any():
-            raise DoesNotApplyError(f"{record.path} has no accuracies: it is a timing-only run")
+            raise DoesNotApplyError("a timing-only run has no accuracies")

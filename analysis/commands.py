@@ -7,7 +7,7 @@ from interlude.analysis.choices import Choices
 from interlude.analysis.figures import ALL, draw, write
 from interlude.analysis.files import write_files
 from interlude.analysis.report import CardText, report_page
-from interlude.analysis.runs import common_directory, find_runs
+from interlude.analysis.runs import common_directory, find_runs, kept_apart
 from interlude.analysis.style import STYLES
 from interlude.analysis.trace import chrome_trace, to_json
 from interlude.simulator.errors import BadInputError, nearest
@@ -44,7 +44,7 @@ def plot_runs(
         choices: options of the figures.
 
     Returns:
-        The files, and a sentence for each run that is left out and each kind that does not apply.
+        The files, and sentences about runs that are left out or kept apart, and about kinds that do not apply.
 
     Raises:
         BadInputError: for any input that cannot be used; then nothing is written.
@@ -53,7 +53,8 @@ def plot_runs(
     _check_baseline(records, choices)
     plots, skipped = draw(records, kinds or [ALL], choices)
     suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
-    return write(plots, out or common_directory(records), suffixes, choices), [*left_out, *skipped]
+    sentences = [*left_out, *kept_apart(records).values(), *skipped]
+    return write(plots, out or common_directory(records), suffixes, choices), sentences
 
 
 def write_report(

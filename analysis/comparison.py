@@ -1,6 +1,6 @@
 """Paired differences between methods: runs of one scenario and seed share a world, so seeds make pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,9 @@ class Difference:
     """Pairs in which a time to the target is unknown; with any of them there is no mean."""
     mean: float
     half_width: float
-    """Of the 95 % interval; NaN for fewer than two pairs."""
+    """Of the 95 % interval; NaN for fewer than three pairs."""
     p_value: float
-    """Of a paired two-sided t test; NaN for fewer than two pairs or where all differences are the same."""
+    """Of a paired two-sided t test; NaN for fewer than three pairs or where all differences are the same."""
 
 
 def paired_differences(runs: pd.DataFrame, baseline: str, columns: Sequence[str]) -> list[Difference]:
@@ -54,6 +54,24 @@ def _difference(
     if num_censored or differences.empty:
         return Difference(label, column, len(differences), num_censored, unknown, unknown, unknown)
     half, mean = half_width(differences), float(differences.mean())
-    varies = len(differences) > 1 and half > 1e-9 * max(abs(mean), 1e-300)
+    varies = half > 1e-9 * max(abs(mean), 1e-300)
     p_value = float(stats.ttest_1samp(differences, 0.0).pvalue) if varies else unknown
     return Difference(label, column, len(differences), 0, mean, half, p_value)
+
+
+def separated_best(table: pd.DataFrame) -> Hashable | None:
+    """Return the column with the largest mean if its lead over every other column exceeds what seeds explain, or None.
+
+    Args:
+        table: values, a row per seed and a column per point; missing where there is no run. A lead counts if the 95 %
+            interval of the paired difference, over at least three seeds, lies above 0.
+    """
+    means = table.mean()
+    if means.isna().all():
+        return None
+    best = means.idxmax()
+    for other in table.columns.drop([best]):
+        lead = (table[best] - table[other]).dropna()
+        if not lead.mean() - half_width(lead) > 0:  # NaN for too few seeds
+            return None
+    return best

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
-from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of, need_accuracy
-from interlude.analysis.runs import need_one_scenario
-from interlude.analysis.style import legend_below, look_of
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
+from interlude.analysis.lines import line_looks
+from interlude.analysis.runs import need_one_scenario, title_of
+from interlude.analysis.style import draw_band, legend_below, put_title
 from interlude.analysis.summary import TRANSFER, accuracy_curves, energy_curve
 from interlude.simulator.record.reader import RunRecord
 
@@ -39,7 +40,7 @@ def accuracy_vs_energy(records: Sequence[RunRecord], choices: Choices) -> Drawin
     """Draw accuracy over the energy of all clients, in kJ; DoesNotApplyError if the world has no energy section."""
     for record in records:
         if energy_curve(record).empty:
-            raise DoesNotApplyError(f"{record.path} counts no energy: the scenario has no world.energy")
+            raise DoesNotApplyError("the scenario has no world.energy, so that its runs count no energy")
     return _accuracy(records, choices, _kilojoules, "energy, all clients (kJ)", "energy")
 
 
@@ -56,10 +57,10 @@ def _accuracy(
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     final: dict[str, float] = {}
     for axis, panel in zip(axes, panels, strict=True):
-        for index, label in enumerate(labels_of(records)):
+        for label, look in line_looks(records).items():
             runs = [record.path for record in records if record.label == label]
-            band = seeds.band([pd.Series(curves[run][panel].to_numpy(), where[run].to_numpy()) for run in runs])
-            _draw(axis, band, label, index)
+            series = [pd.Series(curves[run][panel].to_numpy(), where[run].to_numpy()) for run in runs]
+            draw_band(axis, seeds.band(series, seeds.SHARE), look, label)
             if panel == panels[0]:
                 final[label] = float(np.mean([curves[run][panel].iloc[-1] for run in runs]))
         axis.set_title("all modalities" if panel == "fused" else f"{panel} alone")
@@ -70,22 +71,13 @@ def _accuracy(
     axes[0].set_ylabel("test accuracy")
     legend_below(figure, axes[0], style)
     spread = seeds.count([sum(r.label == label for r in records) for label in final])
-    figure.suptitle(f"{records[0].scenario['name']}: accuracy over {over} ({spread})")
+    put_title(figure, f"{title_of(records)}: accuracy over {over} ({spread})", style)
     ends = ", ".join(f"{label} {value:.3f}" for label, value in final.items())
     alone = ", ".join(panel for panel in panels if panel != "fused")
     return Drawing(
         figure,
         f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused at the end: {ends}.",
     )
-
-
-def _draw(axis: Axes, band: pd.DataFrame, label: str, index: int) -> None:
-    look = look_of(index)
-    axis.plot(band.index, band["mean"], label=label, **look)
-    if band["low"].notna().any():
-        axis.fill_between(
-            band.index, band["low"].clip(0, 1), band["high"].clip(0, 1), color=look["color"], alpha=0.15, lw=0
-        )
 
 
 def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:

@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 
 from interlude.analysis.activities import activity_label
 from interlude.analysis.choices import Choices, Drawing, labels_of
-from interlude.analysis.runs import need_one_scenario
-from interlude.analysis.style import COLOURS, bar_figure, legend_below
+from interlude.analysis.labels import shortened
+from interlude.analysis.lines import line_looks
+from interlude.analysis.runs import need_one_scenario, title_of
+from interlude.analysis.style import bar_figure, legend_below, put_title
 from interlude.analysis.summary import TRANSFER
 from interlude.simulator.record.reader import RunRecord
 
@@ -63,13 +65,13 @@ def efficiency(records: Sequence[RunRecord], choices: Choices) -> Drawing:
                 middle = left[row] + value / 2
                 axis.text(middle, row, f"{value:.0%}", ha="center", va="center", color=ink, fontsize=points)
         left += values
-    axis.set_yticks(range(len(shares)), list(shares))
+    axis.set_yticks(range(len(shares)), shortened(list(shares)))
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axis.set_xlabel("share of all clients' simulated time")
     legend_below(figure, axis, style)
-    figure.suptitle(f"{records[0].scenario['name']}: clients' time by activity")
+    put_title(figure, f"{title_of(records)}: clients' time by activity", style)
     texts = "; ".join(
         f"{label}: {', '.join(f'{activity} {share:.0%}' for activity, share in parts.items())}"
         for label, parts in shares.items()
@@ -88,18 +90,19 @@ def _mean_shares(records: Sequence[RunRecord]) -> dict[str, float]:
 def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw the staleness of merged updates in versions, a histogram per method over all its seeds."""
     need_one_scenario(records)
-    labels, style = labels_of(records), choices.style
+    looks, style = line_looks(records), choices.style
+    labels = list(looks)
     ages = {label: pd.concat([_ages(r) for r in records if r.label == label]) for label in labels}
     oldest = max(float(a.quantile(_SHOWN)) if len(a) else 0.0 for a in ages.values())
     width = max(1, int(np.ceil((oldest + 1) / _MOST_BINS)))
     rows = len(labels)
     figure = Figure(figsize=(style.one_in, 0.9 + 0.24 * style.row_in * rows), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
-    for index, (axis, label) in enumerate(zip(axes, labels, strict=True)):
+    for axis, label in zip(axes, labels, strict=True):
         share = (ages[label].clip(upper=oldest) // width).value_counts(normalize=True).sort_index()
-        colour = COLOURS[index % len(COLOURS)]
+        colour = looks[label]["color"]
         axis.bar(share.index * width + width / 2 - (0.5 if width == 1 else 0), share, width=0.9 * width, color=colour)
-        axis.set_title(f"{label}: {_age_text(ages[label])}", loc="left", fontsize=style.font_points)
+        axis.set_title(f"{shortened([label])[0]}: {_age_text(ages[label])}", loc="left", fontsize=style.font_points)
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axis.set_ylim(bottom=0)
         axis.locator_params(axis="y", nbins=3)
@@ -108,7 +111,7 @@ def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     beyond = "; the last bin holds all beyond" if any((a > oldest).any() for a in ages.values()) else ""
     axes[-1].set_xlabel(f"staleness when merged (versions{bins}{beyond})")
     figure.supylabel("share of merged updates", fontsize=style.font_points)
-    figure.suptitle(f"{records[0].scenario['name']}: staleness")
+    put_title(figure, f"{title_of(records)}: staleness", style)
     means = "; ".join(f"{label}: {_age_text(ages[label])}" for label in labels)
     return Drawing(figure, f"Share of merged updates by staleness in versions, all seeds together. {means}.")
 

@@ -13,8 +13,10 @@ from interlude.analysis.curves import accuracy_vs_bytes, accuracy_vs_energy, acc
 from interlude.analysis.efficiency import efficiency, staleness
 from interlude.analysis.files import write_files
 from interlude.analysis.gantt import gantt
+from interlude.analysis.lines import named_lines
 from interlude.analysis.partition import partition
-from interlude.analysis.runs import by_scenario
+from interlude.analysis.points import points
+from interlude.analysis.runs import by_scenario, by_world
 from interlude.analysis.scalability import across_worlds, scalability
 from interlude.analysis.sensitivity import sensitivity
 from interlude.analysis.target import speedup, time_to_accuracy
@@ -31,7 +33,7 @@ class Kind:
     title: str
     draw: Draw
     spans_scenarios: bool = False
-    """Whether it compares scenarios, so one figure shows all of them."""
+    """Whether it compares scenarios of different worlds, so one figure shows all of them."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -43,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "speedup": Kind("Speed-up over the baseline", speedup),
     "scalability": Kind("Scalability", scalability, spans_scenarios=True),
     "worlds": Kind("Across worlds", across_worlds, spans_scenarios=True),
+    "points": Kind("All points of a sweep", points, spans_scenarios=True),
     "sensitivity": Kind("Sensitivity to options", sensitivity, spans_scenarios=True),
     "efficiency": Kind("Clients' time by activity", efficiency),
     "staleness": Kind("Staleness", staleness),
@@ -52,6 +55,7 @@ KINDS: Mapping[str, Kind] = {
 }
 FORMATS = ("png", "svg", "pdf")
 ALL = "all"
+_MOST_PIXELS = 2**15  # in each direction; viewers and matplotlib itself have their limits
 _NO_DATE = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -61,7 +65,7 @@ class Plot:
 
     kind: str
     scenario: str | None
-    """Name of the scenario that it shows; None: all that are given."""
+    """Name of the scenario, or of the scenarios of one world, that it shows; None: all that are given."""
     drawing: Drawing
 
 
@@ -94,30 +98,38 @@ def draw(
     return plots, []
 
 
-def _draw_named(kind: str, records: Sequence[RunRecord], choices: Choices) -> Drawing:
+def _draw_named(name: str, records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    kind = KINDS[name]
     try:
-        return KINDS[kind].draw(records, choices)
+        if not kind.spans_scenarios and len(by_world(records)) == 1:
+            records = named_lines(records)
+        return kind.draw(records, choices)
     except DoesNotApplyError as error:
-        raise BadInputError(f"{kind} cannot be drawn: {error}") from error
+        raise BadInputError(f"{name} cannot be drawn: {error}") from error
 
 
 def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot], list[str]]:
-    scenarios = by_scenario(records)
+    worlds = by_world(records)
+    together = len(by_scenario(records)) > 1
     plots = []
     skipped: dict[tuple[str, str], list[str]] = {}
     for name, kind in KINDS.items():
-        groups: dict[str | None, list[RunRecord]] = dict(scenarios.items())
-        if kind.spans_scenarios or len(scenarios) == 1:
-            groups = {None: list(records), **(groups if len(scenarios) > 1 else {})}
-        for scenario, group in groups.items():
+        groups: dict[str | None, list[RunRecord]] = dict(worlds.items())
+        if kind.spans_scenarios or len(worlds) == 1:
+            groups = {None: list(records), **(groups if len(worlds) > 1 else {})}
+        for world, group in groups.items():
             try:
-                plots.append(Plot(name, scenario, kind.draw(group, choices)))
+                shown = group if kind.spans_scenarios else named_lines(group)
+                plots.append(Plot(name, world, kind.draw(shown, choices)))
             except DoesNotApplyError as error:
-                of = scenario or ("all scenarios together" if len(scenarios) > 1 else "")
+                of = world or ("all scenarios together" if together else "")
                 skipped.setdefault((name, str(error)), []).append(of)
                 continue
-            if scenario is None:
+            if world is None:
                 break  # one figure shows all scenarios
+    if together and skipped:
+        kinds = dict.fromkeys(name for name, _ in skipped)
+        return plots, [f"skipped what does not apply: {', '.join(kinds)}; naming one with --kind says why"]
     return plots, [f"skipped {name}{_of(names)}: {why}" for (name, why), names in skipped.items()]
 
 
@@ -129,6 +141,7 @@ def _of(names: Sequence[str]) -> str:
 def render(plot: Plot, suffix: str, choices: Choices, dpi: int = 200) -> bytes:
     """Return a figure as the bytes of a file (png, svg or pdf); equal figures are equal bytes."""
     buffer = io.BytesIO()
+    dpi = min(dpi, int(_MOST_PIXELS / max(plot.drawing.figure.get_size_inches())))
     with mpl.rc_context(rc=choices.style.rc):
         plot.drawing.figure.savefig(buffer, format=suffix, dpi=dpi, metadata=_NO_DATE[suffix])
     return buffer.getvalue()

@@ -16,8 +16,9 @@ from matplotlib.patches import Patch
 
 from interlude.analysis.activities import activity_label
 from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of
-from interlude.analysis.runs import need_one_scenario
-from interlude.analysis.style import Style
+from interlude.analysis.labels import shortened
+from interlude.analysis.runs import need_one_scenario, title_of
+from interlude.analysis.style import Style, legend_below, put_title
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord
 
@@ -75,15 +76,14 @@ def gantt(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     for axis, record in zip(axes, chosen, strict=True):
         shown |= _draw(axis, record.timeline, found[record.label], window_s, style)
         share = used[record.label]
-        texts.append(
-            f"{record.label}: {'no interlude' if share is None else f'{share:.0%} of the interludes trained in'}"
-        )
-        axis.set_title(texts[-1], loc="left", fontsize=style.font_points)
+        used_text = "no interlude" if share is None else f"{share:.0%} of the interludes trained in"
+        texts.append(f"{record.label}: {used_text}")
+        axis.set_title(f"{shortened([record.label])[0]}: {used_text}", loc="left", fontsize=style.font_points)
     axes[-1].set_xlabel("simulated time (s)")
     figure.supylabel("client", fontsize=style.font_points)
-    _legend(figure, shown)
+    _legend(figure, shown, style)
     seed = chosen[0].seed
-    figure.suptitle(f"{records[0].scenario['name']}: client activities, seed {seed}")
+    put_title(figure, f"{title_of(records)}: client activities, seed {seed}", style)
     also = f" Left out: {', '.join(left_out)}." if left_out else ""
     return Drawing(
         figure,
@@ -204,7 +204,7 @@ def _label(activity: str, outcome: str, is_slow: bool) -> str:
     return activity_label(activity, is_slow=is_slow)
 
 
-def _legend(figure: Figure, labels: set[str]) -> None:
+def _legend(figure: Figure, labels: set[str], style: Style) -> None:
     handles: list[Any] = [
         Patch(facecolor=colour, edgecolor="0.35", linewidth=0.3, label=label)
         for label, colour in _COLOURS.items()
@@ -212,4 +212,4 @@ def _legend(figure: Figure, labels: set[str]) -> None:
     ]
     handles.append(Patch(facecolor=_INTERLUDE, label="interlude"))
     handles += figure.axes[0].plot([], [], "v", color="black", linestyle="", label="merged")
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+    legend_below(figure, figure.axes[0], style, handles)

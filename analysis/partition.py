@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, labels_of
-from interlude.analysis.runs import need_one_scenario
-from interlude.analysis.style import COLOURS, legend_below
+from interlude.analysis.runs import need_one_scenario, title_of
+from interlude.analysis.style import COLOURS, legend_below, put_title
 from interlude.simulator.record.reader import RunRecord
 
 
@@ -37,7 +37,7 @@ def partition(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     _draw_classes(figure, right, counts)
     legend_below(figure, left, style)
     seed = f"seed {record.seed}"
-    figure.suptitle(f"{record.scenario['name']}: data partition ({seed})")
+    put_title(figure, f"{title_of(records)}: data partition ({seed})", style)
     sizes = counts.sum(axis=1)
     groups = ", ".join(f"{count} with {name}" for name, count in held.value_counts(sort=False).items())
     return Drawing(

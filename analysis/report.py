@@ -12,7 +12,7 @@ import yaml
 
 from interlude.analysis.choices import Choices, baseline_of, labels_of
 from interlude.analysis.figures import KINDS, Plot, draw, render
-from interlude.analysis.runs import by_scenario, common_name, need_one_scenario
+from interlude.analysis.runs import by_scenario, common_name, kept_apart, need_one_scenario
 from interlude.analysis.tables import TextTable, difference_table, paper_table, summary_table
 from interlude.simulator.record.reader import RunRecord
 
@@ -79,8 +79,11 @@ def report_page(
     plots, skipped = draw(records, choices=choices)
     images = [(plot.scenario, _image(plot, choices)) for plot in plots]
     only = next(iter(groups)) if len(groups) == 1 else None
+    apart = kept_apart(records)
     parts = [
-        _part(name, group, [image for scenario, image in images if (scenario or only) == name], choices)
+        _part(
+            name, group, [image for scenario, image in images if (scenario or only) == name], choices, apart.get(name)
+        )
         for name, group in groups.items()
     ]
     loader = jinja2.PackageLoader("interlude.analysis")
@@ -89,7 +92,7 @@ def report_page(
         title=f"Interlude: {_heading(list(groups))}",
         question=question or _question(groups),
         scenarios=parts,
-        across=[image for scenario, image in images if scenario is None and only is None],
+        across=[image for scenario, image in images if scenario not in groups and only is None],
         cards=cards,
         commands=[*(line for name, group in groups.items() for line in _commands(name, group)), command],
         versions=_versions(records),
@@ -108,12 +111,14 @@ def reproducing_scenario(records: Sequence[RunRecord]) -> dict[str, Any]:
     return {**records[0].scenario, "methods": list(methods.values())}
 
 
-def _part(name: str, records: Sequence[RunRecord], images: Sequence[Image], choices: Choices) -> ScenarioPart:
+def _part(
+    name: str, records: Sequence[RunRecord], images: Sequence[Image], choices: Choices, apart: str | None
+) -> ScenarioPart:
     labels = labels_of(records)
     baseline = baseline_of(records, choices if choices.baseline in labels else replace(choices, baseline=None))
     return ScenarioPart(
         name=name,
-        facts=_facts(records),
+        facts=[*_facts(records), *([("note", apart)] if apart else [])],
         summary=summary_table(records),
         paper=paper_table(records),
         paper_source=(records[0].scenario.get("paper") or {}).get("source", ""),

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
-from interlude.analysis.runs import by_scenario, common_name, differing, options_of, some_of, world_of
-from interlude.analysis.style import MARKERS, legend_below, look_of
+from interlude.analysis.fields import differences, options_of, some_of, world_of
+from interlude.analysis.lines import labelled, line_looks
+from interlude.analysis.runs import by_scenario, common_name
+from interlude.analysis.style import draw_band, legend_below, put_title
 from interlude.analysis.summary import accuracy_curves, time_to_accuracy_s
 from interlude.simulator.record.reader import RunRecord
 
@@ -27,7 +29,7 @@ def scalability(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         DoesNotApplyError: if there is only one number of clients, if scenarios differ in more than that, or without
             accuracies.
     """
-    fields = differing([world_of(record) for record in records])
+    fields = differences(records)
     others = {path: values for path, values in fields.items() if path != _COUNT}
     if _COUNT not in fields:
         count = world_of(records[0])[_COUNT]
@@ -53,7 +55,7 @@ def across_worlds(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     scenarios = by_scenario(records)
     if len(scenarios) < 2:
         raise DoesNotApplyError("there is only one world")
-    fields = differing([world_of(record) for record in records])
+    fields = differences(records)
     others = [path for path in fields if not path.startswith("world.")]
     if others or not fields:
         what = f"in {others[0]}" if others else "in nothing but options of methods"
@@ -80,6 +82,7 @@ class _Axis:
 
 def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: str) -> Drawing:
     need_accuracy(records)
+    records = labelled(records)
     target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
     results = _results(records, over.places, target)
     style = choices.style
@@ -88,11 +91,13 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
     axes = figure.subplots(1, num_panels, squeeze=False)[0]
     texts = []
     longest_s = float(results["time_s"].max())
-    for index, (name, runs) in enumerate(results.groupby("name", sort=False)):
-        look = {**look_of(index), "marker": MARKERS[index % len(MARKERS)], "label": name}
+    for label, line in line_looks(records, has_markers=True).items():
+        runs, look = results[results["name"] == label], {**line, "label": label}
+        if runs.empty:  # another label has the same options
+            continue
         means = _curve(axes[0], runs, "accuracy", look)
         at = [f"{value:.3f} ({over.ticks[float(place)]})" for place, value in means.items()]  # type: ignore[arg-type]
-        texts.append(f"{name} {', '.join(at)}")
+        texts.append(f"{label} {', '.join(at)}")
         if target is not None:
             _curve(axes[1], runs, "time_s", look, limit=longest_s)
             _open_where_censored(axes[1], runs, look)
@@ -111,7 +116,7 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
         axis.set_xlabel(over.label)
     legend_below(figure, axes[0], style)
     spread = seeds.count(results.groupby(["name", "place"], sort=False).size().tolist())
-    figure.suptitle(f"{title} ({spread})")
+    put_title(figure, f"{title} ({spread})", style)
     return Drawing(
         figure,
         f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} by "
@@ -125,13 +130,14 @@ def _results(records: Sequence[RunRecord], places: Mapping[Path, float], target:
     names: dict[str, str] = {}
     rows = []
     for record in records:
-        key = repr(sorted(options_of(record).items(), key=lambda item: item[0]))
-        name = names.setdefault(key, record.label if record.label not in names.values() else f"{record.label}'")
+        name = names.setdefault(repr(sorted(options_of(record).items())), record.label)
         time_s = float("nan") if target is None else time_to_accuracy_s(record, target)
         length_s = float(record.info["totals"]["simulated_s"])
         final = float(accuracy_curves(record)["fused"].iloc[-1])
-        rows.append((name, places[record.path], final, min(time_s, length_s), bool(np.isfinite(time_s))))
-    return pd.DataFrame(rows, columns=["name", "place", "accuracy", "time_s", "reached"])
+        reached = bool(np.isfinite(time_s))
+        rows.append((name, places[record.path], record.seed, final, min(time_s, length_s), reached))
+    results = pd.DataFrame(rows, columns=["name", "place", "seed", "accuracy", "time_s", "reached"])
+    return results.drop_duplicates(["name", "place", "seed"])  # equal runs, at points that differ for other methods
 
 
 def _curve(
@@ -139,11 +145,9 @@ def _curve(
 ) -> "pd.Series[float]":
     """Draw means by place, with 95 % intervals clipped to possible values; returns the means."""
     values = runs.groupby("place")[column]
-    means, halves = values.mean(), values.apply(seeds.drawn_half_width)
-    axis.plot(means.index, means, **look)
-    low, high = (means - halves).clip(lower=0.0), (means + halves).clip(upper=limit)
-    axis.fill_between(means.index, low, high, color=look["color"], alpha=0.12, lw=0)
-    return means
+    drawn = seeds.bands(values.mean(), values.apply(seeds.half_width), (0.0, limit))
+    draw_band(axis, drawn, look)
+    return drawn["mean"]
 
 
 def _open_where_censored(axis: Axes, runs: pd.DataFrame, look: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from interlude.analysis.seeds import half_width
+from interlude.analysis.seeds import FEWEST, half_width
 from interlude.simulator.record.reader import RunRecord
 
 TRANSFER = ("download", "upload")
@@ -29,7 +29,9 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
 
 
 def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method: the mean of every column over seeds and, from two seeds on, a 95 % interval.
+    """Return one row per method: the mean of every column over seeds and, from three on, `<column>_ci95`.
+
+    That is half the width of the 95 % t interval, before it is cut to the values that are possible.
 
     Times and joules to the target are means over the runs that reached it; `reached` counts them.
     """
@@ -43,7 +45,7 @@ def summarise_methods(runs: pd.DataFrame) -> pd.DataFrame:
             if column in TO_TARGET:
                 values = values[np.isfinite(values)]
             row[column] = values.mean() if len(values) else float("nan")
-            if len(group) > 1:
+            if len(group) >= FEWEST:
                 row[f"{column}_ci95"] = half_width(values)
         rows.append(row)
     return pd.DataFrame(rows)

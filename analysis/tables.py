@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from interlude.analysis.comparison import Difference, paired_differences
+from interlude.analysis.seeds import interval_text, limits_of
 from interlude.analysis.summary import TO_TARGET, summarise_methods, summarise_runs
 from interlude.simulator.record.reader import RunRecord
 
@@ -60,7 +61,7 @@ def summary_table(records: Sequence[RunRecord]) -> TextTable:
     runs = summarise_runs(records)
     looks = looks_of(runs, records[0].scenario["evaluate"]["target_accuracy"])
     rows = [
-        [str(row["method"]), f"{row['seeds']}", *(_cell(row, column, look) for column, (_, look) in looks.items())]
+        [str(row["method"]), f"{row['seeds']}", *(text_of(row, column, look) for column, (_, look) in looks.items())]
         for row in summarise_methods(runs).to_dict("records")
     ]
     return TextTable(["method", "seeds", *(heading for heading, _ in looks.values())], rows)
@@ -106,15 +107,16 @@ def _beside_paper(label: str, published: float | None, ours: Mapping[Any, Any] |
     return [
         label,
         shown,
-        _cell(ours, "final_accuracy", percent),
+        text_of(ours, "final_accuracy", percent),
         "" if published is None else f"{100 * (float(str(ours['final_accuracy'])) - published):+.1f}",
-        _cell(ours, "best_accuracy", percent),
+        text_of(ours, "best_accuracy", percent),
         str(ours["seeds"]),
         f"{float(str(ours['versions'])):,.0f}",
     ]
 
 
-def _cell(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -> str:
+def text_of(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -> str:
+    """Return a cell of a table of methods: a mean with its interval, or how many runs reached the target."""
     value, half = float(str(row[column])), float(str(row.get(f"{column}_ci95", math.nan)))
     if column in TO_TARGET:
         reached, _, num_seeds = str(row["reached"]).partition("/")
@@ -124,7 +126,7 @@ def _cell(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -> 
             return f"{look(value)} (only {reached} of {num_seeds})"
     if math.isnan(value):
         return "none"
-    return look(value) if math.isnan(half) else f"{look(value)} ± {look(half)}"
+    return interval_text(value, half, look, limits_of(column))
 
 
 def _difference(difference: Difference, look: Callable[[float], str]) -> str:
@@ -132,8 +134,6 @@ def _difference(difference: Difference, look: Callable[[float], str]) -> str:
         return f"unknown: {difference.num_censored} of {difference.num_pairs} censored"
     if math.isnan(difference.mean):
         return "no pair"
-    sign = "+" if difference.mean >= 0 else "-"
-    text = f"{sign}{look(abs(difference.mean))}"
-    if not math.isnan(difference.half_width):
-        text += f" ± {look(difference.half_width)}"
+    largest = limits_of(difference.column)[1]
+    text = interval_text(difference.mean, difference.half_width, look, (-largest, largest), is_signed=True)
     return text if math.isnan(difference.p_value) else f"{text} (p = {difference.p_value:.2g})"

@@ -12,9 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from interlude.analysis import seeds
-from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of, need_accuracy, target_of
-from interlude.analysis.runs import need_one_scenario
-from interlude.analysis.style import COLOURS, HATCH, bar_figure
+from interlude.analysis.choices import Choices, Drawing, baseline_of, need_accuracy, target_of
+from interlude.analysis.labels import shortened
+from interlude.analysis.lines import line_looks
+from interlude.analysis.runs import need_one_scenario, title_of
+from interlude.analysis.style import HATCH, bar_figure, put_title
 from interlude.analysis.summary import time_to_accuracy_s
 from interlude.simulator.record.reader import RunRecord
 
@@ -40,16 +42,17 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     need_accuracy(records)
     target = target_of(records, choices)
     times = times_to_target(records, target)
-    labels = labels_of(records)
+    looks = line_looks(records)
+    labels = list(looks)
     figure, axis = bar_figure(choices.style, len(labels))
     texts, ends_s = [], []
     for row, label in enumerate(labels):
-        text, end_s = _bar_of_times(axis, row, times[times["label"] == label])
+        text, end_s = _bar_of_times(axis, row, times[times["label"] == label], looks[label]["color"])
         texts.append(f"{label} {text}")
         ends_s.append(end_s)
     _finish(axis, labels, f"simulated time to accuracy {target:g} (s)", max(ends_s))
     spread = seeds.count(times.groupby("label").size().tolist())
-    figure.suptitle(f"{records[0].scenario['name']}: time to accuracy {target:g}")
+    put_title(figure, f"{title_of(records)}: time to accuracy {target:g}", choices.style)
     return Drawing(
         figure,
         f"Simulated seconds to a fused test accuracy of {target:g} ({spread}; dots: single seeds; hatched and open: "
@@ -57,12 +60,11 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     )
 
 
-def _bar_of_times(axis: Axes, row: int, runs: pd.DataFrame) -> tuple[str, float]:
+def _bar_of_times(axis: Axes, row: int, runs: pd.DataFrame, colour: str) -> tuple[str, float]:
     """Draw a method's bar; returns its text and where it ends."""
     num_reached, mean_s = int(runs["reached"].sum()), float(runs["time_s"].mean())
     is_bound = num_reached < len(runs)
-    half_s = seeds.drawn_half_width(runs["time_s"])
-    colour = COLOURS[row % len(COLOURS)]
+    half_s = seeds.half_width(runs["time_s"])
     _bar(axis, row, 0.0, mean_s, colour, is_bound)
     if not is_bound and np.isfinite(half_s):
         axis.errorbar(mean_s, row, xerr=[[min(half_s, mean_s)], [half_s]], color="0.2", capsize=3, linewidth=1)
@@ -87,24 +89,25 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     target, baseline = target_of(records, choices), baseline_of(records, choices)
     times = times_to_target(records, target).set_index("seed")
     base = times[times["label"] == baseline].add_suffix("_base")
-    labels = [label for label in labels_of(records) if label != baseline]
+    looks = line_looks(records)
+    labels = [label for label in looks if label != baseline]
     figure, axis = bar_figure(choices.style, max(1, len(labels)))
     texts, ends = [], [1.0]
     for row, label in enumerate(labels):
         pairs = times[times["label"] == label].join(base, how="inner")
         sign, mean = speedup_over(pairs)
-        text = f"unknown ({_why_unknown(pairs)})" if sign is None else f"{sign}{mean:.2g}x"
+        text = "unknown" if sign is None else f"{sign}{mean:.2g}x"
         if sign is not None:
-            _bar(axis, row, 1.0, mean - 1.0, COLOURS[labels_of(records).index(label) % len(COLOURS)], bool(sign))
+            _bar(axis, row, 1.0, mean - 1.0, looks[label]["color"], bool(sign))
             ratios = pairs["time_s_base"] / pairs["time_s"]
             if len(pairs) > 1:
                 _dots(axis, row, ratios, pairs["reached"] & pairs["reached_base"])
             ends.append(max(mean, float(ratios.max())))
         _label(axis, row, 1.0 if sign is None else max(1.0, ends[-1]), text)
-        texts.append(f"{label} {text}")
+        texts.append(f"{label} {text}" + (f" ({_why_unknown(pairs)})" if sign is None else ""))
     axis.axvline(1.0, color="0.2", linewidth=1)
-    _finish(axis, labels, f"times as fast as {baseline} to accuracy {target:g}", max(ends))
-    figure.suptitle(f"{records[0].scenario['name']}: speed-up over {baseline}")
+    _finish(axis, labels, f"times as fast as {shortened([baseline])[0]} to accuracy {target:g}", max(ends))
+    put_title(figure, f"{title_of(records)}: speed-up over {baseline}", choices.style)
     return Drawing(
         figure,
         f"How many times sooner than {baseline} a method reaches accuracy {target:g}, geometric mean over seeds paired "
@@ -155,7 +158,7 @@ def _label(axis: Axes, row: int, end: float, text: str) -> None:
 
 
 def _finish(axis: Axes, labels: Sequence[str], axis_label: str, end: float) -> None:
-    axis.set_yticks(range(len(labels)), labels)
+    axis.set_yticks(range(len(labels)), shortened(labels))
     axis.set_ylim(max(len(labels), 1) - 0.4, -0.6)
     axis.set_xlim(0, 1.4 * end)
     axis.set_xlabel(axis_label)

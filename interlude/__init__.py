@@ -6,7 +6,8 @@ From Python:
 
     records = interlude.run_scenario(interlude.load_scenario("scenarios/quickstart.yaml"))
     records[0].metrics  # a pandas frame: time_s, version, metric, modality, value
-    records = interlude.load_runs("runs/quickstart")  # complete runs at or below a directory
+    records = interlude.load_records("runs/quickstart")  # complete runs at or below a directory
+    table = interlude.load_runs("runs/client_scaling")  # a pandas frame: a row per run, swept fields as columns
 
 `dataset`, `encoder` and `fusion` declare code of your own that a scenario may name as ``package.module:name``.
 
@@ -18,11 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interlude.analysis.tidy import load_runs
     from interlude.models.inputs import InputSpec
     from interlude.simulator.data.dataset import Dataset
     from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
     from interlude.simulator.foreign import dataset, encoder, fusion
-    from interlude.simulator.record.reader import RunRecord, load_runs
+    from interlude.simulator.record.reader import RunRecord, load_records
     from interlude.simulator.run.experiment import run_scenario
     from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
     from interlude.simulator.scenario.scenario import Scenario
@@ -38,7 +40,8 @@ _HOMES = {
     "dataset": "simulator.foreign",
     "encoder": "simulator.foreign",
     "fusion": "simulator.foreign",
-    "load_runs": "simulator.record.reader",
+    "load_records": "simulator.record.reader",
+    "load_runs": "analysis.tidy",
     "load_scenario": "simulator.scenario.loading",
     "load_scenarios": "simulator.scenario.loading",
     "parse_scenario": "simulator.scenario.loading",
@@ -56,6 +59,7 @@ __all__ = [
     "dataset",
     "encoder",
     "fusion",
+    "load_records",
     "load_runs",
     "load_scenario",
     "load_scenarios",

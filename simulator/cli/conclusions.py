@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from interlude.analysis.figures import plot_accuracy_vs_time
 from interlude.analysis.files import write_files
 from interlude.analysis.summary import summarise_methods, summarise_runs
+from interlude.analysis.tidy import tidy_runs, tidy_summary
 from interlude.simulator.cli.console import inform, say, show
 from interlude.simulator.cli.summary_tables import ended_early, summary_tables, sweep_table
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.record.reader import RunRecord, with_other_seeds
+from interlude.simulator.record.reader import RunRecord, in_order, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
 
@@ -34,21 +33,26 @@ def conclude_run(scenario: Scenario, records: Sequence[RunRecord], directory: Pa
 
 
 def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -> None:
-    """Summarise the runs of a sweep that are complete, point by point."""
-    by_point: dict[str, list[RunRecord]] = {}
+    """Write the runs of a sweep as a table, and summarise those that are complete, point by point."""
+    records = []
     for outcome in outcomes:
-        if outcome.error is None:
-            try:
-                record = RunRecord(outcome.path)
-                record.check()
-            except BadInputError as error:
+        try:
+            record = RunRecord(outcome.path)
+            record.check()
+            records.append(record)
+        except BadInputError as error:
+            if outcome.error is None:  # else it is named among the failures
                 inform(f"left out of the summary: {error}")
-                continue
-            by_point.setdefault(outcome.path.parent.name, []).append(record)
-    if not by_point:
-        return
-    summaries = {point: summarise_methods(summarise_runs(records)) for point, records in by_point.items()}
-    table = pd.concat(summaries, names=["scenario"]).reset_index("scenario")
-    write_files({directory / "summary.csv": table.to_csv(index=False).encode()})
-    show(sweep.name, sweep_table(summaries, {scenario.name: scenario for scenario in sweep.scenarios}))
-    say(f"Wrote {directory / 'summary.csv'}; draw it with: interlude plot {directory}")
+    records = in_order(records)
+    tables = {"sweep.csv": tidy_runs(records)}
+    by_point: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.is_complete:
+            by_point.setdefault(record.path.parent.name, []).append(record)
+    if by_point:
+        tables["summary.csv"] = tidy_summary(records)
+        summaries = {point: summarise_methods(summarise_runs(group)) for point, group in by_point.items()}
+        show(sweep.name, sweep_table(summaries, {scenario.name: scenario for scenario in sweep.scenarios}))
+    files = write_files({directory / name: table.to_csv(index=False).encode() for name, table in tables.items()})
+    draw = f"; draw it with: interlude plot {directory}" if by_point else ""
+    say(f"Wrote {', '.join(map(str, files))}{draw}")

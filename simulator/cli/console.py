@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from interlude.analysis.labels import shortened
 from interlude.simulator.cli.table_rows import TableRows
 from interlude.simulator.errors import BadInputError, CannotRunError, one_line
 
@@ -50,12 +51,21 @@ def show(title: str, rows: TableRows) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
+    shown = _that_fit(rows)
     for i, name in enumerate(rows.header or rows.cells[0]):
         heading = escape(name) if rows.header else ""
         table.add_column(heading, justify="right" if i in rows.numbers else "left", no_wrap=i == 0, overflow="fold")
-    for cells in rows.cells:
+    for cells in shown:
         table.add_row(*map(escape, cells))
     console.print(table)
+
+
+def _that_fit(rows: TableRows) -> list[list[str]]:
+    """Return the cells, names in front of the first number shortened so far that the numbers have room."""
+    num_names = max(1, min(rows.numbers, default=1))
+    longest = max(16, console.width * 2 // (5 * num_names))
+    names = [shortened([cells[i] for cells in rows.cells], longest) for i in range(num_names)]
+    return [[*(column[n] for column in names), *cells[num_names:]] for n, cells in enumerate(rows.cells)]
 
 
 @contextmanager

@@ -58,12 +58,12 @@ def report(
 ) -> None:
     """Write one self-contained page: question, scenarios, tables, figures, methods, versions, how to reproduce it."""
     from interlude.analysis.commands import choose, write_report
-    from interlude.analysis.runs import find_runs
+    from interlude.analysis.runs import find_runs, kept_apart
     from interlude.simulator.cli.cards import card_texts
 
     choices = choose(baseline, target, clients, window)
     records, left_out = find_runs(runs)
-    for sentence in left_out:
+    for sentence in (*left_out, *kept_apart(records).values()):
         say(sentence)
     cards = card_texts(record.scenario["methods"][0]["name"] for record in records)
     say_written([write_report(records, cards, command.get(), output, choices, question)])

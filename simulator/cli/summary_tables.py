@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from interlude.analysis.seeds import interval_text, limits_of
 from interlude.simulator.cli.table_rows import TableRows, size
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.scenario.scenario import Scenario
@@ -126,7 +127,7 @@ def _cell(row: "pd.Series[Any]", column: str, look: Callable[[float], str], scen
             return "never" if scenario.until.simulated_s is None else f"> {scenario.until.simulated_s:,.0f}"
         if reached != seeds:
             return f"{look(value)} ({row['reached']})"
-    return look(value) if math.isnan(spread) else f"{look(value)} ± {look(spread)}"
+    return interval_text(value, spread, look, limits_of(column))
 
 
 def _energy(joules: float) -> str:

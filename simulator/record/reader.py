@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -114,6 +114,12 @@ class RunRecord:
         return dict(self.info["scenario"])
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """Where its scenario comes from: the fields of `interlude.simulator.scenario.origin.Origin`."""
+        own = {"scenario": self.scenario["name"], "methods": [self.label], "place": 0, "swept": {}}
+        return {**own, **self.info.get("origin", {})}
+
+    @property
     def is_complete(self) -> bool:
         """Whether the run finished."""
         return bool(self.info["status"] == "complete")
@@ -202,7 +208,9 @@ def run_directories(path: str | Path) -> list[Path]:
 
 
 def find_runs(path: str | Path, leave_out: Callable[[str], object] | None = None) -> list[RunRecord]:
-    """Return the runs at or below a path, by directory, label and seed; numbers in names count as numbers.
+    """Return the runs at or below a path, by directory and seed; in the order of the points and methods of a scenario.
+
+    Numbers in names count as numbers.
 
     Args:
         path: a run directory, or a directory above some.
@@ -219,11 +227,29 @@ def find_runs(path: str | Path, leave_out: Callable[[str], object] | None = None
             if leave_out is None or directory == Path(path):
                 raise
             leave_out(str(error))
-    return sorted(records, key=lambda r: (_natural(r.path.parent), r.label, r.seed))
+    return in_order(records)
 
 
-def load_runs(path: str | Path) -> list[RunRecord]:
-    """Return the complete runs at or below a path, by directory, label and seed; others are left out.
+def in_order(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return records by scenario, point, method and seed: points and methods in the scenario's order."""
+    places = {label: place for place, label in enumerate(methods_in_order(records))}
+    return sorted(
+        records,
+        key=lambda r: (
+            *(_natural(r.path.parent.parent), _natural(r.origin["scenario"]), r.origin["place"]),
+            *(_natural(r.path.parent), places.get(r.label, len(places)), r.seed),
+        ),
+    )
+
+
+def methods_in_order(records: Iterable[RunRecord]) -> list[str]:
+    """Return the labels of all methods of the records' scenarios, in their order; of several the longest list's."""
+    lists = sorted({tuple(r.origin["methods"]) for r in records}, key=lambda labels: (-len(labels), labels))
+    return list(dict.fromkeys(label for labels in lists for label in labels))
+
+
+def load_records(path: str | Path) -> list[RunRecord]:
+    """Return the complete runs at or below a path, in the order of `find_runs`; others are left out.
 
     Raises:
         BadInputError: if there is no such directory, or no run in it, or a run.json cannot be read.
@@ -231,7 +257,7 @@ def load_runs(path: str | Path) -> list[RunRecord]:
     return [record for record in find_runs(path) if record.is_complete]
 
 
-def _natural(path: Path) -> list[tuple[str, int]]:
+def _natural(path: Path | str) -> list[tuple[str, int]]:
     """Return a key that sorts paths with their numbers as numbers, so that 16 comes before 100."""
     words = re.split(r"(\d+)", str(path))
     return [(word, int(number)) for word, number in zip_longest(words[::2], words[1::2], fillvalue="0")]

@@ -176,6 +176,6 @@ def _add_facts(writer: RunWriter, spec: RunSpec, ingredients: Ingredients) -> No
     if not spec.timing_only:
         executor, batch_size = spec.scenario.executor, spec.scenario.training.batch_size
         label, reason = how_trained(executor, ingredients.network, spec.device, batch_size)
-    writer.add_facts({"executor": {"label": label, "reason": reason}})
+    writer.add_facts({**spec.facts, "executor": {"label": label, "reason": reason}})
     if dataset.num_dropped:
         writer.add_facts({"samples_dropped": dataset.num_dropped})

@@ -34,6 +34,11 @@ class RunSpec:
         """The run directory."""
         return self.runs / self.scenario.name / f"{self.options.run_label}-s{self.scenario.seed}"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says besides the identity: where the scenario comes from."""
+        return {"origin": self.scenario.origin.facts()}
+
     def identity(self, files: Mapping[str, Path]) -> dict[str, Any]:
         """Return the run's identity: equal for equal runs.
 

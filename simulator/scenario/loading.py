@@ -4,7 +4,7 @@ import copy
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +43,11 @@ def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | 
     documents = load_documents(path, overrides)
     if documents.sweep is not None:
         raise BadInputError(f"{path}: sweep: describes many runs; 'interlude sweep {path}' runs them")
-    scenarios = [parse_scenario(document, source=str(path)) for document in documents.variants]
+    parsed = [parse_scenario(document, source=str(path)) for document in documents.variants]
+    scenarios = [
+        scenario.with_origin(replace(scenario.origin, scenario=documents.name, place=place))
+        for place, scenario in enumerate(parsed)
+    ]
     return scenarios if seed is None else [scenario.model_copy(update={"seed": seed}) for scenario in scenarios]
 
 

@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, SerializeAsAny
+from pydantic import Field, NonNegativeInt, PrivateAttr, SerializeAsAny
 
 from interlude.models.spec import ModelSpec
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.files import located, without_folders
 from interlude.simulator.methods.base import MethodOptions
+from interlude.simulator.scenario.origin import Origin
 from interlude.simulator.scenario.sections import (
     ClientsSpec,
     EvaluateSpec,
@@ -42,9 +43,22 @@ class Scenario(Section):
     limits: LimitsSpec = LimitsSpec()
     paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
 
+    _origin: Origin | None = PrivateAttr(None)
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from; it is its own origin unless a file of variants, or a sweep, says otherwise."""
+        return self._origin or Origin(self.name, tuple(method.run_label for method in self.methods))
+
+    def with_origin(self, origin: Origin) -> "Scenario":
+        """Return the same scenario with another origin."""
+        changed = self.model_copy()
+        changed._origin = origin
+        return changed
+
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""
-        return self.model_copy(update={"methods": (method,), "seed": seed})
+        return self.model_copy(update={"methods": (method,), "seed": seed}).with_origin(self.origin)
 
     def resolved(self) -> dict[str, Any]:
         """Return all fields of the scenario, defaults included, as plain data."""

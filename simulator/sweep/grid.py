@@ -20,7 +20,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.loading import load_documents, parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.yaml_reader import set_field
+from interlude.simulator.sweep.origins import by_label, placed
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 
@@ -106,7 +107,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | N
     ]
     _check_distinct(scenarios, source)
     has_points = len(documents.variants) > 1 or any(set(axis.fields) - {SEED} for axis in axes)
-    return Sweep(documents.name, tuple(scenarios), has_points)
+    return Sweep(documents.name, tuple(placed(scenarios, documents.name)), has_points)
 
 
 def parse_flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
@@ -221,15 +222,20 @@ def _scenarios_of(
     """Yield the scenarios of one variant, in the order of the axes; the last one turns fastest."""
     parse_scenario(document, path)  # errors of the scenario itself are not reported as the sweep's
     fields = [_resolved(field, document, f"{path}: sweep.{field}") for axis in axes for field in axis.fields]
+    labels = [_label(entry) for entry in document[METHODS_FIELD]]
     taken: dict[str, str] = {}
     for choice in itertools.product(*(axis.choices for axis in axes)):
         changed = copy.deepcopy(dict(document))
-        for field, value in zip(fields, itertools.chain(*choice), strict=True):
+        values = list(itertools.chain(*choice))
+        for field, value in zip(fields, values, strict=True):
             set_field(changed, field, copy.deepcopy(value), f"{path}: sweep.{field}")
         if methods is not None:
             changed[METHODS_FIELD] = list(_selected(changed[METHODS_FIELD], methods, source_of_methods))
         changed["name"] = _point_name(str(document["name"]), axes, choice, taken)
-        yield parse_scenario(changed, f"{path}: sweep" if axes else path)
+        scenario = parse_scenario(changed, f"{path}: sweep" if axes else path)
+        swept = {by_label(f, labels): value for f, value in zip(fields, values, strict=True) if f != SEED}
+        methods_in_order = tuple(dict.fromkeys([*labels, *scenario.origin.methods]))
+        yield scenario.with_origin(replace(scenario.origin, methods=methods_in_order, swept=swept))
 
 
 def _resolved(field: str, document: Mapping[str, Any], source: str) -> str:

@@ -81,7 +81,9 @@ class SweepTask:
         path = self.spec.path
         with suppress(BadInputError), owned(path):  # another process may own it: that is why the run failed
             if is_vacant(path):
-                RunWriter(path, self.identity).close("failed", {}, error)
+                writer = RunWriter(path, self.identity)
+                writer.add_facts(self.spec.facts)
+                writer.close("failed", {}, error)
             elif not RunRecord(path).is_complete:
                 end(path, "failed", error)
             if traceback:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.run.experiment import run_scenario
 from interlude.simulator.scenario.loading import parse_scenario
+from interlude.simulator.sweep import load_sweep
 
 Make = Callable[..., list[RunRecord]]
 
@@ -60,3 +62,14 @@ def grid(make_runs: Make) -> list[RunRecord]:
         for count in (2, 4)
         for record in make_runs({**short, "name": f"grid-{count}", "clients.count": count}, timing_only=False)
     ]
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, scenario_with: Callable[..., dict[str, Any]]) -> list[RunRecord]:
+    """A sweep over two values of MBA's beta and of its gamma."""
+    folder = tmp_path_factory.mktemp("swept")
+    block = {"methods.mba.beta": [0, 2], "methods.mba.gamma": [0, 1]}
+    short = {"methods": [{"name": "mba"}], "until": {"simulated_s": 4}, "evaluate": {"every_s": 4}, "sweep": block}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(scenario_with(short), sort_keys=False))
+    scenarios = load_sweep(folder / "tiny.yaml").scenarios
+    return [record for scenario in scenarios for record in run_scenario(scenario, runs=folder, device="cpu")]

@@ -13,7 +13,7 @@ from interlude.analysis.runs import find_runs
 from interlude.analysis.style import PAPER
 from interlude.simulator.errors import BadInputError
 
-NOT_HERE = {"scalability", "worlds", "sensitivity", "accuracy-vs-energy"}
+NOT_HERE = {"scalability", "worlds", "points", "sensitivity", "accuracy-vs-energy"}
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
@@ -72,8 +72,7 @@ def test_sweeps_are_drawn_of_all_scenarios_together_the_rest_of_each(grid):
     scenarios = {plot.kind: plot.scenario for plot in plots}
     assert scenarios["scalability"] is None
     assert [plot.scenario for plot in plots if plot.kind == "efficiency"] == ["grid-2", "grid-4"]
-    # over all of them three things differ (beta, gamma, clients): too many; in each scenario it is a heat map
-    assert [plot.scenario for plot in plots if plot.kind == "sensitivity"] == ["grid-2", "grid-4"]
+    assert "sensitivity" not in scenarios  # the options belong to methods that stand beside each other, not to a sweep
 
 
 def test_scalability_has_the_records_numbers_of_clients_on_its_axis(grid):
@@ -97,14 +96,12 @@ def test_worlds_stand_beside_each_other_in_the_order_of_their_numbers(make_runs,
         draw(grid, ["worlds"])
 
 
-def test_two_options_make_a_heat_map_one_makes_a_curve(grid):
-    half = [record for record in grid if record.scenario["clients"]["count"] == 4]
-    ((plot,), _) = draw(half, ["sensitivity"])
+def test_two_swept_options_make_a_heat_map_one_makes_a_curve(swept):
+    ((plot,), _) = draw(swept, ["sensitivity"])
     axis = plot.drawing.figure.axes[0]
-    assert {axis.get_xlabel(), axis.get_ylabel()} == {"beta", "gamma"}
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("gamma", "beta")
     assert len(axis.texts) == 4
-    line = [record for record in half if record.label.endswith("g0")]
-    ((plot,), _) = draw(line, ["sensitivity"])
+    ((plot,), _) = draw([record for record in swept if record.origin["swept"]["methods.mba.gamma"]], ["sensitivity"])
     axis = plot.drawing.figure.axes[0]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("beta", "final test accuracy")
 

@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from interlude.analysis.choices import DoesNotApplyError
-from interlude.analysis.runs import by_scenario, common_directory, differing, find_runs, leaves, need_one_scenario
+from interlude.analysis.fields import differing, leaves
+from interlude.analysis.runs import by_scenario, common_directory, find_runs, need_one_scenario
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.contents import sealed
 from interlude.simulator.record.reader import RunRecord

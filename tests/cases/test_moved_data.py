@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from interlude import load_runs, parse_scenario, run_scenario
+from interlude import load_records, parse_scenario, run_scenario
 from interlude.analysis.runs import by_scenario
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.files import short_names
@@ -59,7 +59,7 @@ def test_data_traces_and_partitions_that_have_moved_are_the_same(scenario_with, 
     assert again.info == first.info  # reused
     (other,) = run_scenario(scenario_of(scenario_with, moved, 1), runs=runs, timing_only=True)
     assert [record.seed for record in with_other_seeds([other])] == [0, 1]
-    assert len(by_scenario(load_runs(runs))) == 1
+    assert len(by_scenario(load_records(runs))) == 1
     assert not any(str(tmp_path) in name for name in other.info["files"])
 
 

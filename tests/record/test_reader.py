@@ -30,19 +30,21 @@ def test_complete_runs_are_loaded_in_the_order_of_names_with_numbers_as_numbers(
     write("clients-16/fedavg-s10", seed=10)
     write("clients-16/fedavg-s9", seed=9)
     write("clients-16/fedavg-s1", seed=1, status="failed")
-    found = [record.path.relative_to(tmp_path / "runs").as_posix() for record in interlude.load_runs(tmp_path / "runs")]
+    found = [
+        record.path.relative_to(tmp_path / "runs").as_posix() for record in interlude.load_records(tmp_path / "runs")
+    ]
     assert found == ["clients-16/fedavg-s9", "clients-16/fedavg-s10", "clients-16/mba-s0", "clients-100/fedavg-s0"]
 
 
 def test_a_run_directory_itself_is_loaded(write):
-    (record,) = interlude.load_runs(write("tiny/fedavg-s0"))
+    (record,) = interlude.load_records(write("tiny/fedavg-s0"))
     assert record.label == "fedavg"
 
 
 @pytest.mark.parametrize(("where", "said"), [("missing", "does not exist"), ("", "holds no run directory")])
 def test_where_there_is_no_run_that_is_said(tmp_path, where, said):
     with pytest.raises(BadInputError, match=said):
-        interlude.load_runs(tmp_path / where)
+        interlude.load_records(tmp_path / where)
 
 
 @pytest.mark.parametrize(("schema", "shown"), [(None, "schema 1"), (3, "schema 3")])

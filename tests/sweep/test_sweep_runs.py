@@ -24,7 +24,7 @@ def test_a_sweep_writes_runs_by_point_a_summary_and_is_not_done_again(cli, scena
     }
     assert "4/4 tiny-clients-" in out
     summary = pd.read_csv(runs / "tiny/summary.csv")
-    assert summary["scenario"].tolist() == ["tiny-clients-4", "tiny-clients-8"]
+    assert summary["point"].tolist() == ["tiny-clients-4", "tiny-clients-8"]
     before = times_in(runs)
     code, out, _ = cli(*command)
     assert code == 0

@@ -1,0 +1,120 @@
+"""All points of a sweep beside each other: one table and one figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from interlude.analysis import seeds
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing
+from interlude.analysis.fields import short_name, shown
+from interlude.analysis.labels import shortened
+from interlude.analysis.lines import line_looks
+from interlude.analysis.runs import by_scenario, common_name
+from interlude.analysis.style import legend_below, put_title
+from interlude.analysis.summary import summarise_methods, summarise_runs
+from interlude.analysis.tables import TextTable, looks_of, text_of
+from interlude.analysis.tidy import swept_fields
+from interlude.simulator.record.reader import RunRecord
+
+_AXES = {
+    "final_accuracy": "final test accuracy",
+    "time_to_target_s": "simulated time to the target (s)",
+    "versions": "versions of the global model",
+    "mean_staleness": "mean staleness (versions)",
+}
+"""What the figure can show, the most telling first; it has room for two."""
+
+
+def points_table(records: Sequence[RunRecord]) -> TextTable:
+    """Return a row per point and method: the values of the swept fields, then means over seeds with 95 % intervals.
+
+    Scenarios that no sweep made are rows by their names.
+    """
+    groups = by_scenario(records)
+    fields = varied_fields(groups)
+    runs = {name: summarise_runs(group) for name, group in groups.items()}
+    targets = {group[0].scenario["evaluate"]["target_accuracy"] for group in groups.values()}
+    looks = looks_of(pd.concat(list(runs.values())), targets.pop() if len(targets) == 1 else None)
+    rows = []
+    for name, group in groups.items():
+        values = [shown(group[0].origin["swept"].get(field)) for field in fields] or [name]
+        for row in summarise_methods(runs[name]).to_dict("records"):
+            cells = [text_of(row, column, look) if column in row else "" for column, (_, look) in looks.items()]
+            rows.append([*values, str(row["method"]), str(row["seeds"]), *cells])
+    header = [*(fields or ["scenario"]), "method", "seeds", *(heading for heading, _ in looks.values())]
+    return TextTable(header, rows)
+
+
+def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
+    """Draw the result of every method at every point: a row per point, a marker per method, with 95 % intervals.
+
+    Raises:
+        DoesNotApplyError: if there is only one point.
+    """
+    groups = by_scenario(records)
+    if len(groups) < 2:
+        raise DoesNotApplyError("there is only one point")
+    names = point_names(groups)
+    runs = pd.concat([summarise_runs(group).assign(point=names[name]) for name, group in groups.items()])
+    columns = [column for column in _AXES if column in runs and runs[column].notna().any()][:2]
+    looks = line_looks(records, has_markers=True)
+    style = choices.style
+    height_in = 1.2 + len(names) * (0.12 + 0.35 * style.bar_in * len(looks))
+    figure = Figure(figsize=(style.width_in(2), max(height_in, style.row_in)), layout="constrained")
+    axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for axis, column in zip(axes, columns, strict=True):
+        for index, (label, look) in enumerate(looks.items()):
+            offset = 0.7 * ((index + 0.5) / len(looks) - 0.5)
+            _draw(axis, runs[runs["method"] == label], column, list(names.values()), offset, {**look, "label": label})
+        axis.set_xlabel(_AXES[column])
+        axis.set_xlim(left=0, right=1 if column == "final_accuracy" else None)
+    axes[0].set_yticks(range(len(names)), shortened(list(names.values())))
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    legend_below(figure, axes[0], style)
+    title = common_name([str(group[0].origin["scenario"]) for group in groups.values()]) or "scenarios"
+    spread = seeds.count(runs.groupby(["point", "method"]).size().tolist())
+    put_title(figure, f"{title}: {len(names)} points ({spread})", style)
+    means = runs.groupby(["point", "method"], sort=False)[columns[0]].mean().reset_index()
+    ends = "; ".join(f"{point}, {label}: {mean:.3f}" for point, label, mean in means.itertuples(index=False))
+    open_ones = " Open: lower bounds, some seed never reached the target." if "time_to_target_s" in columns else ""
+    return Drawing(
+        figure, f"{' and '.join(_AXES[column] for column in columns)} by point, {spread}.{open_ones} {ends}."
+    )
+
+
+def varied_fields(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Return the swept fields that have several values among points."""
+    firsts = [group[0] for group in groups.values()]
+    return [f for f in swept_fields(firsts) if len({shown(first.origin["swept"].get(f)) for first in firsts}) > 1]
+
+
+def point_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
+    """Return a short name for each point: its values of the swept fields, or what its scenario's name adds."""
+    fields = varied_fields(groups)
+    short = {
+        name: ", ".join(f"{short_name(f, fields)} {shown(group[0].origin['swept'].get(f))}" for f in fields)
+        for name, group in groups.items()
+    }
+    if len(set(short.values())) == len(groups):
+        return short
+    shared = common_name(list(groups))
+    return {name: name.removeprefix(shared).lstrip("-_. ") or name for name in groups}
+
+
+def _draw(
+    axis: Axes, runs: pd.DataFrame, column: str, names: Sequence[str], offset: float, look: Mapping[str, Any]
+) -> None:
+    values = runs[column].astype(float)
+    is_known = values.abs() < np.inf
+    grouped = values.where(is_known, runs["simulated_s"]).groupby(runs["point"])
+    drawn = seeds.bands(grouped.mean(), grouped.apply(seeds.half_width), seeds.limits_of(column))
+    drawn["where"] = [names.index(str(point)) + offset for point in drawn.index]
+    is_bound = ~is_known.groupby(runs["point"]).all()
+    around = [drawn["mean"] - drawn["low"], drawn["high"] - drawn["mean"]]
+    axis.errorbar(drawn["mean"], drawn["where"], xerr=around, capsize=2, elinewidth=1, **{**look, "linestyle": ""})
+    bounds = drawn[is_bound]
+    axis.plot(bounds["mean"], bounds["where"], **{**look, "linestyle": "", "label": None, "markerfacecolor": "white"})
