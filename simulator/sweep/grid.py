@@ -16,6 +16,7 @@ methods are swept there is one point, the scenario itself, and its runs are thos
 """
 
 import copy
+import hashlib
 import itertools
 import json
 import re
@@ -28,6 +29,7 @@ from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.loading import load_documents, parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.scenario.sections import LONGEST_NAME
 from interlude.simulator.scenario.yaml_reader import set_field
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
@@ -146,11 +148,11 @@ def _axes(block: Any, flags: Flags, source: str) -> tuple[Sequence[Any] | None, 
     """Return the requested methods, None if there are none, and the axes."""
     if not isinstance(block, dict | None):
         raise BadInputError(f"{source}: must map fields to lists of values; given {_cut(block)}")
-    fields = {str(field): values for field, values in (block or {}).items()}
+    fields = dict(block or {})
     zipped = fields.pop(ZIP, {})
     if not isinstance(zipped, dict):
         raise BadInputError(f"{source}.{ZIP}: must map fields to lists of values; given {_cut(zipped)}")
-    zipped = {str(field): values for field, values in zipped.items()}
+    zipped = dict(zipped)
     methods: Sequence[Any] | None = fields.pop(METHODS_FIELD, None)
     if flags.methods is not None:
         methods = _values(list(flags.methods), "--methods")
@@ -274,6 +276,8 @@ def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]
     name = "_".join(f"{_short(pair[0], fields)}-{_slug(pair[1])}" for pair in named if pair)
     name = f"{base}-{name}" if name else base
     said = json.dumps(steps, sort_keys=True, default=str)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
     candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(candidate for candidate in candidates if taken.setdefault(candidate, said) == said)
 
