@@ -4,11 +4,17 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_ENDLESS_WORD = re.compile(r"^(.{200}).{200,}(.{200})$", re.DOTALL)  # longer than any name of a file
+_ENDLESS_WORD = re.compile(r"^(.{100}).{100,}(.{100})$", re.DOTALL)  # longer than any name of a file
+_MOST_CHARACTERS = 380
+_CHARACTERS_AT_END = 130  # where what is allowed is said
 
 
 class InterludeError(Exception):
     """Base of all errors that are reported as one sentence, without a traceback."""
+
+    def __str__(self) -> str:
+        """Return the sentence, shortened if it is very long."""
+        return shortened(one_line(super().__str__()))
 
 
 class BadInputError(InterludeError):
@@ -41,3 +47,10 @@ def one_line(error: object) -> str:
     """Return an error's message on one line, without unprintable characters and the middle of very long words."""
     words = " ".join(_ENDLESS_WORD.sub(r"\1...\2", word) for word in str(error).split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+
+
+def shortened(sentence: str) -> str:
+    """Return a sentence without its middle if it is longer than is read at a glance."""
+    if len(sentence) <= _MOST_CHARACTERS:
+        return sentence
+    return f"{sentence[: _MOST_CHARACTERS - _CHARACTERS_AT_END - 5]} ... {sentence[-_CHARACTERS_AT_END:]}"

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from interlude.simulator.cli import calibrate, console, data, figures, inspection, run, sweep
-from interlude.simulator.errors import BadInputError, InterludeError, one_line
+from interlude.simulator.errors import BadInputError, InterludeError, one_line, shortened
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted
 
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if debug:
         given.remove("--debug")
     try:
+        _check_text(given)
         code = app(args=given, standalone_mode=False, prog_name="interlude")
     except InterludeError as error:
         if debug:
@@ -68,10 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit(f"{interrupted}; {_how_to_resume()}", interrupted.exit_code)
     except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _exit(one_line(message.replace("Value error, ", "")), 2)
+        _exit(shortened(one_line(message.replace("Value error, ", ""))), 2)
     if code == _INTERRUPTED:
         _exit("interrupted", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what no file that holds the command, e.g. a report, could say."""
+    for argument in arguments:
+        if not argument.isascii() and argument != argument.encode("utf-8", "replace").decode("utf-8"):
+            raise BadInputError(f"argument '{argument}': is not UTF-8 text")
 
 
 def _exit(sentence: str, exit_code: int) -> NoReturn:

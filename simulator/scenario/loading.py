@@ -45,8 +45,8 @@ def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | 
     documents = load_documents(path, overrides)
     if documents.sweep is not None:
         raise BadInputError(f"{path}: sweep: describes many runs; 'interlude sweep {path}' runs them")
-    scenarios = [parse_scenario(document, source=str(path)) for document in documents.variants]
-    return scenarios if seed is None else [scenario.model_copy(update={"seed": seed}) for scenario in scenarios]
+    changes = {} if seed is None else {"seed": seed}
+    return [parse_scenario(document | changes, source=str(path)) for document in documents.variants]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 
 _SHORT = {COUNT: "clients"}
 _LONGEST_VALUE = 40
+_MOST_DIGITS = 18
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _FIXED = ("name", "sweep", "variants")
 
@@ -126,9 +127,12 @@ def parse_flags(clients: str | None = None, seeds: str | None = None, methods: s
 
 def _numbers(text: str, flag: str, least: int) -> list[int]:
     parts = _split(text)
-    if not all(part.isascii() and part.isdecimal() and int(part) >= least for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts) or any(
+        int(part) < least for part in parts
+    ):
         raise BadInputError(
-            f"{flag}: must be whole numbers of at least {least}, separated by commas, e.g. {flag} 16,32; given '{text}'"
+            f"{flag}: must be whole numbers of at least {least}, of at most {_MOST_DIGITS} digits, separated by "
+            f"commas, e.g. {flag} 16,32; given '{text}'"
         )
     return _distinct([int(part) for part in parts], flag)
 
