@@ -26,7 +26,7 @@ def path_of(given: str | Path) -> Path:
     Raises:
         typer.BadParameter: if no file or directory can have it.
     """
-    path = Path(os.path.expanduser(given))  # a literal ~name is left, where pathlib raises
+    path = Path(os.path.expanduser(given))  # a ~name that is no user is left as it is, where pathlib raises
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if not given or "\0" in str(given):
         raise typer.BadParameter("a path cannot be empty or hold a NUL character")
