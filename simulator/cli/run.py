@@ -43,7 +43,7 @@ def run(
     from interlude.simulator.cli.progress import ProgressDisplay
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import check_limits
-    from interlude.simulator.run.experiment import run_scenario, worker_pool
+    from interlude.simulator.run.experiment import check_claims, run_scenario, worker_pool
     from interlude.simulator.scenario.loading import load_scenarios
 
     if (resume and overwrite) or (force and not resume):
@@ -52,10 +52,12 @@ def run(
     chosen = choose_device(device)
     with naming(scenario), Interruption().by_signals() as interruption, worker_pool(workers) as pool:
         testbeds = [build_testbed(variant) for variant in variants]
+        policy = ResumePolicy(resume, force, checkpoint_every, interruption, inform)
         if len(testbeds) > 1:  # none starts if another one is refused
             for testbed in testbeds:
+                if not overwrite:
+                    check_claims(testbed, runs, chosen, timing_only=timing_only, policy=policy)
                 check_limits(testbed, chosen, timing_only=timing_only)
-        policy = ResumePolicy(resume, force, checkpoint_every, interruption, inform)
         for testbed in testbeds:
             with ProgressDisplay(console) as display:
                 records = run_scenario(

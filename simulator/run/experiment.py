@@ -4,6 +4,8 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError
 from interlude.simulator.federation.accounting import invariants
 from interlude.simulator.record.checkpoint import Checkpoints
@@ -70,6 +72,19 @@ def run_scenario(
             record if record is not None and record.is_complete else _run(spec, testbed, pool, policy, watch, record)
             for spec, record in zip(specs, found, strict=True)
         ]
+
+
+def check_claims(
+    testbed: Testbed, runs: Path, device: torch.device, *, timing_only: bool, policy: ResumePolicy
+) -> None:
+    """Check that a scenario's runs may be written, before the first run of several scenarios begins.
+
+    Raises:
+        BadInputError: if a run directory holds another run or other files.
+    """
+    files = files_of(testbed.scenario, testbed.dataset)
+    for spec in run_specs(testbed.scenario, runs, device, timing_only):
+        claim(spec.path, spec.identity(files), policy.resume, policy.force)
 
 
 def worker_pool(workers: int | None) -> WorkerPool:
