@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from interlude.simulator.cli import calibrate, console, data, figures, inspection, run, sweep
-from interlude.simulator.errors import BadInputError, InterludeError, one_line, shortened
+from interlude.simulator.errors import BadInputError, InterludeError
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted
 
@@ -66,10 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         _exit(str(error), 2 if isinstance(error, BadInputError) else 1)
     except Interrupted as interrupted:
-        _exit(f"{interrupted}; {_how_to_resume()}", interrupted.exit_code)
+        console.inform(f"{interrupted}; {_how_to_resume()}", is_whole=True)
+        sys.exit(interrupted.exit_code)
     except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _exit(shortened(one_line(message.replace("Value error, ", ""))), 2)
+        _exit(message.replace("Value error, ", ""), 2)
     if code == _INTERRUPTED:
         _exit("interrupted", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
