@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jinja2
-import yaml
 
 from interlude.analysis.choices import Choices, baseline_of, labels_of
 from interlude.analysis.figures import KINDS, Plot, draw, render
 from interlude.analysis.runs import by_scenario, common_name, kept_apart, need_one_scenario
 from interlude.analysis.tables import TextTable, difference_table, paper_table, summary_table
+from interlude.simulator.core_yaml import dump
 from interlude.simulator.record.reader import RunRecord
 
 _LARGEST_SVG_BYTES = 1_000_000  # beyond, a PNG is smaller and quicker to show
@@ -126,7 +126,7 @@ def _part(
         differences=difference_table(records, baseline),
         images=images,
         file=f"{name}.yaml",
-        yaml=yaml.safe_dump(reproducing_scenario(records), sort_keys=False, width=100),
+        yaml=dump(reproducing_scenario(records)),
     )
 
 

@@ -4,11 +4,17 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_ENDLESS_WORD = re.compile(r"^(.{200}).{200,}(.{200})$", re.DOTALL)  # longer than any name of a file
+_ENDLESS_WORD = re.compile(r"^(.{100}).{100,}(.{100})$", re.DOTALL)  # longer than any name of a file
+_MOST_CHARACTERS = 380
+_CHARACTERS_AT_END = 130  # where what is allowed is said
 
 
 class InterludeError(Exception):
     """Base of all errors that are reported as one sentence, without a traceback."""
+
+    def __str__(self) -> str:
+        """Return the sentence, shortened if it is very long."""
+        return at_a_glance(one_line(super().__str__()))
 
 
 class BadInputError(InterludeError):
@@ -60,3 +66,10 @@ def shortened(given: object, longest: int) -> str:
     """Return a text on one line and at most that long."""
     text = one_line(given)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def at_a_glance(sentence: str) -> str:
+    """Return a sentence without its middle if it is longer than is read at a glance."""
+    if len(sentence) <= _MOST_CHARACTERS:
+        return sentence
+    return f"{sentence[: _MOST_CHARACTERS - _CHARACTERS_AT_END - 5]} ... {sentence[-_CHARACTERS_AT_END:]}"

@@ -7,17 +7,18 @@ import typer
 from rich.markup import escape
 
 from interlude.simulator.cli.console import console, naming, say, show
-from interlude.simulator.cli.options import DataDir, Device, Overrides, Workers
+from interlude.simulator.cli.options import DataDir, Device, Overrides, Workers, finite, path_of
 from interlude.simulator.errors import BadInputError
 
 
 def calibrate(
     scenario: Annotated[
-        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases")
+        Path | None,
+        typer.Argument(parser=path_of, metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases"),
     ] = None,
     device: Device = "auto",
     workers: Workers = None,
-    seconds: Annotated[float, typer.Option(help="how long to measure, start-up not counted")] = 30.0,
+    seconds: Annotated[float, typer.Option(callback=finite, help="how long to measure, start-up not counted")] = 30.0,
     compiles: Annotated[bool, typer.Option("--compile", help="also a compiled stack: takes a minute or more")] = False,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="also forward and backward passes in bfloat16")] = False,
     overrides: Overrides = None,

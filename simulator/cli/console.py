@@ -13,7 +13,7 @@ from rich.table import Table
 
 from interlude.analysis.labels import shortened
 from interlude.simulator.cli.table_rows import TableRows
-from interlude.simulator.errors import BadInputError, CannotRunError, one_line
+from interlude.simulator.errors import BadInputError, CannotRunError, at_a_glance, one_line
 
 console = Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
 """Prints results."""
@@ -24,9 +24,10 @@ command: ContextVar[str] = ContextVar("command", default="interlude")
 """The command line as it was given, for reports."""
 
 
-def inform(sentence: str) -> None:
-    """Print a notice or an error."""
-    _messages.print(f"interlude: {escape(one_line(sentence))}", soft_wrap=True)
+def inform(sentence: str, *, is_whole: bool = False) -> None:
+    """Print a notice or an error, shortened unless it must be whole, as a command to repeat must."""
+    line = one_line(sentence)
+    _messages.print(f"interlude: {escape(line if is_whole else at_a_glance(line))}", soft_wrap=True)
 
 
 def say(sentence: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from interlude.simulator.cli.console import console, say, show
-from interlude.simulator.cli.options import DataDir
+from interlude.simulator.cli.options import MOST_PROCESSES, DataDir
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -29,7 +29,9 @@ def prepare(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="an option of the data set, as under data: in a scenario"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="processes that read; unset: one per core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=MOST_PROCESSES, help="processes that read; unset: one per core")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Turn raw files into a memory-mapped cache, once; an interrupted preparation is resumed where it was."""

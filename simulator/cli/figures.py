@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from interlude.simulator.cli.console import command, say, say_written
-from interlude.simulator.cli.options import Baseline, Clients, RunPaths, Target, Window
+from interlude.simulator.cli.options import Baseline, Clients, Output, RunPaths, Target, Window, path_of
 
 
 class PlotCommand(TyperCommand):
@@ -27,7 +27,9 @@ def plot(
         list[str] | None,
         typer.Option("--kind", help="a kind of figure, e.g. gantt; may be repeated; unset: all that apply"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="where figures go; unset: beside the runs")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=path_of, metavar="DIR", help="where figures go; unset: beside the runs")
+    ] = None,
     formats: Annotated[str, typer.Option(help="png, svg, pdf, separated by commas")] = "png,svg",
     style: Annotated[str, typer.Option(help="screen, or paper: widths and letters for two-column pages")] = "screen",
     baseline: Baseline = None,
@@ -47,7 +49,7 @@ def plot(
 
 def report(
     runs: RunPaths,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="the page")] = None,
+    output: Output = None,
     question: Annotated[
         str | None, typer.Option(help="the question that the runs answer; the page begins with it")
     ] = None,
@@ -63,15 +65,16 @@ def report(
 
     choices = choose(baseline, target, clients, window)
     records, left_out = find_runs(runs)
+    cards = card_texts(record.scenario["methods"][0]["name"] for record in records)
+    page = write_report(records, cards, command.get(), output, choices, question)
     for sentence in (*left_out, *kept_apart(records).values()):
         say(sentence)
-    cards = card_texts(record.scenario["methods"][0]["name"] for record in records)
-    say_written([write_report(records, cards, command.get(), output, choices, question)])
+    say_written([page])
 
 
 def trace(
-    run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="unset: beside the run")] = None,
+    run_directory: Annotated[Path, typer.Argument(parser=path_of, metavar="RUN", help="a run directory")],
+    output: Output = None,
 ) -> None:
     """Write a run's timeline as a trace that ui.perfetto.dev and chrome://tracing open."""
     from interlude.analysis.commands import write_trace

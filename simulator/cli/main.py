@@ -83,16 +83,18 @@ def _execute(arguments: Sequence[str] | None) -> None:
         given.remove("--debug")
     with Interruption().by_signals(_leave) as interruption:
         try:
+            _check_text(given)
             code = app(args=given, standalone_mode=False, prog_name="interlude", obj=interruption)
         except InterludeError as error:
             if debug:
                 traceback.print_exc()
             _exit(str(error), 2 if isinstance(error, BadInputError) else 1)
         except Interrupted as interrupted:
-            _exit(_how_to_resume(interrupted), interrupted.exit_code)
+            console.inform(_how_to_resume(interrupted), is_whole=True)
+            sys.exit(interrupted.exit_code)
         except typer.TyperException as error:  # the command line itself: an unknown flag, a missing argument
             message = error.format_message() if hasattr(error, "format_message") else str(error)
-            _exit(one_line(message.replace("Value error, ", "")), 2)
+            _exit(message.replace("Value error, ", ""), 2)
         except Exception as error:
             if not is_users(error):
                 raise
@@ -102,6 +104,13 @@ def _execute(arguments: Sequence[str] | None) -> None:
         if code == _INTERRUPTED:
             _exit("interrupted", _INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what no file that holds the command, e.g. a report, could say."""
+    for argument in arguments:
+        if not argument.isascii() and argument != argument.encode("utf-8", "replace").decode("utf-8"):
+            raise BadInputError(f"argument '{argument}': is not UTF-8 text")
 
 
 def _exit(sentence: str, exit_code: int) -> NoReturn:

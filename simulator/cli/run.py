@@ -44,7 +44,7 @@ def run(
     from interlude.simulator.cli.progress import ProgressDisplay
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import estimate
-    from interlude.simulator.run.experiment import run_scenario, worker_pool
+    from interlude.simulator.run.experiment import check_claims, run_scenario, worker_pool
     from interlude.simulator.scenario.loading import load_scenarios
 
     if (resume and overwrite) or (force and not resume):
@@ -53,10 +53,12 @@ def run(
     chosen = choose_device(device)
     with naming(scenario), worker_pool(workers) as pool:
         testbeds = [build_testbed(variant) for variant in variants]
+        policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
         if len(testbeds) > 1:  # none starts if another one is refused
             for testbed in testbeds:
+                if not overwrite:
+                    check_claims(testbed, runs, chosen, timing_only=timing_only, policy=policy)
                 estimate(testbed, chosen, timing_only=timing_only)
-        policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
         for testbed in testbeds:
             with ProgressDisplay(console) as display:
                 records = run_scenario(

@@ -7,6 +7,7 @@ import typer
 
 from interlude.simulator.cli.console import console, inform, naming
 from interlude.simulator.cli.options import (
+    MOST_PROCESSES,
     CheckpointEvery,
     DataDir,
     Device,
@@ -15,6 +16,7 @@ from interlude.simulator.cli.options import (
     Runs,
     ScenarioFile,
     TimingOnly,
+    finite,
 )
 from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S
 
@@ -31,15 +33,21 @@ def sweep(
     overwrite: Overwrite = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="runs at a time; unset: what cores and memory, or the cluster, allow"),
+        typer.Option(
+            min=1, max=MOST_PROCESSES, help="runs at a time; unset: what cores and memory, or the cluster, allow"
+        ),
     ] = None,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="processes on this machine, or Ray")] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="host:port, ray://host:port, auto; unset: a Ray started here"),
     ] = None,
-    cpus_per_run: Annotated[float, typer.Option(min=0, help="CPUs that Ray sets aside for a run")] = 1.0,
-    gpus_per_run: Annotated[float, typer.Option(min=0, help="GPUs that Ray sets aside for a run")] = 0.0,
+    cpus_per_run: Annotated[
+        float, typer.Option(min=0, max=MOST_PROCESSES, callback=finite, help="CPUs that Ray sets aside for a run")
+    ] = 1.0,
+    gpus_per_run: Annotated[
+        float, typer.Option(min=0, max=MOST_PROCESSES, callback=finite, help="GPUs that Ray sets aside for a run")
+    ] = 0.0,
     data_dir: DataDir = None,
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:

@@ -4,6 +4,8 @@ from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError
 from interlude.simulator.federation.accounting import invariants
 from interlude.simulator.record.checkpoint import Checkpoints
@@ -98,6 +100,19 @@ def run_scenario(
                     record = _run(spec, testbed, pool, policy, watch, on_evaluation, record)
                 finished[spec.path] = record
     return [finished[spec.path] for spec in specs]
+
+
+def check_claims(
+    testbed: Testbed, runs: Path, device: torch.device, *, timing_only: bool, policy: ResumePolicy
+) -> None:
+    """Check that a scenario's runs may be written, before the first run of several scenarios begins.
+
+    Raises:
+        BadInputError: if a run directory holds another run or other files.
+    """
+    files = files_of(testbed.scenario, testbed.dataset)
+    for spec in run_specs(testbed.scenario, runs, device, timing_only):
+        claim(spec.path, spec.identity(files), policy.resume, policy.force)
 
 
 def worker_pool(workers: int | None) -> WorkerPool:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,9 @@ from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.scenario.messages import sentence
 from interlude.simulator.scenario.registry import data_source, known_data_sets, method_class
+from interlude.simulator.scenario.scalars import check_types
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.scenario.sections import NAME_FORM, Name
 from interlude.simulator.scenario.yaml_reader import apply_override, read_yaml, set_field
 from interlude.simulator.user_errors import blaming
 
@@ -43,12 +46,12 @@ def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | 
     documents = load_documents(path, overrides)
     if documents.sweep is not None:
         raise BadInputError(f"{path}: sweep: describes many runs; 'interlude sweep {path}' runs them")
-    parsed = [parse_scenario(document, source=str(path)) for document in documents.variants]
-    scenarios = [
+    changes = {} if seed is None else {"seed": seed}
+    parsed = [parse_scenario(document | changes, source=str(path)) for document in documents.variants]
+    return [
         scenario.with_origin(replace(scenario.origin, scenario=documents.name, place=place))
         for place, scenario in enumerate(parsed)
     ]
-    return scenarios if seed is None else [scenario.model_copy(update={"seed": seed}) for scenario in scenarios]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
 
     Args:
         path: the file.
-        overrides: ``key=value`` pairs applied on top of every variant.
+        overrides: ``key=value`` pairs applied on top of every variant; ``name`` renames the scenario below them.
 
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
@@ -76,22 +79,45 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
     given = _read_mapping(path)
     sweep = given.pop("sweep") or {} if "sweep" in given else None
     variants = given.pop("variants", None)
+    renames = [override for override in overrides if override.partition("=")[0] == "name"]
+    for override in renames:
+        apply_override(override, given)
+    changes = [override for override in overrides if override not in renames]
     if variants is None:
-        variants = {"": {}}
+        documents = [_changed(given, {}, changes, str(path))]
+    else:
+        documents = _variants(given, variants, changes, str(path))
+    return Documents(str(given.get("name")), documents, sweep)
+
+
+def _variants(given: Mapping[str, Any], variants: Any, overrides: Sequence[str], path: str) -> list[dict[str, Any]]:
+    """Return the document of each variant; its own ``name`` goes before ``<scenario>-<variant>``."""
     if not isinstance(variants, dict) or not all(isinstance(changes, dict) for changes in variants.values()):
         raise BadInputError(f"{path}: variants: must map each variant's name to fields and their values")
-    documents = []
-    for variant, changes in variants.items():
-        document = copy.deepcopy(given)
-        if variant:
-            document["name"] = f"{given.get('name')}-{variant}"
-        for key, value in changes.items():
-            set_field(document, str(key), value, f"{path}: variants.{variant}")
-        for override in overrides:
-            apply_override(override, document)
-        documents.append(document)
-    name = documents[0].get("name") if len(documents) == 1 and "" in variants else given.get("name")
-    return Documents(str(name), documents, sweep)
+    if not variants:
+        raise BadInputError(f"{path}: variants: is empty; it maps each variant's name to fields and their values")
+    base = _validated(_Named, {"name": given["name"]} if "name" in given else {}, (), path).name
+    documents = [
+        _changed({**given, "name": f"{base}-{variant}"}, changes, overrides, f"{path}: variants.{variant}")
+        for variant, changes in variants.items()
+    ]
+    named: dict[Any, str] = {}
+    for variant, document in zip(variants, documents, strict=True):
+        other = named.setdefault(str(document["name"]), variant)
+        if other != variant:
+            raise BadInputError(f"{path}: variants: '{other}' and '{variant}' have the same name, {document['name']}")
+    return documents
+
+
+def _changed(
+    given: Mapping[str, Any], changes: Mapping[str, Any], overrides: Sequence[str], source: str
+) -> dict[str, Any]:
+    document = copy.deepcopy(dict(given))
+    for key, value in changes.items():
+        set_field(document, key, copy.deepcopy(value), source)
+    for override in overrides:
+        apply_override(override, document)
+    return document
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -216,6 +242,10 @@ def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapp
 def _check_labels(scenario: Scenario, source: str) -> None:
     seen: set[str] = set()
     for method in scenario.methods:
+        if not re.fullmatch(NAME_FORM, method.run_label):  # of a class of one's own
+            raise BadInputError(
+                f"{source}: methods: '{one_line(method.run_label)[:60]}' cannot name a run directory; give it a 'label'"
+            )
         if method.run_label in seen:
             raise BadInputError(
                 f"{source}: methods: '{method.run_label}' appears twice; give one of them a 'label' of its own"
@@ -223,11 +253,20 @@ def _check_labels(scenario: Scenario, source: str) -> None:
         seen.add(method.run_label)
 
 
+class _Named(BaseModel):
+    name: Name
+
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _validated(model: type[_Model], given: Any, where: tuple[str, ...], source: str) -> _Model:
     try:
-        return model.model_validate(given)
+        validated = model.model_validate(given)
     except ValidationError as error:
         raise BadInputError(f"{source}: {sentence(error, model, given, where)}") from error
+    try:
+        check_types(given, validated.model_dump(mode="json"), where)
+    except ValueError as error:
+        raise BadInputError(f"{source}: {error}") from error
+    return validated

@@ -16,6 +16,7 @@ from interlude.simulator.scenario.sections import (
     ClientsSpec,
     EvaluateSpec,
     LimitsSpec,
+    Name,
     PaperSpec,
     Section,
     UntilSpec,
@@ -23,13 +24,11 @@ from interlude.simulator.scenario.sections import (
 from interlude.simulator.training.spec import ExecutorSpec, TrainingSpec
 from interlude.simulator.world.world import WorldSpec
 
-_LONGEST_NAME = 200  # file systems take 255 bytes, and a seed or the values of a sweep are appended to a name
-
 
 class Scenario(Section):
     """A whole scenario."""
 
-    name: str = Field(max_length=_LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     seed: NonNegativeInt = 0
     data: SerializeAsAny[DataSpec]
     model: ModelSpec

@@ -11,7 +11,12 @@ from pydantic import (
     model_validator,
 )
 
-_LONGEST_NAME = 200  # file systems take 255 bytes, and a seed or the values of a sweep are appended to a name
+LONGEST_NAME = 200  # file systems take 255 bytes, and a seed or the values of a sweep are appended to a name
+
+NAME_FORM = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""The form of a name that is part of a run directory's path: it leads nowhere else."""
+
+Name = Annotated[str, Field(max_length=LONGEST_NAME, pattern=NAME_FORM)]
 
 
 class Section(BaseModel):

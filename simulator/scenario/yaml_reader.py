@@ -1,17 +1,14 @@
-"""Reading YAML strictly and safely: no tags that build objects, no key given twice, and ``key=value`` overrides."""
+"""Reading YAML files strictly and safely, and ``key=value`` overrides."""
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from interlude.simulator.core_yaml import load
 from interlude.simulator.errors import BadInputError, one_line
 
 _LARGEST_BYTES = 1_000_000
-_MOST_VALUES = 100_000
-_DEEPEST = 100
-"""Most values of a scenario with its aliases expanded; sweeps of thousands of runs hold a tenth."""
 
 # Raised by the loader besides its own errors: odd scalars under explicit tags, and unbounded nesting.
 _MALFORMED = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -34,7 +31,7 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     try:
-        return _load(text)
+        return load(text)
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise BadInputError(f"{path}{where}: not valid YAML: {error.problem or error.context}") from error
@@ -52,7 +49,7 @@ def apply_override(override: str, document: dict[str, Any]) -> None:
     if not equals or not key:
         raise BadInputError(f"--set '{override}': must look like key=value, e.g. clients.count=32")
     try:
-        parsed = _load(value)
+        parsed = load(value)
     except _MALFORMED as error:
         raise BadInputError(f"--set '{override}': the value is not valid YAML") from error
     set_field(document, key, parsed, f"--set '{override}'")
@@ -93,68 +90,3 @@ def _child(node: Any, step: str, where: str, source: str) -> Any:
     if not step.isdecimal() or int(step) >= len(node):
         raise BadInputError(f"{source}: '{where}' must be one of the list's positions 0 to {len(node) - 1}")
     return node[int(step)]
-
-
-def _load(text: str) -> Any:
-    loader = _StrictLoader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check_size(node, 0, {})
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _check_size(node: yaml.Node, depth: int, counted: dict[int, int]) -> int:
-    """Return the number of values below a node with its aliases expanded.
-
-    A few nested aliases can expand to more values than fit in memory, so the values are counted without expansion.
-    """
-    if isinstance(node, yaml.ScalarNode):
-        return 1
-    if id(node) in counted:
-        if counted[id(node)] == 0:
-            raise yaml.constructor.ConstructorError(
-                None, None, "an alias refers to a value that contains it", node.start_mark
-            )
-        return counted[id(node)]
-    if depth == _DEEPEST:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"it is nested deeper than {_DEEPEST} levels", node.start_mark
-        )
-    counted[id(node)] = 0  # until its children are counted
-    pairs = isinstance(node, yaml.MappingNode)
-    children = [child for pair in node.value for child in pair] if pairs else node.value
-    num_values = 1 + sum(_check_size(child, depth + 1, counted) for child in children)
-    if num_values > _MOST_VALUES:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"it holds more than {_MOST_VALUES:,} values with its aliases expanded", node.start_mark
-        )
-    counted[id(node)] = num_values
-    return num_values
-
-
-_MERGE_TAG = "tag:yaml.org,2002:merge"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        is_merge = key_node.tag == _MERGE_TAG
-        key = key_node.value if is_merge else loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)

@@ -16,6 +16,7 @@ methods are swept there is one point, the scenario itself, and its runs are thos
 """
 
 import copy
+import hashlib
 import itertools
 import json
 import re
@@ -28,6 +29,7 @@ from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.loading import load_documents, parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.scenario.sections import LONGEST_NAME
 from interlude.simulator.scenario.yaml_reader import set_field
 from interlude.simulator.sweep.origins import by_label, placed
 
@@ -35,6 +37,7 @@ COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 
 _SHORT = {COUNT: "clients"}
 _LONGEST_VALUE = 40
+_MOST_DIGITS = 18
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _FIXED = ("name", "sweep", "variants")
 
@@ -125,9 +128,12 @@ def parse_flags(clients: str | None = None, seeds: str | None = None, methods: s
 
 def _numbers(text: str, flag: str, least: int) -> list[int]:
     parts = _split(text)
-    if not all(part.isascii() and part.isdecimal() and int(part) >= least for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts) or any(
+        int(part) < least for part in parts
+    ):
         raise BadInputError(
-            f"{flag}: must be whole numbers of at least {least}, separated by commas, e.g. {flag} 16,32; given '{text}'"
+            f"{flag}: must be whole numbers of at least {least}, of at most {_MOST_DIGITS} digits, separated by "
+            f"commas, e.g. {flag} 16,32; given '{text}'"
         )
     return _distinct([int(part) for part in parts], flag)
 
@@ -147,11 +153,11 @@ def _axes(block: Any, flags: Flags, source: str) -> tuple[Sequence[Any] | None, 
     """Return the requested methods, None if there are none, and the axes."""
     if not isinstance(block, dict | None):
         raise BadInputError(f"{source}: must map fields to lists of values; given {_cut(block)}")
-    fields = {str(field): values for field, values in (block or {}).items()}
+    fields = dict(block or {})
     zipped = fields.pop(ZIP, {})
     if not isinstance(zipped, dict):
         raise BadInputError(f"{source}.{ZIP}: must map fields to lists of values; given {_cut(zipped)}")
-    zipped = {str(field): values for field, values in zipped.items()}
+    zipped = dict(zipped)
     methods: Sequence[Any] | None = fields.pop(METHODS_FIELD, None)
     if flags.methods is not None:
         methods = _values(list(flags.methods), "--methods")
@@ -280,6 +286,8 @@ def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]
     name = "_".join(f"{_short(pair[0], fields)}-{_slug(pair[1])}" for pair in named if pair)
     name = f"{base}-{name}" if name else base
     said = json.dumps(steps, sort_keys=True, default=str)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
     candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(candidate for candidate in candidates if taken.setdefault(candidate, said) == said)
 
