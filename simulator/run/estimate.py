@@ -173,7 +173,8 @@ def _estimated(play: _Play, sink: TimelineInMemory) -> Estimate:
     run, until, played_s = play.run, play.spec.scenario.until, play.played_s
     run.finish(played_s)
     timeline = pa.concat_tables([SCHEMA.empty_table(), *sink.parts]).to_pandas()
-    lost = run.server.losses.totals(timeline)
+    run.server.losses.add_rows(timeline)
+    lost = run.server.losses.totals()
     sent = timeline[timeline["bytes"] > 0]
     median_bytes = sent[sent["outcome"] == "done"].groupby("activity")["bytes"].median()
     paces = [until.simulated_s / played_s] if until.simulated_s is not None else []

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError
-from interlude.simulator.federation.accounting import invariants
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, claim
 from interlude.simulator.record.reader import RunRecord
@@ -114,9 +113,7 @@ def _run(
             if run.trainer is not None:
                 writer.add_model(run.server.model)
             came_to = totals(run, checkpointer.why_not)
-            timeline = RunRecord(spec.path).timeline
-            invariants.check(timeline, ingredients.population.num_clients, run.end_s, ingredients.world.availability)
-            came_to |= accounts(run, timeline, writer)
+            came_to |= accounts(run, ingredients.world, RunRecord(spec.path).timeline_parts(), writer)
         except BaseException as error:
             came_to = {}
             if run is not None:
