@@ -9,7 +9,7 @@ from interlude.analysis.files import write_files
 from interlude.analysis.report import CardText, report_page
 from interlude.analysis.runs import common_directory, find_runs, kept_apart
 from interlude.analysis.style import STYLES
-from interlude.analysis.trace import chrome_trace, to_json
+from interlude.analysis.trace import Excerpt, trace_file
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.record.reader import RunRecord
 
@@ -76,17 +76,24 @@ def write_report(
     return file
 
 
-def write_trace(path: Path, output: Path | None) -> Path:
+def write_trace(path: Path, output: Path | None, num_clients: int | None = None, window: str | None = None) -> Path:
     """Write the trace of one run; returns its file, by default ``<run directory>.trace.json`` beside it.
 
+    Args:
+        path: the run directory, or a directory that holds one run.
+        output: the file; None for the default.
+        num_clients: the first so many clients are shown; None: all.
+        window: ``START:END`` in simulated seconds; None: the whole run.
+
     Raises:
-        BadInputError: if there is not exactly one run, or the file cannot be written.
+        BadInputError: if there is not exactly one run, the window is none, or the file cannot be written.
     """
+    excerpt = Excerpt(num_clients) if window is None else Excerpt(num_clients, *_window(window))
     records, _ = find_runs([path])
     if len(records) > 1:
         raise BadInputError(f"{path}: holds {len(records)} runs; name one, e.g. {records[0].path}")
     target = output or records[0].path.with_name(f"{records[0].path.resolve().name}.trace.json")
-    (file,) = write_files({target: to_json(chrome_trace(records[0]))})
+    (file,) = write_files({target: trace_file(records[0], excerpt)})
     return file
 
 

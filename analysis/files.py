@@ -1,13 +1,16 @@
 """Writes several files at once: either all of them appear, complete, or none."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from interlude.simulator.errors import BadInputError
 
 
-def write_files(files: Mapping[Path, bytes]) -> list[Path]:
+def write_files(files: Mapping[Path, bytes | Iterable[bytes]]) -> list[Path]:
     """Write files, each to a temporary name that is renamed once all are written; returns their paths.
+
+    Args:
+        files: the content of each, whole or in pieces that are written as they come.
 
     Raises:
         BadInputError: if one cannot be written; then none is.
@@ -21,11 +24,14 @@ def write_files(files: Mapping[Path, bytes]) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.part")
             written[part] = path
-            part.write_bytes(content)
+            with part.open("wb") as handle:
+                handle.writelines([content] if isinstance(content, bytes) else content)
         for part, path in written.items():
             part.replace(path)
-    except OSError as error:
+    except BaseException as error:
         for part in written:
             part.unlink(missing_ok=True)
-        raise BadInputError(f"{error.filename or 'files'}: cannot be written: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise BadInputError(f"{error.filename or 'files'}: cannot be written: {error.strerror or error}") from error
+        raise
     return list(files)

@@ -75,8 +75,10 @@ def report(
 def trace(
     run_directory: Annotated[Path, typer.Argument(parser=path_of, metavar="RUN", help="a run directory")],
     output: Output = None,
+    clients: Annotated[int | None, typer.Option(min=1, help="the first so many clients; unset: all")] = None,
+    window: Annotated[str | None, typer.Option(metavar="START:END", help="simulated seconds; unset: all")] = None,
 ) -> None:
     """Write a run's timeline as a trace that ui.perfetto.dev and chrome://tracing open."""
     from interlude.analysis.commands import write_trace
 
-    say_written([write_trace(run_directory, output)])
+    say_written([write_trace(run_directory, output, clients, window)])

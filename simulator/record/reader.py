@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -161,14 +161,24 @@ class RunRecord:
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """One row per span or merge; raises BadInputError if they cannot be read."""
-        folder = self.path / "timeline"
-        self.check("timeline/")
+        """One row per span or merge, all of them; raises BadInputError if they cannot be read."""
         try:
-            parts = [pd.read_parquet(part) for part in sorted(folder.glob("part-*.parquet"))]
-            return pd.concat(parts, ignore_index=True)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadInputError(f"{folder}: cannot be read: {one_line(error)}") from error
+            return pd.concat(self.timeline_parts(), ignore_index=True)
+        except ValueError as error:
+            raise BadInputError(f"{self.path / 'timeline'}: cannot be read: {one_line(error)}") from error
+
+    def timeline_parts(self) -> Iterator[pd.DataFrame]:
+        """Yield the rows of the timeline part by part, at most 100,000 rows each.
+
+        Raises:
+            BadInputError: if a part cannot be read.
+        """
+        self.check("timeline/")
+        for part in sorted((self.path / "timeline").glob("part-*.parquet")):
+            try:
+                yield pd.read_parquet(part)
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise BadInputError(f"{part}: cannot be read: {one_line(error)}") from error
 
     def _table(self, name: str, columns: Mapping[str, str]) -> pd.DataFrame:
         """Return a table of this directory; what is a text stays one, also ``NA`` and ``null``."""

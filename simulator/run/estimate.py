@@ -242,7 +242,8 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
     scale, played_s = opening.scale, opening.end_s
     before, after = opening.steady()
     timeline = opening.timeline()
-    lost = opening.run.server.losses.totals(timeline)
+    opening.run.server.losses.add_rows(timeline)
+    lost = opening.run.server.losses.totals()
     sent = timeline[timeline["bytes"] > 0]
     median_bytes = sent[sent["outcome"] == "done"].groupby("activity")["bytes"].median()
     num_bytes = float(sent["bytes"].sum())

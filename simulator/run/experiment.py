@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError
-from interlude.simulator.federation.accounting import invariants
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, foreign_entries
 from interlude.simulator.record.lock import check_free, owned
@@ -159,9 +158,7 @@ def _run(
             if run.trainer is not None:
                 writer.add_model(run.server.model)
             came_to = totals(run, checkpointer.why_not)
-            timeline = RunRecord(spec.path).timeline
-            invariants.check(timeline, ingredients.population.num_clients, run.end_s, ingredients.world.availability)
-            came_to |= accounts(run, timeline, writer)
+            came_to |= accounts(run, ingredients.world, RunRecord(spec.path).timeline_parts(), writer)
         except BaseException as error:
             came_to = {}
             if run is not None:

@@ -1,15 +1,18 @@
 """Totals of a run for its run.json: counts, losses and energy."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from interlude.simulator.federation.accounting.energy import energy_j
+from interlude.simulator.federation.accounting.energy import Energy
+from interlude.simulator.federation.accounting.invariants import Audit
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.run.loop import Run
 from interlude.simulator.run.observer import moments_s
 from interlude.simulator.training.values import FUSED
+from interlude.simulator.world.world import World
 
 
 def totals(run: Run, *notes: str | None) -> dict[str, Any]:
@@ -33,27 +36,35 @@ def totals(run: Run, *notes: str | None) -> dict[str, Any]:
     }
 
 
-def accounts(run: Run, timeline: pd.DataFrame, sink: Sink) -> dict[str, Any]:
-    """Return the losses of a finished run and, if the world gives devices' power, its energy.
+def accounts(run: Run, world: World, parts: Iterable[pd.DataFrame], sink: Sink) -> dict[str, Any]:
+    """Check the timeline of a finished run; return its losses and, if the world gives devices' power, its energy.
 
     Adds the joules at every evaluation to the metrics, for all clients together.
 
     Args:
         run: the run.
-        timeline: all rows of it.
+        world: when clients are on.
+        parts: the rows of its timeline, part by part; one is held at a time.
         sink: receives the metrics.
+
+    Raises:
+        BrokenInvariantError: if the timeline breaks an invariant.
     """
-    scenario = run.spec.scenario
-    found: dict[str, Any] = {"lost": run.server.losses.totals(timeline)}
-    spec = scenario.world.energy
-    if spec is not None:
-        moments = [*moments_s(scenario.evaluate.every_s, run.end_s)]
-        watts = spec.watts(scenario.seed, run.server.population.num_clients)
-        joules = energy_j(timeline, watts, moments)
-        found["energy_j"] = {purpose: float(values[-1]) for purpose, values in joules.items()}
-        made_s = timeline.loc[timeline["activity"] == "merge"].groupby("version")["end_s"].min()
-        versions = np.searchsorted(made_s.to_numpy(), moments, side="right")
-        sums = np.sum(list(joules.values()), axis=0).tolist()
+    scenario, population = run.spec.scenario, run.server.population
+    audit = Audit(population.num_clients, run.end_s, world.availability)
+    power, moments = scenario.world.energy, [*moments_s(scenario.evaluate.every_s, run.end_s)]
+    energy = None if power is None else Energy(power.watts(scenario.seed, population.num_clients), moments)
+    for part in parts:
+        audit.add(part)
+        run.server.losses.add_rows(part)
+        if energy is not None:
+            energy.add(part)
+    audit.finish()
+    found: dict[str, Any] = {"lost": run.server.losses.totals()}
+    if energy is not None:
+        found["energy_j"] = {purpose: float(values[-1]) for purpose, values in energy.joules.items()}
+        sums = np.sum(list(energy.joules.values()), axis=0).tolist()
+        versions = np.searchsorted(audit.made_s[1:], moments, side="right")
         for moment_s, version, joule in zip(moments, versions.tolist(), sums, strict=True):
             sink.add_metrics(moment_s, version, [("energy_j", FUSED, joule)])
     return found

@@ -94,7 +94,7 @@ def test_of_a_download_that_is_cut_off_every_piece_is_lost(paper):
     played = paper(on_arrival(), 20.0, **ALONE, down_s=4.0, on={0: [(0, 2), (10, 99)]}, crashes={(0, 0): 0.5})
     assert [span[1] for span in played.spans[:4]] == ["download part", "off", "off", "download"]
     lost, whole = played.rows[0]["bytes"], played.rows[3]["bytes"]
-    assert played.server.losses.totals(pd.DataFrame(played.rows))["bytes_down"] == lost == whole // 2
+    assert played.server.losses.totals()["bytes_down"] == lost == whole // 2
 
 
 def test_work_that_is_lost_ends_the_local_round(paper):
@@ -431,9 +431,9 @@ def played_row(paper):
 def test_work_while_off_is_found(played_row):
     timeline = pd.DataFrame(played_row.rows)
     world = played_row.world
-    check(timeline, 1, 7.5, world)
+    check([timeline], 1, 7.5, world)
     with pytest.raises(BrokenInvariantError, match="off where all are always on"):
-        check(timeline, 1, 7.5)
+        check([timeline], 1, 7.5)
     late = timeline.assign(activity=timeline["activity"].replace("off", "idle"))
     with pytest.raises(BrokenInvariantError, match="at work while it is off"):
-        check(late, 1, 7.5, world)
+        check([late], 1, 7.5, world)

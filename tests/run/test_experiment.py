@@ -122,7 +122,7 @@ def test_a_run_that_breaks_an_invariant_is_recorded_as_failed(tmp_path, monkeypa
     def broken(*_):
         raise invariants.BrokenInvariantError("time ran backwards")
 
-    monkeypatch.setattr(invariants, "check", broken)
+    monkeypatch.setattr(invariants.Audit, "finish", broken)
     with pytest.raises(invariants.BrokenInvariantError):
         run_scenario(parse_scenario(SCENARIO), runs=tmp_path, timing_only=True)
     assert RunRecord(tmp_path / "small" / "fedasync-s0").info["status"] == "failed"

@@ -22,6 +22,14 @@ class Losses:
     """Bytes received in downloads that were cut off."""
     updates_dropped: int = 0
     """Updates that arrived too stale to be merged."""
+    bytes_sent: int = 0
+    """Bytes of all uploads."""
+    off_s: float = 0.0
+    """Device-seconds off, of all clients."""
+    stalled_s: float = 0.0
+    """Device-seconds stalled while the server was away."""
+    slow_s: float = 0.0
+    """Device-seconds in a straggler's slow mode."""
 
     def add_round(self, reason: str, spent_s: float, bytes_not_received: int = 0) -> None:
         """Count a lost local round: device-seconds spent, and bytes received of a download that was cut off."""
@@ -29,21 +37,23 @@ class Losses:
         self.device_s += spent_s
         self.bytes_not_received += bytes_not_received
 
-    def totals(self, timeline: pd.DataFrame) -> Mapping[str, Any]:
-        """Return the losses as run.json states them, ``bytes_up``, ``off_s``, ... included.
+    def add_rows(self, part: pd.DataFrame) -> None:
+        """Add rows of the timeline; an upload that the end of the run cut is lost."""
+        activity, spans_s = part["activity"], part["end_s"] - part["start_s"]
+        self.bytes_sent += int(part.loc[activity == "upload", "bytes"].sum())
+        self.off_s += float(spans_s[activity == "off"].sum())
+        self.stalled_s += float(spans_s[activity == "stalled"].sum())
+        self.slow_s += float(spans_s[part["is_slow"]].sum())
 
-        Args:
-            timeline: all rows of the run; an upload that the end of the run cut is lost.
-        """
-        activity, spans_s = timeline["activity"], timeline["end_s"] - timeline["start_s"]
-        bytes_up = int(timeline.loc[activity == "upload", "bytes"].sum())
+    def totals(self) -> Mapping[str, Any]:
+        """Return the losses as run.json states them, once all rows of the timeline are added."""
         return {
             "rounds": dict(sorted(self.rounds.items())),
             "device_s": float(self.device_s),
-            "bytes_up": bytes_up - self.bytes_received,
+            "bytes_up": self.bytes_sent - self.bytes_received,
             "bytes_down": self.bytes_not_received,
             "updates_dropped": self.updates_dropped,
-            "off_s": float(spans_s[activity == "off"].sum()),
-            "stalled_s": float(spans_s[activity == "stalled"].sum()),
-            "slow_s": float(spans_s[timeline["is_slow"]].sum()),
+            "off_s": self.off_s,
+            "stalled_s": self.stalled_s,
+            "slow_s": self.slow_s,
         }

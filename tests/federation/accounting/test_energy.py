@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interlude.simulator.federation.accounting.energy import energy_j
+from interlude.simulator.federation.accounting.energy import Energy
 
 WATTS = {"train": np.array([5.0, 7.0]), "radio": np.array([2.0, 3.0]), "idle": np.array([0.5, 0.25])}
 SPANS = [
@@ -23,7 +23,10 @@ SPANS = [
 
 def test_every_span_draws_its_power_and_who_is_off_draws_nothing():
     timeline = pd.DataFrame(SPANS, columns=["client", "activity", "start_s", "end_s"])
-    joules = energy_j(timeline, WATTS, [0.0, 2.0, 4.0, 10.0])
+    energy = Energy(WATTS, [0.0, 2.0, 4.0, 10.0])
+    for part in (timeline[:4], timeline[4:]):
+        energy.add(part)
+    joules = energy.joules
     assert joules["train"] == pytest.approx([0.0, 5.0, 10.0, 15.0 + 42.0])
     assert joules["radio"] == pytest.approx([0.0, 2.0, 2.0, 6.0])
     assert joules["idle"] == pytest.approx([0.0, 0.5, 1.0, 2.0])

@@ -200,7 +200,7 @@ ends = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     world=worlds,
     count=st.integers(1, 5),
@@ -359,7 +359,7 @@ END_S, NUM_CLIENTS = 15.0, 4
 @pytest.fixture(scope="module")
 def good(wild, run):
     (record,) = run(wild({"name": "mba"}))
-    check(record.timeline, NUM_CLIENTS, END_S)
+    check([record.timeline], NUM_CLIENTS, END_S)
     return record.timeline
 
 
@@ -375,7 +375,7 @@ def row_of(timeline: pd.DataFrame, activity: str, position: int = 0) -> int:
 
 def assert_broken(timeline, match):
     with pytest.raises(BrokenInvariantError, match=match):
-        check(timeline, NUM_CLIENTS, END_S)
+        check([timeline], NUM_CLIENTS, END_S)
 
 
 def test_an_overlap_is_found(timeline):
@@ -397,7 +397,35 @@ def test_time_that_ends_before_the_run_is_found(timeline):
 
 
 def test_a_client_without_a_timeline_is_found(timeline):
-    assert_broken(timeline[timeline["client"] != 2], "4 clients exist, 3 have a timeline")
+    with pytest.raises(BrokenInvariantError, match="5 clients exist, 4 have a timeline"):
+        check([timeline], NUM_CLIENTS + 1, END_S)
+
+
+def in_parts(timeline, num_rows):
+    return [timeline.iloc[first : first + num_rows] for first in range(0, len(timeline), num_rows)]
+
+
+@pytest.mark.parametrize("num_rows", [3, 50])
+def test_parts_of_a_timeline_are_checked_like_the_whole(timeline, num_rows):
+    check(in_parts(timeline, num_rows), NUM_CLIENTS, END_S)
+
+
+def is_sound(parts):
+    try:
+        check(parts, NUM_CLIENTS, END_S)
+    except BrokenInvariantError:
+        return False
+    return True
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_what_is_broken_is_broken_in_parts_of_any_length(good, data):
+    row = data.draw(st.integers(0, len(good) - 1))
+    column, change = data.draw(st.sampled_from(["start_s", "end_s", "version"])), data.draw(st.sampled_from([-1, 1]))
+    broken = good.copy()
+    broken.loc[row, column] += change
+    assert len({is_sound(in_parts(broken, num_rows)) for num_rows in (11, len(broken))}) == 1
 
 
 def test_a_negative_staleness_is_found(timeline):
