@@ -67,7 +67,7 @@ def make_room(path: Path) -> None:
     with suppress(BadInputError, RecordError):  # it is removed in any case
         end(path, "interrupted")  # from now on the directory holds no complete run
     # Without its checkpoints a run begins again; with them, but without the rest, it could not be resumed.
-    for file in sorted(_own_files(path), key=lambda file: (file.name == "run.json", file.parent.name != CHECKPOINTS)):
+    for file in sorted(own_files(path), key=lambda file: (file.name == "run.json", file.parent.name != CHECKPOINTS)):
         file.unlink()
     for folder in _IN_FOLDERS:
         with suppress(OSError):  # it is not there, or a file of the user's is in it
@@ -104,13 +104,13 @@ def is_vacant(path: Path) -> bool:
 
 def foreign_entries(path: Path) -> list[Path]:
     """Return what lies in a run directory, and in its folders, that no run writes."""
-    own = set(_own_files(path))
+    own = set(own_files(path))
     inside = (entry for name in _IN_FOLDERS if _is_folder(path / name) for entry in (path / name).iterdir())
     top = (entry for entry in path.iterdir() if not (entry.name in _IN_FOLDERS and _is_folder(entry)))
     return sorted(entry for entry in (*top, *inside) if entry not in own and entry.name not in LOCK_FILES)
 
 
-def _own_files(path: Path) -> Iterator[Path]:
+def own_files(path: Path) -> Iterator[Path]:
     """Yield the files in a run directory that a run writes, by their names; its lock is not among them."""
     for name, pattern in ((".", _FILES), *_IN_FOLDERS.items()):
         if _is_folder(path / name):

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from interlude.simulator.errors import BadInputError, one_line
-from interlude.simulator.files import without_folders
+from interlude.simulator.files import need_regular, without_folders
 from interlude.simulator.record.contents import CONTENTS, damages_of, is_as_sealed
 
 SCHEMA_VERSION = 2
@@ -75,6 +75,7 @@ class RunRecord:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         try:
+            need_regular(self.path / "run.json")
             self.info: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise BadInputError(f"{path}: is not a run directory (no readable run.json)") from error
@@ -202,6 +203,8 @@ class RunRecord:
 def run_directories(path: str | Path) -> list[Path]:
     """Return the run directories at or below a path, sorted; numbers in names count as numbers.
 
+    One that has lost its run.json is among them.
+
     Raises:
         BadInputError: if there is no such directory, or no run in it.
     """
@@ -209,7 +212,8 @@ def run_directories(path: str | Path) -> list[Path]:
     try:
         if not path.is_dir():
             raise BadInputError(f"{path}: {'is not a directory' if path.exists() else 'does not exist'}")
-        found = [path] if (path / "run.json").exists() else [info.parent for info in path.rglob("run.json")]
+        found = {path} if (path / "run.json").exists() else {info.parent for info in path.rglob("run.json")}
+        found |= {metrics.parent for metrics in path.rglob("metrics.csv") if (metrics.parent / "timeline").is_dir()}
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not found:
@@ -287,7 +291,7 @@ def with_other_seeds(
         for directory in sorted(record.path.parent.glob(f"{record.label}-s*")):
             if directory == record.path:
                 found[directory] = record
-            elif re.fullmatch(r"\d+", directory.name.removeprefix(f"{record.label}-s")):
+            elif _is_seed(directory.name.removeprefix(f"{record.label}-s")) and (directory / "timeline").is_dir():
                 try:
                     other = RunRecord(directory)
                     if other.is_complete and _but_the_seed(other.info) == _but_the_seed(record.info):
@@ -298,6 +302,10 @@ def with_other_seeds(
                 except BadInputError as error:
                     leave_out(str(error))
     return list(found.values())
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def _but_the_seed(info: Mapping[str, Any]) -> dict[str, Any]:

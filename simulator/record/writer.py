@@ -28,7 +28,7 @@ from torch import Tensor
 from interlude.simulator.arrays import Indices
 from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.record.atomic import aside, write_json, writing
-from interlude.simulator.record.claim import make_room
+from interlude.simulator.record.claim import make_room, own_files
 from interlude.simulator.record.contents import CONTENTS, content_of, sealed
 from interlude.simulator.record.prefix import Prefix, prefix_of
 from interlude.simulator.record.provenance import package_versions
@@ -113,8 +113,9 @@ class RunWriter:
     def begin_timeline(self) -> None:
         """Write the timeline from its first part on; those of an earlier attempt are removed."""
         with writing(self.path / "timeline"):
-            for part in (self.path / "timeline").glob("*.parquet"):
-                part.unlink()
+            for file in own_files(self.path):
+                if file.parent.name == "timeline":
+                    file.unlink()
         self._num_parts = 0
 
     def add_timeline(self, table: pa.Table) -> None:

@@ -107,10 +107,11 @@ def check_claims(
     """Check that a scenario's runs may be written, before the first run of several scenarios begins.
 
     Raises:
-        BadInputError: if a run directory holds another run or other files.
+        BadInputError: if a run directory holds another run or other files, or another process writes there.
     """
     files = files_of(testbed.scenario, testbed.dataset)
     for spec in run_specs(testbed.scenario, runs, device, timing_only):
+        check_free(spec.path)
         claim(spec.path, spec.identity(files), policy.resume, policy.force)
 
 
