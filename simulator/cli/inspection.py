@@ -23,17 +23,18 @@ def check(
     from interlude.simulator.scenario.loading import load_documents, load_scenarios
 
     if load_documents(scenario, overrides or ()).sweep is None:
-        checked = load_scenarios(scenario, overrides or (), seed)
+        planned = checked = load_scenarios(scenario, overrides or (), seed)
     else:
         from interlude.simulator.cli.summary_tables import sweep_plan
         from interlude.simulator.sweep import Flags, load_sweep
 
         given = load_sweep(scenario, overrides or (), Flags(seeds=None if seed is None else [seed]))
         show(f"{given.name}: a sweep of {given.num_runs} runs", sweep_plan(given.scenarios))
-        checked = list(given.scenarios[:1])
+        planned = list(given.scenarios)
+        checked = planned[:1]
     chosen = choose_device(device)
     with naming(scenario):
-        tables = list(foreign_table(checked))
+        tables = list(foreign_table(planned))
         for variant in checked:  # nothing is printed if one is refused
             testbed = build_testbed(variant)
             rounds = first_rounds(testbed)

@@ -112,13 +112,10 @@ def load(scenario: Scenario) -> Dataset:
 
 def files_of(scenario: Scenario, dataset: Dataset) -> dict[str, Path]:
     """Return the location of every input file of a scenario's runs, by a name that it keeps when all are moved."""
-    read = (*dataset.files, *partition_files(scenario.data.partition, scenario.clients.count))
+    modules = filter(None, (file_of(own.name) for own in scenario.model.own_modules().values()))
+    read = (*dataset.files, *partition_files(scenario.data.partition, scenario.clients.count), *modules)
     located = {**{file: file for file in read}, **scenario.files()}
-    modules = {own.name: file_of(own.name) for own in scenario.model.own_modules().values()}
-    return {
-        **{name: located[given] for name, given in short_names(located).items()},
-        **{name: file for name, file in modules.items() if file is not None},
-    }
+    return {name: located[given] for name, given in short_names(located).items()}
 
 
 def _population(scenario: Scenario, dataset: Dataset) -> Population:

@@ -12,7 +12,11 @@ from interlude.simulator.files import short_names
 from interlude.simulator.record.reader import with_other_seeds
 
 MODULE = """
+import interlude
 import numpy as np
+
+
+@interlude.dataset
 def made():
     draw = np.random.default_rng(0)
     def split(n):

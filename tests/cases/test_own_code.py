@@ -347,7 +347,7 @@ def test_an_own_encoder_and_fusion_head_train_with_their_options(own, command, t
         assert record.is_complete
         losses = record.metrics.query("metric == 'loss'")["value"]
         assert losses.iloc[-1] != losses.iloc[0]
-        assert "mine:Gated" in record.info["files"]
+        assert "mine.py" in record.info["files"]
 
 
 def test_what_all_modalities_share_of_an_own_head_is_one_group(own, scenario_with):
