@@ -29,6 +29,7 @@ _IN_FOLDERS = {
 _HARMLESS = {"code": "the simulator's code has changed"}
 """Differences that `--force` accepts when a run is resumed."""
 _MOST_NAMED = 3
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_replaceable(path: Path) -> None:
@@ -179,7 +180,7 @@ def _differences(info: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
         if isinstance(before, dict) and isinstance(now, dict):
             differences[key] = _listed(_changes(before, now))
         else:
-            differences[key] = _HARMLESS.get(key, f"{key} was {before}, and now is {now}")
+            differences[key] = _HARMLESS.get(key, _was(key, before, now))
     return differences
 
 
@@ -190,11 +191,17 @@ def _changes(before: Any, now: Any, where: str = "") -> dict[str, str]:
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         pairs = dict(enumerate(zip(before, now, strict=True)))
     else:
-        return {} if before == now else {where: f"{where} was {before}, and now is {now}"}
+        return {} if before == now else {where: _was(where, before, now)}
     found: dict[str, str] = {}
     for key, (old, new) in pairs.items():
         found |= _changes(old, new, f"{where}.{key}" if where else str(key))
     return found
+
+
+def _was(where: str, before: Any, now: Any) -> str:
+    """Return a clause about a value that has changed; of digests the beginning tells them apart."""
+    old, new = (f"{value[:12]}..." if _DIGEST.fullmatch(str(value)) else value for value in (before, now))
+    return f"{where} was {old}, and now is {new}"
 
 
 def _listed(clauses: Mapping[str, str]) -> str:
