@@ -28,7 +28,7 @@ ENTRIES = {
 @pytest.fixture(autouse=True)
 def no_estimate(monkeypatch):
     """Leave the estimate out: it plays the first events of a run, too."""
-    monkeypatch.setattr(experiment, "check_limits", lambda *_, **__: None)
+    monkeypatch.setattr(experiment, "estimate", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -108,7 +108,7 @@ def test_a_signal_before_the_run_begins_ends_it_at_once_even_where_it_is_swallow
         with pytest.raises(Interrupted):
             interruption.ask()
 
-    before_call(monkeypatch, experiment, "check_limits", 1, swallow)
+    before_call(monkeypatch, experiment, "estimate", 1, swallow)
     with pytest.raises(Interrupted):
         play(given, tmp_path, interruption=interruption)
     assert not [*tmp_path.iterdir()]
