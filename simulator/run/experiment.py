@@ -85,6 +85,7 @@ def run_scenario(
     to_do = [spec for spec in specs if spec.path not in finished]
     if to_do:
         estimate(testbed, chosen, timing_only=timing_only)  # refuses what is beyond the limits
+        policy.interruption.obey()  # a request within the estimate may be lost in its clock
     with (
         ExitStack() as all_owned,
         nullcontext(workers) if isinstance(workers, WorkerPool) else worker_pool(workers) as pool,
