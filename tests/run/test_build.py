@@ -6,9 +6,8 @@ import pytest
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.cli.main import main
-from interlude.simulator.run import build, estimate
+from interlude.simulator.run import build, estimate, opening
 from interlude.simulator.run.build import build_testbed
-from interlude.simulator.run.first_rounds import first_rounds
 
 TWO_METHODS = [{"name": "fedavg"}, {"name": "fedasync"}]
 
@@ -29,7 +28,7 @@ def calls(monkeypatch):
 
     for name in ("load_dataset", "partition", "World"):
         counting(build, name)
-    counting(estimate, "Run")
+    counting(opening, "Run")
     return counted
 
 
@@ -59,7 +58,7 @@ def test_a_method_without_interruptions_comes_to_what_its_estimate_says(scenario
     """A run that is over within its first 1,000 events is estimated exactly."""
     scenario = parse_scenario(scenario_with())
     testbed = build_testbed(scenario)
-    (estimated,) = estimate.estimate(testbed, build.choose_device("cpu"), first_rounds(testbed))
+    (estimated,) = estimate.estimate(testbed, build.choose_device("cpu"))
     (record,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
     totals, sent = record.info["totals"], record.timeline[record.timeline["bytes"] > 0]
     assert estimated.local_rounds == totals["local_rounds"]

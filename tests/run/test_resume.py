@@ -2,6 +2,7 @@
 
 import random
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -191,11 +192,15 @@ def test_a_run_that_is_half_overwritten_is_no_complete_run(wild, tmp_path, monke
     scenario = parse_scenario(wild({"name": "fedavg"}, until={"simulated_s": 3}))
     (whole,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
 
-    def killed(path):
-        raise KeyboardInterrupt
+    unlink = Path.unlink
+
+    def killed(path, missing_ok=False):
+        if path.name.startswith("part-"):
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
 
     with monkeypatch.context() as patched:
-        patched.setattr("shutil.rmtree", killed)
+        patched.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
             run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, overwrite=True)
     with pytest.raises(BadInputError, match=r"an unfinished run \(interrupted\)"):
