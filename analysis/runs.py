@@ -23,6 +23,9 @@ from interlude.simulator.errors import BadInputError
 from interlude.simulator.record import reader
 from interlude.simulator.record.reader import RunRecord, in_order, methods_in_order
 
+Groups = Mapping[str, Sequence[RunRecord]]
+"""The runs of each scenario by a name for it."""
+
 
 class Found(NamedTuple):
     """The runs at or below some paths."""

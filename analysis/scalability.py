@@ -124,7 +124,7 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
         figure,
         f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} by "
         f"{over.meaning}, {spread}; open markers: lower bounds, some seed never reached it. "
-        f"Final accuracy ({over.label}): {'; '.join(texts)}.{bars_note(len(runs), spread)}",
+        f"Final accuracy ({over.label}): {'; '.join(texts)}.{bars_note(len(runs), spread, 'the points')}",
     )
 
 

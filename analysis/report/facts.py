@@ -27,7 +27,7 @@ def facts_of(records: Sequence[RunRecord]) -> Facts:
         ("training", in_words(scenario["training"], has_zeros=False)),
         ("methods", ", ".join(labels_of(records))),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
-        ("until", " or ".join(_limit(key, value) for key, value in scenario["until"].items() if value is not None)),
+        ("until", _until(scenario["until"])),
         ("evaluation", in_words(scenario["evaluate"])),
     ]
     if any(record.info.get("timing_only") for record in records):
@@ -50,6 +50,13 @@ def _clients(section: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [str(section["count"]), rest]))
 
 
-def _limit(key: str, value: Any) -> str:
-    known = {"simulated_s": "simulated s", "versions": "versions"}
-    return f"{value:g} {known[key]}" if key in known else in_words({key: value})
+def _until(section: Mapping[str, Any]) -> str:
+    """Return the ends of a run in words."""
+    of_modality = f" of {section['modality']}" if section.get("modality") else ""
+    words = {
+        "simulated_s": "{:g} simulated s",
+        "versions": "{} versions",
+        "accuracy": f"an accuracy{of_modality} of {{:g}}",
+        "patience_s": f"{{:g}} s without a better accuracy{of_modality}",
+    }
+    return " or ".join(said.format(section[key]) for key, said in words.items() if section.get(key) is not None)

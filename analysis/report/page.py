@@ -1,20 +1,21 @@
 """The page: question, results across points, worlds with tables and figures, methods, how to reproduce it, versions."""
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import jinja2
-import yaml
 
 from interlude.analysis.choices import Choices
 from interlude.analysis.figures import KINDS, Plot, draw_applicable
 from interlude.analysis.report import sections
 from interlude.analysis.report.images import image_of
 from interlude.analysis.report.question import question_of, title_of
-from interlude.analysis.runs import by_scenario, by_world, common_directory, kept_apart, need_one_scenario
+from interlude.analysis.runs import Groups, by_scenario, by_world, common_directory, kept_apart, need_one_scenario
+from interlude.simulator.core_yaml import dump
 from interlude.simulator.record.reader import RunRecord
 
 _MOST_SHOWN = 3  # figures of one world that are not folded
@@ -58,6 +59,7 @@ def report_page(
     plots, skipped = draw_applicable(records, choices, kinds)
     loader = jinja2.PackageLoader("interlude.analysis")
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page.filters["unbroken"] = _unbroken
     return page.get_template("report.html.jinja").render(
         title=f"Interlude: {title_of(groups)}",
         question=question or question_of(groups),
@@ -77,6 +79,11 @@ def reproducing_scenario(records: Sequence[RunRecord]) -> dict[str, Any]:
     return {**records[0].scenario, "methods": list(methods.values())}
 
 
+def _unbroken(cell: str) -> str:
+    """Return a cell that a line can end only before an interval or a note in brackets."""
+    return re.sub(r"(?<=±) | (?=[^()]*\))", "\u00a0", cell)
+
+
 def _kinds(records: Sequence[RunRecord], num_worlds: int) -> tuple[Sequence[str], list[str]]:
     """Return the kinds of figures on the page, and a sentence about those left out of one of several worlds."""
     if num_worlds == 1:
@@ -87,7 +94,7 @@ def _kinds(records: Sequence[RunRecord], num_worlds: int) -> tuple[Sequence[str]
     return kinds, [f"left out, as the runs are of {num_worlds} worlds: {others}; interlude plot {where} draws them"]
 
 
-def _across(groups: sections.Groups, plots: Sequence[Plot], choices: Choices) -> sections.Across:
+def _across(groups: Groups, plots: Sequence[Plot], choices: Choices) -> sections.Across:
     spanning = [plot for plot in plots if KINDS[plot.kind].spans_scenarios and plot.scenario is None]
     leading = [image_of(plot, choices) for plot in spanning if plot.kind == _LEADING]
     folded = [image_of(plot, choices) for plot in spanning if plot.kind != _LEADING]
@@ -107,12 +114,12 @@ def _worlds(records: Sequence[RunRecord], plots: Sequence[Plot], choices: Choice
     return found
 
 
-def _is_across(plot: Plot, groups: sections.Groups) -> bool:
+def _is_across(plot: Plot, groups: Groups) -> bool:
     return KINDS[plot.kind].spans_scenarios and plot.scenario is None and len(groups) > 1
 
 
 def _yaml(records: Sequence[RunRecord]) -> str:
-    return yaml.safe_dump(reproducing_scenario(records), sort_keys=False, width=100)
+    return dump(reproducing_scenario(records))
 
 
 def _commands(name: str, records: Sequence[RunRecord]) -> list[str]:

@@ -1,18 +1,14 @@
 """The page's title and its question, unless the user asks another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from interlude.analysis.choices import labels_of
 from interlude.analysis.fields import differences, shown, some_of
 from interlude.analysis.points import varied_fields
-from interlude.analysis.runs import common_name
-from interlude.simulator.record.reader import RunRecord
+from interlude.analysis.runs import Groups, common_name
 
 _MOST_NAMED = 8  # methods in a sentence
 _MOST_FIELDS = 3
-
-Groups = Mapping[str, Sequence[RunRecord]]
-"""The runs of each scenario by a name for it."""
 
 
 def title_of(groups: Groups) -> str:

@@ -8,11 +8,9 @@ from interlude.analysis.fields import short_name, shown
 from interlude.analysis.points import points_table, swept_names, varied_fields
 from interlude.analysis.report.facts import Facts, facts_of, shared, without
 from interlude.analysis.report.images import Image
+from interlude.analysis.runs import Groups
 from interlude.analysis.tables import TextTable, difference_table, paper_table, summary_table
 from interlude.simulator.record.reader import RunRecord
-
-Groups = Mapping[str, Sequence[RunRecord]]
-"""The runs of each scenario by a name for it."""
 
 
 @dataclass(frozen=True)
