@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from interlude.analysis import seeds
+from interlude.analysis.bands import bars_note, draw_bands
 from interlude.analysis.choices import Choices, Drawing, need_accuracy
 from interlude.analysis.lines import Looks, line_looks
 from interlude.analysis.runs import need_one_scenario, title_of
-from interlude.analysis.style import draw_band, legend_below, panel_grid, put_title
+from interlude.analysis.style import legend_below, panel_grid, put_title
 from interlude.analysis.summary import accuracy_curves
 from interlude.simulator.record.reader import RunRecord
 
@@ -47,7 +48,9 @@ def imbalance(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     return Drawing(
         figure,
         f"Imbalance over simulated time, {spread}. First panel: accuracy of the best modality alone less that of the "
-        f"worst; at the end {ends}." + (f" Further panels: {measures}, by modality." if panels else ""),
+        f"worst; at the end {ends}."
+        + (f" Further panels: {measures}, by modality." if panels else "")
+        + bars_note(len(looks), spread),
     )
 
 
@@ -59,25 +62,26 @@ def _reported(records: Sequence[RunRecord], metric: str) -> list[str]:
 
 def _draw_gap(axis: Axes, records: Sequence[RunRecord], looks: Looks) -> dict[str, float]:
     """Draw the gap of every method; returns its last values."""
-    last = {}
-    for label, look in looks.items():
+    bands = {}
+    for label in looks:
         alone = [accuracy_curves(r).drop(columns="fused") for r in records if r.label == label]
-        band = seeds.band([curves.max(axis=1) - curves.min(axis=1) for curves in alone], seeds.SHARE)
-        draw_band(axis, band, look, label)
-        last[label] = float(band["mean"].iloc[-1])
+        bands[label] = seeds.band([curves.max(axis=1) - curves.min(axis=1) for curves in alone], seeds.SHARE)
+    draw_bands(axis, bands, looks)
     axis.set_title("accuracy gap")
     axis.set_ylabel("best less worst accuracy alone")
     axis.set_ylim(0, 1)
-    return last
+    return {label: float(band["mean"].iloc[-1]) for label, band in bands.items()}
 
 
 def _draw_measure(axis: Axes, records: Sequence[RunRecord], looks: Looks, metric: str, modality: str) -> None:
     """Draw a measure of one modality, for the methods that report it."""
-    for label, look in looks.items():
+    bands = {}
+    for label in looks:
         tables = [r.metrics for r in records if r.label == label]
         rows = [table[(table["metric"] == metric) & (table["modality"] == modality)] for table in tables]
         curves = [row.set_index("time_s")["value"] for row in rows if len(row)]
         if curves:
-            draw_band(axis, seeds.band(curves, seeds.NOT_NEGATIVE), look)
+            bands[label] = seeds.band(curves, seeds.NOT_NEGATIVE)
+    draw_bands(axis, bands, looks)
     axis.set_title(_MEASURED[metric] + ("" if modality == "fused" else f", {modality}"))
     axis.set_ylim(bottom=0)

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
+from interlude.analysis.bands import bars_note, draw_bands
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
 from interlude.analysis.lines import line_looks
 from interlude.analysis.runs import need_one_scenario, title_of
-from interlude.analysis.style import draw_band, legend_below, put_title
+from interlude.analysis.style import legend_below, put_title
 from interlude.analysis.summary import TRANSFER, accuracy_curves, energy_curve
 from interlude.simulator.record.reader import RunRecord
 
@@ -52,17 +53,19 @@ def _accuracy(
     curves = {record.path: accuracy_curves(record) for record in records}
     where = {record.path: positions(record) for record in records}
     panels = [str(panel) for panel in curves[records[0].path]]
-    style = choices.style
+    looks, style = line_looks(records), choices.style
     figure = Figure(figsize=(style.width_in(len(panels)), style.row_in + 0.6), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     final: dict[str, float] = {}
     for axis, panel in zip(axes, panels, strict=True):
-        for label, look in line_looks(records).items():
+        bands: dict[str, pd.DataFrame] = {}
+        for label in looks:
             runs = [record.path for record in records if record.label == label]
             series = [pd.Series(curves[run][panel].to_numpy(), where[run].to_numpy()) for run in runs]
-            draw_band(axis, seeds.band(series, seeds.SHARE), look, label)
+            bands[label] = seeds.band(series, seeds.SHARE)
             if panel == panels[0]:
                 final[label] = float(np.mean([curves[run][panel].iloc[-1] for run in runs]))
+        draw_bands(axis, bands, looks)
         axis.set_title("all modalities" if panel == "fused" else f"{panel} alone")
         axis.set_xlabel(axis_label)
         axis.set_ylim(0, 1)
@@ -76,7 +79,8 @@ def _accuracy(
     alone = ", ".join(panel for panel in panels if panel != "fused")
     return Drawing(
         figure,
-        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused at the end: {ends}.",
+        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused at the end: {ends}."
+        + bars_note(len(looks), spread),
     )
 
 

@@ -89,7 +89,7 @@ def some_of(values: Sequence[Any]) -> str:
 
 def said(fields: Mapping[str, Sequence[Any]]) -> str:
     """Return the first few of the fields that differ, with their values, for a sentence."""
-    return "; ".join(f"{path}: {some_of(values)}" for path, values in list(fields.items())[:3])
+    return "; ".join(f"{path}: {some_of(list(map(shown, values)))}" for path, values in list(fields.items())[:3])
 
 
 def short_name(path: str, paths: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The kinds of figures: which apply to given runs, rendering and writing."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +91,9 @@ def draw(
             raise BadInputError(
                 f"--kind: unknown kind '{kind}'; kinds are all, {', '.join(KINDS)}{nearest(kind, KINDS)}"
             )
+    if ALL in kinds:
+        return draw_applicable(records, choices)
     with mpl.rc_context(rc=choices.style.rc):
-        if ALL in kinds:
-            return _draw_all(records, choices)
         plots = [Plot(kind, None, _draw_named(kind, records, choices)) for kind in dict.fromkeys(kinds)]
     return plots, []
 
@@ -108,19 +108,33 @@ def _draw_named(name: str, records: Sequence[RunRecord], choices: Choices) -> Dr
         raise BadInputError(f"{name} cannot be drawn: {error}") from error
 
 
-def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot], list[str]]:
+def draw_applicable(
+    records: Sequence[RunRecord], choices: Choices, names: Collection[str] | None = None
+) -> tuple[list[Plot], list[str]]:
+    """Draw every figure that applies, for each world by itself.
+
+    Args:
+        records: the runs.
+        choices: options of the figures.
+        names: keys of `KINDS`; None: all.
+
+    Returns:
+        As `draw`.
+    """
+    kinds = {name: kind for name, kind in KINDS.items() if names is None or name in names}
     worlds = by_world(records)
     together = len(by_scenario(records)) > 1
     plots = []
     skipped: dict[tuple[str, str], list[str]] = {}
-    for name, kind in KINDS.items():
+    for name, kind in kinds.items():
         groups: dict[str | None, list[RunRecord]] = dict(worlds.items())
         if kind.spans_scenarios or len(worlds) == 1:
             groups = {None: list(records), **(groups if len(worlds) > 1 else {})}
         for world, group in groups.items():
             try:
                 shown = group if kind.spans_scenarios else named_lines(group)
-                plots.append(Plot(name, world, kind.draw(shown, choices)))
+                with mpl.rc_context(rc=choices.style.rc):
+                    plots.append(Plot(name, world, kind.draw(shown, choices)))
             except DoesNotApplyError as error:
                 of = world or ("all scenarios together" if together else "")
                 skipped.setdefault((name, str(error)), []).append(of)
@@ -128,8 +142,8 @@ def _draw_all(records: Sequence[RunRecord], choices: Choices) -> tuple[list[Plot
             if world is None:
                 break  # one figure shows all scenarios
     if together and skipped:
-        kinds = dict.fromkeys(name for name, _ in skipped)
-        return plots, [f"skipped what does not apply: {', '.join(kinds)}; naming one with --kind says why"]
+        left_out = dict.fromkeys(name for name, _ in skipped)
+        return plots, [f"skipped what does not apply: {', '.join(left_out)}; naming one with --kind says why"]
     return plots, [f"skipped {name}{_of(names)}: {why}" for (name, why), names in skipped.items()]
 
 

@@ -1,6 +1,6 @@
 """All points of a sweep beside each other: one table and one figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from interlude.analysis.lines import line_looks
 from interlude.analysis.runs import by_scenario, common_name
 from interlude.analysis.style import legend_below, put_title
 from interlude.analysis.summary import summarise_methods, summarise_runs
-from interlude.analysis.tables import TextTable, looks_of, text_of
+from interlude.analysis.tables import Part, TextTable, looks_of, text_of
 from interlude.analysis.tidy import swept_fields
 from interlude.simulator.record.reader import RunRecord
 
@@ -28,8 +28,10 @@ _AXES = {
 }
 """What the figure can show, the most telling first; it has room for two."""
 
+_MOST_SAID = 8  # means in a caption
 
-def points_table(records: Sequence[RunRecord]) -> TextTable:
+
+def points_table(records: Sequence[RunRecord], part: Part = "all") -> TextTable:
     """Return a row per point and method: the values of the swept fields, then means over seeds with 95 % intervals.
 
     Scenarios that no sweep made are rows by their names.
@@ -38,7 +40,7 @@ def points_table(records: Sequence[RunRecord]) -> TextTable:
     fields = varied_fields(groups)
     runs = {name: summarise_runs(group) for name, group in groups.items()}
     targets = {group[0].scenario["evaluate"]["target_accuracy"] for group in groups.values()}
-    looks = looks_of(pd.concat(list(runs.values())), targets.pop() if len(targets) == 1 else None)
+    looks = looks_of(pd.concat(list(runs.values())), targets.pop() if len(targets) == 1 else None, part)
     rows = []
     for name, group in groups.items():
         values = [shown(group[0].origin["swept"].get(field)) for field in fields] or [name]
@@ -46,7 +48,7 @@ def points_table(records: Sequence[RunRecord]) -> TextTable:
             cells = [text_of(row, column, look) if column in row else "" for column, (_, look) in looks.items()]
             rows.append([*values, str(row["method"]), str(row["seeds"]), *cells])
     header = [*(fields or ["scenario"]), "method", "seeds", *(heading for heading, _ in looks.values())]
-    return TextTable(header, rows)
+    return TextTable(header, rows, header.index("method") + 1)
 
 
 def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
@@ -79,11 +81,19 @@ def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     spread = seeds.count(runs.groupby(["point", "method"]).size().tolist())
     put_title(figure, f"{title}: {len(names)} points ({spread})", style)
     means = runs.groupby(["point", "method"], sort=False)[columns[0]].mean().reset_index()
-    ends = "; ".join(f"{point}, {label}: {mean:.3f}" for point, label, mean in means.itertuples(index=False))
     open_ones = " Open: lower bounds, some seed never reached the target." if "time_to_target_s" in columns else ""
     return Drawing(
-        figure, f"{' and '.join(_AXES[column] for column in columns)} by point, {spread}.{open_ones} {ends}."
+        figure,
+        f"Results by point: {' and '.join(_AXES[column] for column in columns)}, {spread}.{open_ones} "
+        f"{_AXES[columns[0]].capitalize()}: {_said(means.itertuples(index=False))}.",
     )
+
+
+def _said(means: Iterable[tuple[str, str, float]]) -> str:
+    """Return the means of points and methods for a caption, only the extremes of many."""
+    said = [(mean, f"{point}, {label}: {mean:.3f}") for point, label, mean in means]
+    texts = [text for _, text in said]
+    return "; ".join(texts) if len(said) <= _MOST_SAID else f"from {min(said)[1]} to {max(said)[1]}"
 
 
 def varied_fields(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
@@ -92,15 +102,20 @@ def varied_fields(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
     return [f for f in swept_fields(firsts) if len({shown(first.origin["swept"].get(f)) for first in firsts}) > 1]
 
 
-def point_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
-    """Return a short name for each point: its values of the swept fields, or what its scenario's name adds."""
+def swept_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
+    """Return each point's values of the swept fields as its name; empty where they do not tell the points apart."""
     fields = varied_fields(groups)
-    short = {
+    names = {
         name: ", ".join(f"{short_name(f, fields)} {shown(group[0].origin['swept'].get(f))}" for f in fields)
         for name, group in groups.items()
     }
-    if len(set(short.values())) == len(groups):
-        return short
+    return names if fields and len(set(names.values())) == len(groups) else {}
+
+
+def point_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
+    """Return a short name for each point: its values of the swept fields, or what its scenario's name adds."""
+    if swept := swept_names(groups):
+        return swept
     shared = common_name(list(groups))
     return {name: name.removeprefix(shared).lstrip("-_. ") or name for name in groups}
 
@@ -117,4 +132,5 @@ def _draw(
     around = [drawn["mean"] - drawn["low"], drawn["high"] - drawn["mean"]]
     axis.errorbar(drawn["mean"], drawn["where"], xerr=around, capsize=2, elinewidth=1, **{**look, "linestyle": ""})
     bounds = drawn[is_bound]
-    axis.plot(bounds["mean"], bounds["where"], **{**look, "linestyle": "", "label": None, "markerfacecolor": "white"})
+    is_open = {"linestyle": "", "label": None, "markerfacecolor": "white", "zorder": 3}
+    axis.plot(bounds["mean"], bounds["where"], **{**look, **is_open})

@@ -1,7 +1,9 @@
 """Finds run directories and groups them: by scenario, and by world, whose runs one plot can show and pair."""
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,9 @@ from interlude.analysis.fields import (
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record import reader
 from interlude.simulator.record.reader import RunRecord, in_order, methods_in_order
+
+Groups = Mapping[str, Sequence[RunRecord]]
+"""The runs of each scenario by a name for it."""
 
 
 class Found(NamedTuple):
@@ -86,9 +91,10 @@ def _need_whole(record: RunRecord) -> None:
 
 
 def common_name(names: Sequence[str]) -> str:
-    """Return the common prefix of scenario names without its trailing separator; may be empty."""
-    differs = (i for i, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1)
-    return names[0] if len(set(names)) == 1 else names[0][: next(differs, min(map(len, names)))].rstrip("-_. ")
+    """Return the words that scenario names begin with, without a separator at their end; may be empty."""
+    words = zip(*(re.split("([-_ ])", name) for name in names), strict=False)
+    shared = takewhile(lambda found: len(set(found)) == 1, words)
+    return "".join(word for word, *_ in shared).rstrip("-_. ")
 
 
 def common_directory(records: Sequence[RunRecord]) -> Path:

@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
+from interlude.analysis.bands import bars_note, draw_bands
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
 from interlude.analysis.fields import differences, options_of, some_of, world_of
 from interlude.analysis.lines import labelled, line_looks
 from interlude.analysis.runs import by_scenario, common_name
-from interlude.analysis.style import draw_band, legend_below, put_title
+from interlude.analysis.style import legend_below, put_title
 from interlude.analysis.summary import accuracy_curves, time_to_accuracy_s
 from interlude.simulator.record.reader import RunRecord
 
@@ -89,18 +90,20 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
     num_panels = 1 if target is None else 2
     figure = Figure(figsize=(style.width_in(num_panels), style.row_in + 0.6), layout="constrained")
     axes = figure.subplots(1, num_panels, squeeze=False)[0]
-    texts = []
     longest_s = float(results["time_s"].max())
-    for label, line in line_looks(records, has_markers=True).items():
-        runs, look = results[results["name"] == label], {**line, "label": label}
-        if runs.empty:  # another label has the same options
-            continue
-        means = _curve(axes[0], runs, "accuracy", look)
-        at = [f"{value:.3f} ({over.ticks[float(place)]})" for place, value in means.items()]  # type: ignore[arg-type]
-        texts.append(f"{label} {', '.join(at)}")
-        if target is not None:
-            _curve(axes[1], runs, "time_s", look, limit=longest_s)
-            _open_where_censored(axes[1], runs, look)
+    looks = line_looks(records, has_markers=True)
+    by_name = results.groupby("name")
+    runs = {name: by_name.get_group(name) for name in looks if name in by_name.groups}  # of equal options one has them
+    accuracies = {name: _band(own, "accuracy", limit=1.0) for name, own in runs.items()}
+    draw_bands(axes[0], accuracies, looks)
+    if target is not None:
+        draw_bands(axes[1], {name: _band(own, "time_s", longest_s) for name, own in runs.items()}, looks)
+        for name, own in runs.items():
+            _open_where_censored(axes[1], own, looks[name])
+    texts = []
+    for name, band in accuracies.items():
+        means = zip(band.index.to_list(), band["mean"], strict=True)
+        texts.append(f"{name} {', '.join(f'{mean:.3f} ({over.ticks[place]})' for place, mean in means)}")
     axes[0].set_ylabel("final test accuracy, all modalities")
     axes[0].set_ylim(0, 1)
     if target is not None:
@@ -121,7 +124,7 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
         figure,
         f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} by "
         f"{over.meaning}, {spread}; open markers: lower bounds, some seed never reached it. "
-        f"Final accuracy ({over.label}): {'; '.join(texts)}.",
+        f"Final accuracy ({over.label}): {'; '.join(texts)}.{bars_note(len(runs), spread, 'the points')}",
     )
 
 
@@ -140,14 +143,10 @@ def _results(records: Sequence[RunRecord], places: Mapping[Path, float], target:
     return results.drop_duplicates(["name", "place", "seed"])  # equal runs, at points that differ for other methods
 
 
-def _curve(
-    axis: Axes, runs: pd.DataFrame, column: str, look: Mapping[str, Any], limit: float = 1.0
-) -> "pd.Series[float]":
-    """Draw means by place, with 95 % intervals clipped to possible values; returns the means."""
+def _band(runs: pd.DataFrame, column: str, limit: float) -> pd.DataFrame:
+    """Return means by place, with 95 % intervals clipped to possible values."""
     values = runs.groupby("place")[column]
-    drawn = seeds.bands(values.mean(), values.apply(seeds.half_width), (0.0, limit))
-    draw_band(axis, drawn, look)
-    return drawn["mean"]
+    return seeds.bands(values.mean(), values.apply(seeds.half_width), (0.0, limit))
 
 
 def _open_where_censored(axis: Axes, runs: pd.DataFrame, look: Mapping[str, Any]) -> None:

@@ -6,11 +6,10 @@ that its letters keep their size in print.
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
@@ -124,20 +123,6 @@ def _shade(colour: str, towards: tuple[float, float]) -> str:
     share, grey = towards
     red, green, blue = ((1 - share) * part + share * grey for part in to_rgb(colour))
     return to_hex((red, green, blue)).upper()
-
-
-def draw_band(axis: Axes, band: pd.DataFrame, look: Mapping[str, Any], label: str | None = None) -> None:
-    """Draw a mean and, where it is known, its interval.
-
-    Args:
-        axis: the panel.
-        band: columns mean, low and high by position.
-        look: of the line.
-        label: in the legend.
-    """
-    axis.plot(band.index, band["mean"], **{"label": label, **look})
-    if band["low"].notna().any():
-        axis.fill_between(band.index, band["low"], band["high"], color=look["color"], alpha=0.15, lw=0)
 
 
 def put_title(figure: Figure, text: str, style: Style) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -15,11 +15,19 @@ from interlude.simulator.record.reader import RunRecord
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table; the first column names the rows."""
+    """A table; its first columns name the rows."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    num_keys: int = 1
+    """Columns that name the rows."""
 
+
+UNKNOWN = "n/a"
+"""A cell without a value."""
+_COSTS = ("train_s", "wait_s", "idle_s", "off_s", "lost_s", "bytes_lost", "energy_j", "energy_to_target_j")
+Part = Literal["all", "results", "costs"]
+"""Columns of a table: those of results leave device time, losses and energy to those of costs, so that both fit."""
 
 Looks = dict[str, tuple[str, Callable[[float], str]]]
 """Heading and format of a number by column."""
@@ -33,13 +41,20 @@ def _kilojoules(joules: float) -> str:
     return f"{joules / 1e3:,.2f}"
 
 
-def looks_of(runs: pd.DataFrame, target: float | None) -> Looks:
-    """Return the columns of `summarise_runs` that are shown, units in their headings."""
+def looks_of(runs: pd.DataFrame, target: float | None, part: Part = "all") -> Looks:
+    """Return the columns of `summarise_runs` that are shown, units in their headings.
+
+    Args:
+        runs: the table.
+        target: accuracy of the times and energies to it; None: there is none, or they are of several.
+        part: the columns wanted.
+    """
+    to_target = "the target" if target is None else f"{target:g}"
     alone = [str(column) for column in runs if str(column).startswith("accuracy_")]
     looks: Looks = {
         "final_accuracy": ("final accuracy", "{:.3f}".format),
         **{column: (f"{column.removeprefix('accuracy_')} alone", "{:.3f}".format) for column in alone},
-        "time_to_target_s": (f"s to {target}", "{:,.0f}".format),
+        "time_to_target_s": (f"s to {to_target}", "{:,.0f}".format),
         "versions": ("versions", "{:,.0f}".format),
         "mean_staleness": ("mean staleness (versions)", "{:.1f}".format),
         "bytes_up": ("up (MB)", _megabytes),
@@ -51,15 +66,16 @@ def looks_of(runs: pd.DataFrame, target: float | None) -> Looks:
         "lost_s": ("lost (device-s)", "{:,.0f}".format),
         "bytes_lost": ("lost (MB)", _megabytes),
         "energy_j": ("energy (kJ)", _kilojoules),
-        "energy_to_target_j": (f"kJ to {target}", _kilojoules),
+        "energy_to_target_j": (f"kJ to {to_target}", _kilojoules),
     }
-    return {column: look for column, look in looks.items() if column in runs}
+    wanted = {"all": looks, "costs": _COSTS, "results": [column for column in looks if column not in _COSTS]}[part]
+    return {column: look for column, look in looks.items() if column in runs and column in wanted}
 
 
-def summary_table(records: Sequence[RunRecord]) -> TextTable:
+def summary_table(records: Sequence[RunRecord], part: Part = "all") -> TextTable:
     """Return a row per method: means over seeds with half widths of 95 % intervals."""
     runs = summarise_runs(records)
-    looks = looks_of(runs, records[0].scenario["evaluate"]["target_accuracy"])
+    looks = looks_of(runs, records[0].scenario["evaluate"]["target_accuracy"], part)
     rows = [
         [str(row["method"]), f"{row['seeds']}", *(text_of(row, column, look) for column, (_, look) in looks.items())]
         for row in summarise_methods(runs).to_dict("records")
@@ -97,9 +113,9 @@ def difference_table(records: Sequence[RunRecord], baseline: str) -> TextTable:
 
 
 def _beside_paper(label: str, published: float | None, ours: Mapping[Any, Any] | None) -> list[str]:
-    shown = "none" if published is None else f"{100 * published:.1f}"
+    shown = UNKNOWN if published is None else f"{100 * published:.1f}"
     if ours is None or math.isnan(float(str(ours.get("final_accuracy", math.nan)))):
-        return [label, shown, "not run" if ours is None else "none", "", "", "", ""]
+        return [label, shown, "not run" if ours is None else UNKNOWN, "", "", "", ""]
 
     def percent(value: float) -> str:
         return f"{100 * value:.1f}"
@@ -125,7 +141,7 @@ def text_of(row: Mapping[Any, Any], column: str, look: Callable[[float], str]) -
         if reached != num_seeds:
             return f"{look(value)} (only {reached} of {num_seeds})"
     if math.isnan(value):
-        return "none"
+        return UNKNOWN
     return interval_text(value, half, look, limits_of(column))
 
 

@@ -16,7 +16,7 @@ OTHERS = [
     ({"files": {"av.csv": "22" * 32}}, "the file av.csv: 111111111111, 222222222222"),
     ({**FILE, "device": "cuda"}, "device: cpu, cuda"),
     ({**FILE, "code": "e"}, "the code: c, e"),
-    ({**FILE, "timing_only": True}, "timing_only: False, True"),
+    ({**FILE, "timing_only": True}, "timing_only: false, true"),
 ]
 
 
