@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_ENDLESS_WORD = re.compile(r"^(.{100}).{100,}(.{100})$", re.DOTALL)  # longer than any name of a file
+_ENDLESS_WORD = re.compile(r"^(.{60}).{180,}(.{60})$", re.DOTALL)  # longer than any name of a file
 _MOST_CHARACTERS = 380
 _CHARACTERS_AT_END = 130  # where what is allowed is said
 

@@ -17,7 +17,7 @@ MOST_PROCESSES = 1_024
 MOST_CLIENTS = 10_000
 """Most rows of a Gantt chart."""
 _LARGEST_SEED = 2**63 - 1
-_LONGEST_S = 1e9
+_LONGEST_S = 4e6  # 46 days; timers of Windows take no more
 
 
 def path_of(given: str | Path) -> Path:
