@@ -25,6 +25,11 @@ def calibrate(
     data_dir: DataDir = None,
 ) -> None:
     """Measure the ways to train on this machine and print what a scenario could set; nothing changes by itself."""
+    from interlude.simulator.scenario.documents import load_documents
+
+    if scenario is not None:
+        load_documents(scenario, overrides or ())  # before PyTorch is loaded, so that a mistake is told at once
+
     from interlude.simulator.calibrate.cases import built_in_cases, case_of, different_cases
     from interlude.simulator.calibrate.measure import calibrate as measure
     from interlude.simulator.cli import calibration_tables

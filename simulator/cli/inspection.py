@@ -16,13 +16,17 @@ def check(
     data_dir: DataDir = None,
 ) -> None:
     """Validate a scenario and show what would run and how, how many bytes are sent and how long a local round takes."""
+    from interlude.simulator.scenario.documents import load_documents
+
+    documents = load_documents(scenario, overrides or ())  # before PyTorch is loaded: a mistake is told at once
+
     from interlude.simulator.cli.check_tables import check_tables, foreign_table
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import estimate
     from interlude.simulator.run.first_rounds import first_rounds
-    from interlude.simulator.scenario.loading import load_documents, load_scenarios
+    from interlude.simulator.scenario.loading import load_scenarios
 
-    if load_documents(scenario, overrides or ()).sweep is None:
+    if documents.sweep is None:
         planned = checked = load_scenarios(scenario, overrides or (), seed)
     else:
         from interlude.simulator.cli.summary_tables import sweep_plan

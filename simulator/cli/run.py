@@ -40,6 +40,12 @@ def run(
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
+    from interlude.simulator.scenario.documents import load_documents
+
+    if (resume and overwrite) or (force and not resume):
+        raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
+    load_documents(scenario, overrides or ())  # before PyTorch is loaded, so that a mistake is told at once
+
     from interlude.simulator.cli.conclusions import conclude_run
     from interlude.simulator.cli.progress import ProgressDisplay
     from interlude.simulator.run.build import build_testbed, choose_device
@@ -47,8 +53,6 @@ def run(
     from interlude.simulator.run.experiment import check_claims, run_scenario, worker_pool
     from interlude.simulator.scenario.loading import load_scenarios
 
-    if (resume and overwrite) or (force and not resume):
-        raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
     variants = load_scenarios(scenario, overrides or (), seed)
     chosen = choose_device(device)
     with naming(scenario), worker_pool(workers) as pool:

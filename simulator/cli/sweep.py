@@ -52,6 +52,10 @@ def sweep(
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:
     """Run a scenario for many values of its fields, several runs at a time; finished runs are not run again."""
+    from interlude.simulator.scenario.documents import load_documents
+
+    load_documents(scenario, overrides or ())  # before PyTorch is loaded, so that a mistake is told at once
+
     from interlude.simulator.cli.conclusions import conclude_sweep
     from interlude.simulator.cli.sweep_progress import SweepDisplay
     from interlude.simulator.sweep import load_sweep, parse_flags, run_sweep

@@ -5,6 +5,7 @@ To add a data set: write its file with a spec (options), a loader and a `SOURCE`
 
 from typing import TYPE_CHECKING
 
+from interlude.simulator.errors import BadInputError, nearest, shown
 from interlude.simulator.importing import ImportTable
 
 if TYPE_CHECKING:
@@ -35,3 +36,24 @@ OWN: "ImportTable[Source]" = ImportTable(OWN_PLACES)
 def find_source(name: str) -> "Source | None":
     """Return the data set of a name, or one of a user's own; None if there is none."""
     return DATASETS.get(name) or OWN.get("package.module:function" if ":" in name else name)
+
+
+def check_name(name: object, where: str | None = None) -> None:
+    """Refuse a name that is no data set's.
+
+    Args:
+        name: the name.
+        where: the field that holds it, for the sentence.
+
+    Raises:
+        BadInputError: with the names that there are.
+    """
+    if not isinstance(name, str) or not (name in DATASETS or name in OWN or ":" in name):
+        known = f"data sets are {known_names()}{nearest(str(name), [*DATASETS, 'folder'])}"
+        said = f"unknown data set {shown(name)}; {known}"
+        raise BadInputError(said if where is None else f"{where}: {said}")
+
+
+def known_names() -> str:
+    """Return the names of the data sets, for a sentence."""
+    return f"{', '.join(DATASETS)}, or your own as {' or '.join(map(repr, OWN))}"

@@ -6,6 +6,7 @@ as ``my_package.my_module:MyMethod``.
 
 from typing import TYPE_CHECKING
 
+from interlude.simulator.errors import BadInputError, nearest, shown
 from interlude.simulator.importing import ImportTable
 
 if TYPE_CHECKING:
@@ -34,3 +35,19 @@ PLACES = {
 
 METHODS: "ImportTable[type[Method]]" = ImportTable(PLACES)
 """The methods; a class is imported when it is asked for."""
+
+
+def check_name(name: str, where: str | None = None) -> None:
+    """Refuse a name that is neither a method's nor of the form ``package.module:Class``.
+
+    Args:
+        name: the name.
+        where: the field that holds it, for the sentence.
+
+    Raises:
+        BadInputError: with the names that there are.
+    """
+    if name not in METHODS and ":" not in name:
+        known = f"methods are {', '.join(METHODS)}, or your own as 'package.module:Class'"
+        said = f"unknown method {shown(name)}; {known}{nearest(name, METHODS)}"
+        raise BadInputError(said if where is None else f"{where}: {said}")

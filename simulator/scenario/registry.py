@@ -1,10 +1,10 @@
 """Names in a scenario to methods and data sets, built in or a user's own."""
 
-from interlude.simulator.data import DATASETS, OWN, find_source
+from interlude.simulator import data
 from interlude.simulator.data.source import Source
-from interlude.simulator.errors import BadInputError, nearest
+from interlude.simulator.errors import BadInputError
 from interlude.simulator.foreign import Foreign, file_of, imported
-from interlude.simulator.methods import METHODS
+from interlude.simulator.methods import METHODS, check_name
 from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.scenario.scenario import Scenario
 
@@ -17,11 +17,7 @@ def method_class(name: str) -> type[Method]:
     """
     if name in METHODS:
         return METHODS[name]
-    if ":" not in name:
-        raise BadInputError(
-            f"unknown method '{name}'; methods are {', '.join(METHODS)}, or your own as 'package.module:Class'"
-            + nearest(name, METHODS)
-        )
+    check_name(name)
     found = imported(name)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BadInputError(
@@ -50,14 +46,7 @@ def data_source(name: object) -> Source:
     Raises:
         BadInputError: if there is none.
     """
-    found = find_source(name) if isinstance(name, str) else None
-    if found is None:
-        raise BadInputError(
-            f"unknown data set '{name}'; data sets are {known_data_sets()}" + nearest(str(name), [*DATASETS, "folder"])
-        )
+    data.check_name(name)
+    found = data.find_source(str(name))
+    assert found is not None, name
     return found
-
-
-def known_data_sets() -> str:
-    """Return the names of the data sets, for a sentence."""
-    return f"{', '.join(DATASETS)}, or your own as {' or '.join(map(repr, OWN))}"

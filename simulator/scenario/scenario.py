@@ -5,42 +5,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PrivateAttr, SerializeAsAny
+from pydantic import Field, PrivateAttr, SerializeAsAny
 
-from interlude.models.spec import ModelSpec
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.files import located, without_folders
 from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.scenario.origin import Origin
-from interlude.simulator.scenario.sections import (
-    ClientsSpec,
-    EvaluateSpec,
-    LimitsSpec,
-    Name,
-    PaperSpec,
-    Section,
-    UntilSpec,
-)
-from interlude.simulator.training.spec import ExecutorSpec, TrainingSpec
-from interlude.simulator.world.world import WorldSpec
+from interlude.simulator.scenario.outline import Outline
 
 
-class Scenario(Section):
+class Scenario(Outline):
     """A whole scenario."""
 
-    name: Name
-    seed: NonNegativeInt = 0
     data: SerializeAsAny[DataSpec]
-    model: ModelSpec
-    clients: ClientsSpec
-    world: WorldSpec
-    training: TrainingSpec
     methods: Annotated[tuple[SerializeAsAny[MethodOptions], ...], Field(min_length=1)]
-    until: UntilSpec
-    evaluate: EvaluateSpec
-    executor: ExecutorSpec = ExecutorSpec()
-    limits: LimitsSpec = LimitsSpec()
-    paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
 
     _origin: Origin | None = PrivateAttr(None)
 

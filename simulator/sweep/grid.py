@@ -27,7 +27,8 @@ from typing import Any
 
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.methods import METHODS
-from interlude.simulator.scenario.loading import load_documents, parse_scenario
+from interlude.simulator.scenario.documents import load_documents
+from interlude.simulator.scenario.loading import parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import LONGEST_NAME
 from interlude.simulator.scenario.yaml_reader import set_field

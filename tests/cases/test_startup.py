@@ -20,19 +20,34 @@ LIGHT = (
 )
 
 
-def test_version_help_and_lists_load_nothing_heavy():
+WRONG = {
+    "syntax": "name: [x",
+    "unknown key": "nmae: x",
+    "wrong value": "name: x\nclients: {count: 0}",
+    "unknown method": "name: x\nmethods: [{name: fedavgg}]",
+    "unknown data set": "name: x\ndata: {dataset: cg-digit}",
+}
+
+
+def test_version_help_lists_and_mistakes_in_a_scenario_load_nothing_heavy(tmp_path):
+    commands = [(arguments, 0) for arguments in LIGHT]
+    for what, text in WRONG.items():
+        path = tmp_path / f"{what}.yaml"
+        path.write_text(text, encoding="utf-8")
+        commands += [([command, str(path)], 2) for command in ("run", "check", "sweep", "calibrate")]
     program = f"""
         import sys
         from interlude.simulator.cli.main import main
-        for arguments in {LIGHT!r}:
+        for arguments, code in {commands!r}:
             try:
                 main(arguments)
             except SystemExit as ended:
-                assert ended.code == 0, arguments
+                assert ended.code == code, arguments
             print("loaded:", *sorted({HEAVY!r} & set(sys.modules)))
     """
     done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=True)
-    assert [line for line in done.stdout.splitlines() if line.startswith("loaded:")] == ["loaded:"] * len(LIGHT)
+    said = [line for line in done.stdout.splitlines() if line.startswith("loaded:")]
+    assert said == ["loaded:"] * len(commands)
 
 
 def test_a_title_read_from_the_source_is_the_docstring_s():

@@ -9,7 +9,8 @@ import pytest
 
 from interlude import run_scenario
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.scenario.loading import load_documents, load_scenarios
+from interlude.simulator.scenario.documents import load_documents
+from interlude.simulator.scenario.loading import load_scenarios
 from interlude.simulator.sweep import load_sweep
 
 UNTIL_S = 60

@@ -10,7 +10,7 @@ import torch
 from interlude import BadInputError, RunRecord, TrainingError, load_scenarios, parse_scenario, run_scenario
 from interlude.simulator.federation.accounting import invariants
 from interlude.simulator.record.reader import with_other_seeds
-from interlude.simulator.scenario.loading import load_documents
+from interlude.simulator.scenario.documents import load_documents
 from interlude.simulator.sweep import load_sweep
 
 SCENARIO = {

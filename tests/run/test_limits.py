@@ -14,7 +14,8 @@ from interlude.simulator.run import experiment
 from interlude.simulator.run.build import build_testbed
 from interlude.simulator.run.estimate import estimate
 from interlude.simulator.run.limits import Needs
-from interlude.simulator.scenario.loading import load_documents, parse_scenario
+from interlude.simulator.scenario.documents import load_documents
+from interlude.simulator.scenario.loading import parse_scenario
 from interlude.simulator.scenario.sections import LimitsSpec
 
 CPU = torch.device("cpu")

@@ -195,7 +195,7 @@ def test_a_stream_needs_its_period_and_its_transfer(scenario_file, missing):
 
 
 def test_a_scenario_must_end(scenario_file):
-    assert_says(scenario_file({"until": {}}), "until", "'simulated_s' or 'versions'")
+    assert_says(scenario_file({"until": {}}), "until", "'simulated_s'", "'versions'", "'accuracy'")
 
 
 def test_a_scenario_without_methods_is_refused(scenario_file):

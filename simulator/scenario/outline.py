@@ -1,0 +1,36 @@
+"""The sections of a scenario, those of data and methods unread: it loads no PyTorch, so a mistake is told at once."""
+
+from typing import Any
+
+from pydantic import Field, NonNegativeInt
+
+from interlude.models.spec import ModelSpec
+from interlude.simulator.scenario.sections import (
+    ClientsSpec,
+    EvaluateSpec,
+    LimitsSpec,
+    Name,
+    PaperSpec,
+    Section,
+    UntilSpec,
+)
+from interlude.simulator.training.spec import ExecutorSpec, TrainingSpec
+from interlude.simulator.world.world import WorldSpec
+
+
+class Outline(Section):
+    """The fields of a scenario."""
+
+    name: Name
+    seed: NonNegativeInt = 0
+    data: Any
+    model: ModelSpec
+    clients: ClientsSpec
+    world: WorldSpec
+    training: TrainingSpec
+    methods: Any
+    until: UntilSpec
+    evaluate: EvaluateSpec
+    executor: ExecutorSpec = ExecutorSpec()
+    limits: LimitsSpec = LimitsSpec()
+    paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")
