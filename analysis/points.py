@@ -91,7 +91,7 @@ def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
 
 def _said(means: Iterable[tuple[str, str, float]]) -> str:
     """Return the means of points and methods for a caption, only the extremes of many."""
-    said = [(mean, f"{point}, {label}: {mean:.3f}") for point, label, mean in means]
+    said = [(mean, f"{point}, {label}: {mean:.3g}") for point, label, mean in means]
     texts = [text for _, text in said]
     return "; ".join(texts) if len(said) <= _MOST_SAID else f"from {min(said)[1]} to {max(said)[1]}"
 
@@ -123,12 +123,13 @@ def point_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
 def _draw(
     axis: Axes, runs: pd.DataFrame, column: str, names: Sequence[str], offset: float, look: Mapping[str, Any]
 ) -> None:
-    values = runs[column].astype(float)
-    is_known = values.abs() < np.inf
-    grouped = values.where(is_known, runs["simulated_s"]).groupby(runs["point"])
+    """Draw a marker per point; a time that is infinite, as the target was never reached, is at least the run's."""
+    known = runs[runs[column].notna()].astype({column: float})
+    is_censored = known[column] == np.inf
+    grouped = known[column].where(~is_censored, known["simulated_s"]).groupby(known["point"])
     drawn = seeds.bands(grouped.mean(), grouped.apply(seeds.half_width), seeds.limits_of(column))
     drawn["where"] = [names.index(str(point)) + offset for point in drawn.index]
-    is_bound = ~is_known.groupby(runs["point"]).all()
+    is_bound = is_censored.groupby(known["point"]).any()
     around = [drawn["mean"] - drawn["low"], drawn["high"] - drawn["mean"]]
     axis.errorbar(drawn["mean"], drawn["where"], xerr=around, capsize=2, elinewidth=1, **{**look, "linestyle": ""})
     bounds = drawn[is_bound]

@@ -9,7 +9,7 @@ _LEADING = ("distribution", "kind", "name", "dataset", "encoder", "function")
 """Keys whose text says what the mapping is, so it comes first and needs no key."""
 _SILENT = ("per_client", "value")
 """Keys that add nothing to what they hold."""
-_MEASURED = ("value", "low", "high", "mean", "std", "median", "scale", "minimum")
+_MEASURED = ("value", "low", "high", "mean", "std", "median", "scale", "minimum", "values")
 """Keys of a distribution that are in the unit of what it is the distribution of."""
 _UNITS = {
     "s": "s",
@@ -22,6 +22,7 @@ _UNITS = {
     "j": "J",
 }
 """Unit by the last part of a key."""
+_MOST_ITEMS = 8  # of a list
 
 
 def in_words(section: Mapping[str, Any], *, has_zeros: bool = True) -> str:
@@ -64,5 +65,7 @@ def _text(value: Any, unit: str) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return " ".join(f"({in_words(item)})" if isinstance(item, Mapping) else _text(item, unit) for item in value)
+        items = [in_words(item) if isinstance(item, Mapping) else _text(item, "") for item in value[:_MOST_ITEMS]]
+        more = f", ... {len(value)} in all" if len(value) > _MOST_ITEMS else ""
+        return f"({', '.join(items)}{more}) {unit}".strip()
     return f"{shown(value)} {unit}".strip() if is_number(value) else shown(value)
