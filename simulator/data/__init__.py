@@ -5,7 +5,7 @@ To add a data set: write its file with a spec (options), a loader and a `SOURCE`
 
 from typing import TYPE_CHECKING
 
-from interlude.simulator.errors import BadInputError, nearest, shown
+from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.importing import ImportTable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check_name(name: object, where: str | None = None) -> None:
     """
     if not isinstance(name, str) or not (name in DATASETS or name in OWN or ":" in name):
         known = f"data sets are {known_names()}{nearest(str(name), [*DATASETS, 'folder'])}"
-        said = f"unknown data set {shown(name)}; {known}"
+        said = f"unknown data set '{name}'; {known}"
         raise BadInputError(said if where is None else f"{where}: {said}")
 
 

@@ -6,7 +6,7 @@ as ``my_package.my_module:MyMethod``.
 
 from typing import TYPE_CHECKING
 
-from interlude.simulator.errors import BadInputError, nearest, shown
+from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.importing import ImportTable
 
 if TYPE_CHECKING:
@@ -49,5 +49,5 @@ def check_name(name: str, where: str | None = None) -> None:
     """
     if name not in METHODS and ":" not in name:
         known = f"methods are {', '.join(METHODS)}, or your own as 'package.module:Class'"
-        said = f"unknown method {shown(name)}; {known}{nearest(name, METHODS)}"
+        said = f"unknown method '{name}'; {known}{nearest(name, METHODS)}"
         raise BadInputError(said if where is None else f"{where}: {said}")

@@ -25,13 +25,16 @@ class Scenario(Outline):
     @property
     def origin(self) -> Origin:
         """Where it comes from; it is its own origin unless a file of variants, or a sweep, says otherwise."""
-        return self._origin or Origin(self.name, tuple(method.run_label for method in self.methods))
+        return self._origin or self._own_origin()
 
     def with_origin(self, origin: Origin) -> "Scenario":
         """Return the same scenario with another origin."""
         changed = self.model_copy()
-        changed._origin = origin
+        changed._origin = None if origin == changed._own_origin() else origin
         return changed
+
+    def _own_origin(self) -> Origin:
+        return Origin(self.name, tuple(method.run_label for method in self.methods))
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""
