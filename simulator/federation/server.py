@@ -172,7 +172,7 @@ class Server:
         Only then can it be dispatched again, so no client starts over before its update was received, even if several
         return at the same instant. During an outage the server receives no client and sees no event.
         """
-        if until is None and not len(self._inbox) and self.fleet.may_end_idle():
+        if until is None and self.fleet.may_end_idle():
             self._clock.may_end_idle = True  # no client can ever return
         inbox, returned = self._inbox, None
         while not len(inbox) and (until is None or not until.processed):
@@ -183,7 +183,7 @@ class Server:
         if self._outages is not None:
             yield from self._until_back()
         if returned is not None:
-            self.fleet.idle.put_back(returned.client)
+            self.fleet.receive(returned.client)
         return returned
 
     def ask(self, roles: Mapping[int, Role]) -> Process[None]:

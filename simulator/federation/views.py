@@ -70,11 +70,11 @@ class FleetView(Protocol):
 
     @property
     def num_in_flight(self) -> int:
-        """Clients at work."""
+        """Clients dispatched and not received yet: those at work, and those that wait in the server's inbox."""
         ...
 
     def versions_in_flight(self) -> Sequence[int]:
-        """Return the versions that clients at work started from, oldest first."""
+        """Return the versions that clients in flight started from, oldest first."""
         ...
 
     def next_online_event(self) -> Event | None:

@@ -161,7 +161,7 @@ def test_everybody_has_its_turn_in_a_world_that_fails(paper):
     clients = range(20)
     played = paper(
         on_arrival(concurrency=3),
-        450.0,
+        600.0,
         delays_s={"gray": (1.0,) * 20, "color": (1.0,) * 20},
         step_s=(1.0,) * 20,
         first_idle_first=False,
