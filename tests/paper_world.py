@@ -1,8 +1,8 @@
 """A world whose times can be worked out on paper, and a server in it.
 
-A local round is download 1 s, then training, then upload 1 s. A mini-batch of one modality takes `step_s` at a client, a
-joint one as often as there are modalities (the counted FLOPs of equal encoders add up). Times are fractions inside, so
-that they are exact.
+A local round is download 1 s, then training, then upload 1 s. A mini-batch of one modality takes `step_s` at a client,
+a joint one as often as there are modalities (the counted FLOPs of equal encoders add up). Times are fractions inside,
+so that they are exact.
 """
 
 import math
@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.clock import Clock
@@ -162,7 +161,11 @@ def play(
         world: further fields of `PaperWorld`.
     """
     modalities, num_clients = tuple(delays_s), len(step_s)
-    network = Network(ModelSpec(encoder="mlp", width=_WIDTH), dict.fromkeys(modalities, (_INPUTS,)), _NUM_CLASSES)
+    cls = METHODS[entry["name"]]
+    decides = (method or cls)(cls.Options.model_validate(entry))
+    network = decides.network(
+        ModelSpec(encoder="mlp", width=_WIDTH), dict.fromkeys(modalities, (_INPUTS,)), _NUM_CLASSES
+    )
     training = TrainingSpec(batch_size=batch_size, optimizer=OptimizerSpec(learning_rate=0.1))
     flops = shared_costs(network, batch_size, {}).step_flops(CrossEntropy(modalities[:1]), batch_size)
     model = network.shapes
@@ -173,13 +176,12 @@ def play(
         executor = SequentialExecutor(network, training, 0, samples, samples)
         model = network.initial_parameters(generator, torch.device("cpu"))
     tables: list[pa.Table] = []
-    clock, timeline = Clock(), Timeline(tables.append)
+    clock, timeline = Clock(most_at_once=10_000), Timeline(tables.append)
     paper_world = PaperWorld(delays_s, step_s, flops, **world)
-    cls = METHODS[entry["name"]]
     server = Server(
         clock=clock,
         world=paper_world,
-        method=(method or cls)(cls.Options.model_validate(entry)),
+        method=decides,
         network=network,
         model=model,
         executor=executor or TimingOnlyExecutor(),

@@ -57,7 +57,7 @@ class Journey(Sleeper):
     def start_undisturbed(self, steps: Steps, world: World) -> None:
         """Begin a day that nothing can interrupt."""
         self.ending = _undisturbed(steps, world, self.dispatch, self._values)
-        self._wake_at(self.dispatch.now_s)
+        self._clock.wake_at(self.dispatch.now_s, self)
 
     def start(self, life: Life) -> None:
         """Begin a day that the world may interrupt."""
@@ -91,7 +91,10 @@ class Journey(Sleeper):
                 answer = None
         except StopIteration as over:
             self.ending = over.value
-            self._wake_at(self.ending.end_s)
+            if self.ending.end_s > self.dispatch.start_s:
+                self._wake_at(self.ending.end_s)
+            else:  # an event of the clock even so: a server whose clients return at once must not go round for ever
+                self._clock.wake_at(self.ending.end_s, self)
         else:
             self._crossing = piece
             self._wake_at(piece.row.start_s)

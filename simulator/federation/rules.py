@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from simpy import Event
 
 from interlude.models.network import Parameters
+from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, ServerView
@@ -60,6 +61,9 @@ class Barrier(_Rule):
             while not server.fleet.idle:  # all are late from earlier rounds, or off
                 yield from server.receive(server.fleet.next_online_event())
             clients = yield from server.send(math.ceil(needed * self.over_selection))
+            if not clients:
+                yield from _next_change(server)
+                continue
             updates = yield from gather(server, clients, needed, self.deadline_s)
             if updates:
                 server.merge(updates)
@@ -291,6 +295,16 @@ class Buffered(_Asynchronous):
         """Return None: updates are merged together, none is mixed in alone."""
         del update
         return None
+
+
+def _next_change(server: ServerView) -> Process[None]:
+    """Wait until other clients can be selected than now, when the method selected none."""
+    comes_on = server.fleet.next_online_event()
+    if comes_on is None and not server.fleet.num_in_flight and server.fleet.idle:
+        raise InterludeError(
+            "the method selects none of the idle clients, and no other will return: no round can start"
+        )
+    yield from server.receive(comes_on)
 
 
 def _send_and_receive(server: ServerView, limit: int, timeout: Event | None = None) -> Process[Arrival | None]:
