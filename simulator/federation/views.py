@@ -30,13 +30,13 @@ class SelectionView:
     num_returned: int
     """Local rounds that are over: a counter that addresses the random draws of a selection."""
     idle: Sequence[int]
-    """Clients that can be dispatched, in ascending order."""
+    """Clients that can be dispatched, idle and on, in ascending order; only these can be selected."""
     population: Population
     """Which client holds what."""
     memory: Any
     """The method's memory at the server; in a timing-only run it stays as at the start."""
     asked: Sequence[int] = ()
-    """The candidates that were probed for this selection, in ascending order."""
+    """Of the candidates that were probed for this selection, those that are still on, in ascending order."""
 
 
 class Clients(Protocol):
