@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from interlude.analysis.activities import activity_label
-from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of
+from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of, need_time
 from interlude.analysis.labels import shortened
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import Style, legend_below, put_title
@@ -57,14 +57,15 @@ def gantt(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw the first clients' spans in a window of simulated time, a panel for each method's first seed.
 
     Raises:
-        DoesNotApplyError: for mixed scenarios.
+        DoesNotApplyError: for mixed scenarios, or if no time passes in the runs.
         BadInputError: if the window is empty or outside the run.
     """
     need_one_scenario(records)
+    need_time(records)
     labels, baseline, style = labels_of(records), baseline_of(records, choices), choices.style
     firsts = [min((r for r in records if r.label == label), key=lambda r: r.seed) for label in labels]
     window_s = _window(firsts, choices)
-    num_clients = min(choices.num_clients, int(firsts[0].timeline["client"].max()) + 1)
+    num_clients = min(choices.num_clients, 1 + max(int(r.timeline["client"].max()) for r in firsts if len(r.timeline)))
     found = {r.label: _interludes_in(r.timeline, num_clients, window_s) for r in firsts}
     used = {label: _share_used(chain.from_iterable(by_client.values())) for label, by_client in found.items()}
     chosen = sorted(firsts, key=lambda record: (-(used[record.label] or 0.0), record.label != baseline))

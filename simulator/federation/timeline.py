@@ -94,13 +94,14 @@ class Timeline:
     """Collects rows and passes them on in tables.
 
     Args:
-        sink: receives a table of `SCHEMA` every 100,000 rows and at the end.
+        sink: receives a table of `SCHEMA` every 100,000 rows and at the end; an empty one where there is no row.
     """
 
     def __init__(self, sink: Callable[[pa.Table], None]) -> None:
         self._sink = sink
         self._values: list[Any] = []  # of a batch, row after row: many tuples would slow the garbage collector
         self._batches: list[pa.Table] = []
+        self._is_empty = True
         self._order = {name: hashlib.sha256() for name in _ORDER}
 
     def add(self, client: int, activity: Activity, start_s: float, end_s: float) -> None:
@@ -147,6 +148,12 @@ class Timeline:
         self._end_batch()
         self._hand_on()
 
+    def finish(self) -> None:
+        """Pass the last rows to the sink: the run is over."""
+        self.flush()
+        if self._is_empty:  # the record of a run in which nothing happened has columns even so
+            self._sink(SCHEMA.empty_table())
+
     def order_digest(self) -> str:
         """Return the SHA-256 of the order of events: client, activity and version, without times."""
         self.flush()
@@ -165,7 +172,7 @@ class Timeline:
             return
         table = pa.concat_tables(self._batches).combine_chunks()
         self._sink(table)  # first: rows that cannot be written stay here
-        self._batches = []
+        self._batches, self._is_empty = [], False
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():

@@ -127,7 +127,7 @@ class Run:
         """End the run at a moment of simulated time: every client's spans are closed and the timeline is written."""
         self.end_s = end_s
         self.server.fleet.finish(end_s)
-        self.timeline.flush()
+        self.timeline.finish()
 
     def salvage(self, may_compute: bool) -> None:
         """Write the metrics of a run that broke off, computing pending ones if there is time for it."""
