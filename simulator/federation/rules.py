@@ -7,7 +7,6 @@
 `merge` of a rule is its paper's arithmetic; a method gives factors of its own by `scale`.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from simpy import Event
 
 from interlude.models.network import Parameters
+from interlude.simulator.counts import ceil_product
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
@@ -60,7 +60,7 @@ class Barrier(_Rule):
         while True:
             while not server.fleet.idle:  # all are late from earlier rounds, or off
                 yield from server.receive(server.fleet.next_online_event())
-            clients = yield from server.send(math.ceil(needed * self.over_selection))
+            clients = yield from server.send(ceil_product(needed, self.over_selection))
             if not clients:
                 yield from _next_change(server)
                 continue
@@ -92,8 +92,8 @@ class Barrier(_Rule):
 
     def in_flight(self, num_clients: int) -> InFlight:
         """Return the clients of a round, which all start from one version."""
-        wanted = (self.clients_per_round or num_clients) * self.over_selection
-        return InFlight(math.ceil(min(wanted, num_clients)), 1)
+        wanted = ceil_product(self.clients_per_round or num_clients, self.over_selection)
+        return InFlight(min(wanted, num_clients), 1)
 
 
 class SizedBarrier(Barrier):

@@ -1,6 +1,5 @@
 """Power-of-Choice (pow-d): of some candidates, those with the largest loss train (Cho et al., 2020)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from interlude.models.network import Network, Parameters
+from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import ClientDay, Role, Steps
 from interlude.simulator.federation.rules import SizedBarrier
 from interlude.simulator.federation.views import SelectionView
@@ -37,7 +37,7 @@ class PowerOfChoiceOptions(MethodOptions):
 
     @model_validator(mode="after")
     def _has_candidates_to_train(self) -> "PowerOfChoiceOptions":
-        num_trained = math.ceil(self.server.clients_per_round * self.server.over_selection)
+        num_trained = ceil_product(self.server.clients_per_round, self.server.over_selection)
         if self.candidates < num_trained:
             raise ValueError(
                 f"candidates must be at least the {num_trained} clients that a round sends out to train: these are "

@@ -8,8 +8,8 @@ Two ways to serve:
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
+from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.rules import Barrier, gather
 from interlude.simulator.federation.views import Process, ServerView
@@ -68,7 +68,7 @@ class Chain:
         """Return the clients of a phase: as many as a round dispatches, uniformly drawn, or all."""
         if rule.clients_per_round is None:
             return list(holders)
-        size = min(len(holders), ceil(rule.clients_per_round * rule.over_selection))
+        size = min(len(holders), ceil_product(rule.clients_per_round, rule.over_selection))
         generator = Stream(self._server.seed, "phase-clients").generator(self._num_draws)
         self._num_draws += 1
         drawn: list[int] = generator.choice(holders, size, replace=False).tolist()
