@@ -22,7 +22,7 @@ from interlude.analysis.style import Style, legend_below, put_title
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord
 
-_LOST, _UPLOAD_LOST = "lost", "upload lost or cut"
+_LOST, _UPLOAD_LOST, _CUT = "lost", "upload lost", "cut by the end of the run"
 _COLOURS = {
     "download": "#56B4E9",
     activity_label("wait"): "#C8C8C8",
@@ -33,6 +33,7 @@ _COLOURS = {
     "upload": "#009E73",
     _UPLOAD_LOST: "#D55E00",
     _LOST: "#8A3D00",
+    _CUT: "#CC79A7",
     activity_label("stalled"): "#F0E442",
     activity_label("backoff"): "#F0A77B",
     "idle": "#F3F3F3",
@@ -199,10 +200,10 @@ def _draw(
 
 
 def _label(activity: str, outcome: str, is_slow: bool) -> str:
-    """Return the label of a span: a part has the label of the whole, all lost spans but uploads share one."""
+    """Return the label of a span: a part has that of the whole; lost spans share one, but for uploads, and cut ones."""
     if outcome == "lost":
         return _UPLOAD_LOST if activity == "upload" else _LOST
-    return activity_label(activity, is_slow=is_slow)
+    return _CUT if outcome == "cut" else activity_label(activity, is_slow=is_slow)
 
 
 def _legend(figure: Figure, labels: set[str], style: Style) -> None:

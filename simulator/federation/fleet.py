@@ -139,7 +139,9 @@ class Fleet:
             if client not in self._at_work:
                 self._note_idle(client, end_s)
         for journey in self._at_work.values():
-            journey.cut(end_s)
+            moved = journey.cut(end_s)
+            self._losses.bytes_down_cut += moved.down
+            self._losses.bytes_up_cut += moved.up
 
     def state(self) -> dict[int, tuple[Any, Any]]:
         """Return the checkpoint's state: the models received by clients whose day will submit more training."""
