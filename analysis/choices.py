@@ -84,3 +84,13 @@ def need_accuracy(records: Sequence[RunRecord]) -> None:
     for record in records:
         if not (record.metrics["metric"] == "accuracy").any():
             raise DoesNotApplyError("a timing-only run has no accuracies")
+
+
+def need_time(records: Sequence[RunRecord]) -> None:
+    """Check that time passes in a run.
+
+    Raises:
+        DoesNotApplyError: if all of them end as they begin.
+    """
+    if all(record.timeline.empty for record in records):
+        raise DoesNotApplyError("no time passes in the runs: no client is ever on")

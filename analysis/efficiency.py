@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interlude.analysis.activities import activity_label
-from interlude.analysis.choices import Choices, Drawing, labels_of
+from interlude.analysis.choices import Choices, Drawing, labels_of, need_time
 from interlude.analysis.labels import shortened
 from interlude.analysis.lines import line_looks
 from interlude.analysis.runs import need_one_scenario, title_of
@@ -46,8 +46,13 @@ def time_shares(record: RunRecord) -> dict[str, float]:
 
 
 def efficiency(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw the clients' time by activity, a stacked bar per method; DoesNotApplyError for mixed scenarios."""
+    """Draw the clients' time by activity, a stacked bar per method.
+
+    Raises:
+        DoesNotApplyError: for mixed scenarios, or if no time passes in the runs.
+    """
     need_one_scenario(records)
+    need_time(records)
     shares = {label: _mean_shares([r for r in records if r.label == label]) for label in labels_of(records)}
     found = {activity for parts in shares.values() for activity in parts}
     activities = [label for label in _COLOURS if label in found]

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from interlude.analysis.activities import activity_label
-from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of
+from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of, need_time
 from interlude.analysis.labels import shortened
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import Style, legend_below, put_title
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord
 
-_LOST, _UPLOAD_LOST = "lost", "upload lost or cut"
+_LOST, _UPLOAD_LOST, _CUT = "lost", "upload lost", "cut by the end of the run"
 _COLOURS = {
     "download": "#56B4E9",
     activity_label("wait"): "#C8C8C8",
@@ -33,6 +33,7 @@ _COLOURS = {
     "upload": "#009E73",
     _UPLOAD_LOST: "#D55E00",
     _LOST: "#8A3D00",
+    _CUT: "#CC79A7",
     activity_label("stalled"): "#F0E442",
     activity_label("backoff"): "#F0A77B",
     "idle": "#F3F3F3",
@@ -57,14 +58,15 @@ def gantt(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw the first clients' spans in a window of simulated time, a panel for each method's first seed.
 
     Raises:
-        DoesNotApplyError: for mixed scenarios.
+        DoesNotApplyError: for mixed scenarios, or if no time passes in the runs.
         BadInputError: if the window is empty or outside the run.
     """
     need_one_scenario(records)
+    need_time(records)
     labels, baseline, style = labels_of(records), baseline_of(records, choices), choices.style
     firsts = [min((r for r in records if r.label == label), key=lambda r: r.seed) for label in labels]
     window_s = _window(firsts, choices)
-    num_clients = min(choices.num_clients, int(firsts[0].timeline["client"].max()) + 1)
+    num_clients = min(choices.num_clients, 1 + max(int(r.timeline["client"].max()) for r in firsts if len(r.timeline)))
     found = {r.label: _interludes_in(r.timeline, num_clients, window_s) for r in firsts}
     used = {label: _share_used(chain.from_iterable(by_client.values())) for label, by_client in found.items()}
     chosen = sorted(firsts, key=lambda record: (-(used[record.label] or 0.0), record.label != baseline))
@@ -198,10 +200,10 @@ def _draw(
 
 
 def _label(activity: str, outcome: str, is_slow: bool) -> str:
-    """Return the label of a span: a part has the label of the whole, all lost spans but uploads share one."""
+    """Return the label of a span: a part has that of the whole; lost spans share one, but for uploads, and cut ones."""
     if outcome == "lost":
         return _UPLOAD_LOST if activity == "upload" else _LOST
-    return activity_label(activity, is_slow=is_slow)
+    return _CUT if outcome == "cut" else activity_label(activity, is_slow=is_slow)
 
 
 def _legend(figure: Figure, labels: set[str], style: Style) -> None:

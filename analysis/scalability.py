@@ -108,7 +108,7 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
     axes[0].set_ylim(0, 1)
     if target is not None:
         axes[1].set_ylabel(f"simulated time to accuracy {target:g} (s)")
-        axes[1].set_ylim(0, 1.05 * longest_s)
+        axes[1].set_ylim(0, 1.05 * longest_s if longest_s > 0 else 1)
         if not results["reached"].all():
             axes[1].set_title("open markers: lower bounds, some run never reached it", fontsize="small")
     for axis in axes:

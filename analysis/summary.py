@@ -22,8 +22,9 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
     that modality alone), time_to_target_s (infinite where the target was never reached: censored), bytes_up,
     bytes_down, train_s, transfer_s, wait_s (for data, for the server, between upload attempts), idle_s
     (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of lost
-    local rounds), mean_staleness, energy_j and energy_to_target_j (where the scenario has world.energy),
-    rejected_updates (where a scenario rejects any). Accuracies are missing for timing-only runs.
+    local rounds), bytes_cut (on their way at the end of the run), mean_staleness, energy_j and energy_to_target_j
+    (where the scenario has world.energy), rejected_updates (where a scenario rejects any). Accuracies
+    are missing for timing-only runs.
     """
     return pd.DataFrame([_summarise_run(record) for record in records])
 
@@ -76,6 +77,8 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
     if "lost" in totals:
         lost = totals["lost"]
         row |= {"lost_s": lost["device_s"], "bytes_lost": lost["bytes_up"] + lost["bytes_down"]}
+    if "cut" in totals:
+        row["bytes_cut"] = sum(totals["cut"].values())
     row["mean_staleness"] = timeline["staleness"].mean()
     if "energy_j" in totals:
         row["energy_j"] = sum(totals["energy_j"].values())

@@ -65,6 +65,7 @@ def looks_of(runs: pd.DataFrame, target: float | None, part: Part = "all") -> Lo
         "off_s": ("off (device-s)", "{:,.0f}".format),
         "lost_s": ("lost (device-s)", "{:,.0f}".format),
         "bytes_lost": ("lost (MB)", _megabytes),
+        "bytes_cut": ("cut by the end (MB)", _megabytes),
         "energy_j": ("energy (kJ)", _kilojoules),
         "energy_to_target_j": (f"kJ to {to_target}", _kilojoules),
     }

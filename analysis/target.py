@@ -160,5 +160,5 @@ def _label(axis: Axes, row: int, end: float, text: str) -> None:
 def _finish(axis: Axes, labels: Sequence[str], axis_label: str, end: float) -> None:
     axis.set_yticks(range(len(labels)), shortened(labels))
     axis.set_ylim(max(len(labels), 1) - 0.4, -0.6)
-    axis.set_xlim(0, 1.4 * end)
+    axis.set_xlim(0, 1.4 * end if end > 0 else 1)
     axis.set_xlabel(axis_label)

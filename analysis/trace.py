@@ -111,7 +111,7 @@ def _client_slice(row: Row) -> Event:
 
 def _slice_name(row: Row) -> str:
     """Return the name of a span, with its outcome where it was interrupted."""
-    ending = {"done": "", "part": " (part)", "lost": " lost"}[row["outcome"]]
+    ending = {"done": "", "part": " (part)", "lost": " lost", "cut": " cut by the end"}[row["outcome"]]
     return activity_label(row["activity"], is_slow=row["is_slow"]) + ending
 
 

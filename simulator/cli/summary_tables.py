@@ -34,6 +34,7 @@ def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[
         "off_s": ("off device-s", "{:,.0f}".format),
         "lost_s": ("lost device-s", "{:,.0f}".format),
         "bytes_lost": ("lost", size),
+        "bytes_cut": ("cut by the end", size),
         "energy_j": ("energy", _energy),
         "energy_to_target_j": (f"to {scenario.evaluate.target_accuracy}", _energy),
         "rejected_updates": ("rejected", "{:,.0f}".format),

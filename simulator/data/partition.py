@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from interlude.simulator.arrays import Indices
+from interlude.simulator.counts import round_product
 from interlude.simulator.data import shares
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import need_located
@@ -200,7 +201,7 @@ def hold_modalities(
         return _hold_fractions(fractions, modalities, num_clients, seed)
     held = [tuple(modalities)] * num_clients
     order = Stream(seed, "modalities").generator().permutation(num_clients)
-    for position, client in enumerate(order[round(multimodal_fraction * num_clients) :]):
+    for position, client in enumerate(order[round_product(num_clients, multimodal_fraction) :]):
         held[client] = (modalities[position % len(modalities)],)
     return held
 
@@ -211,7 +212,7 @@ def _hold_fractions(
     holders = {}
     for modality in modalities:
         order = Stream(seed, "modalities", modality).generator().permutation(num_clients)
-        holders[modality] = set(order[: round(fractions.get(modality, 1.0) * num_clients)].tolist())
+        holders[modality] = set(order[: round_product(num_clients, fractions.get(modality, 1.0))].tolist())
     spare = [m for m in modalities if fractions.get(m, 1.0) > 0.0]
     consolation = Stream(seed, "modalities").generator().integers(len(spare), size=num_clients)
     held = [tuple(m for m in modalities if client in holders[m]) for client in range(num_clients)]

@@ -32,10 +32,15 @@ def delay_s(now_s: float, at_s: float) -> float:
 
 
 class Clock(simpy.Environment):
-    """A SimPy environment that counts its events; ties are processed first in, first out."""
+    """A SimPy environment that counts its events; ties are processed first in, first out.
 
-    def __init__(self) -> None:
+    Args:
+        most_at_once: events at one instant from which on time stands still, an error.
+    """
+
+    def __init__(self, most_at_once: float = math.inf) -> None:
         super().__init__()
+        self._most_at_once = most_at_once
         self.num_events = 0
         self.is_stopped = False
         """Whether `stop` was called."""
@@ -85,11 +90,13 @@ class Clock(simpy.Environment):
             Whether it reached the moment; false where it was paused or processed its last event first.
 
         Raises:
-            InterludeError: if the event queue is empty while a process waits, which then waits for ever.
+            InterludeError: if the event queue is empty while a process waits, which then waits for ever; or if events
+                follow each other without end and without time passing.
         """
         queue, step = self._queue, self.step  # what peek() looks at; this loop runs for every event
         num_events = 0
         most_events = last_event - self.num_events
+        now_s, most_by_now = self.now, self._most_at_once
         try:
             while num_events < most_events and not self._is_halted:
                 if not queue:
@@ -101,6 +108,13 @@ class Clock(simpy.Environment):
                 at_s, _, _, due = queue[0]
                 if at_s > until_s:
                     return True
+                if at_s != now_s:
+                    now_s, most_by_now = at_s, num_events + self._most_at_once
+                elif num_events >= most_by_now:
+                    raise InterludeError(
+                        f"time stands still at t = {at_s:g} s: more than {self._most_at_once:,} events at one instant; "
+                        "something in 'world' must take time"
+                    )
                 if isinstance(due, Sleeper):
                     heappop(queue)
                     self._now = at_s

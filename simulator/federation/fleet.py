@@ -76,16 +76,19 @@ class Fleet:
         }
         self._idle_since_s = [0.0] * num_clients
         self._next_window = [0] * num_clients
-        self._in_flight: dict[int, Journey] = {}
+        self._at_work: dict[int, Journey] = {}
+        self._versions_to_receive: dict[int, int] = {}
+        """Of every client that returned and was not received yet, the version that it started from."""
 
     @property
     def num_in_flight(self) -> int:
-        """Clients at work."""
-        return len(self._in_flight)
+        """Clients dispatched and not received yet: those at work, and those that wait in the server's inbox."""
+        return len(self._at_work) + len(self._versions_to_receive)
 
     def versions_in_flight(self) -> list[int]:
-        """Return the versions that clients at work started from, oldest first."""
-        return sorted(journey.dispatch.version for journey in self._in_flight.values())
+        """Return the versions that clients in flight started from, oldest first."""
+        at_work = (journey.dispatch.version for journey in self._at_work.values())
+        return sorted([*at_work, *self._versions_to_receive.values()])
 
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
@@ -97,8 +100,8 @@ class Fleet:
         return availability is not None and availability.next_on(client, self._clock.now) == inf
 
     def may_end_idle(self) -> bool:
-        """Return whether no client is at work, in a world where clients can leave for good."""
-        return self._availability is not None and not self._in_flight
+        """Return whether no client is in flight, in a world where clients can leave for good."""
+        return self._availability is not None and not self.num_in_flight
 
     def take_window(self, client: int) -> int:
         """Return the window of a client's next local round, and mark it as used."""
@@ -113,7 +116,7 @@ class Fleet:
         """Dispatch a client, which is no longer among the idle ones, into a local round."""
         self._note_idle(dispatch.client, dispatch.start_s)
         journey = Journey(self._clock, self._timeline, dispatch, self._take_back)
-        self._in_flight[dispatch.client] = journey
+        self._at_work[dispatch.client] = journey
         world, steps = self._setting.world, self._steps(dispatch, self._submit)
         if self._is_uninterrupted:
             journey.start_undisturbed(steps, world)
@@ -125,23 +128,30 @@ class Fleet:
             crash_s = dispatch.start_s + fraction * undisturbed_s(untrained, world, same)
         journey.start(Interruptions(world, self._links, dispatch, crash_s).life(steps))
 
+    def receive(self, client: int) -> None:
+        """Make a client idle whose return the server has received; until then it is in flight."""
+        del self._versions_to_receive[client]
+        self.idle.put_back(client)
+
     def finish(self, end_s: float) -> None:
         """Close every client's time at the end of the run."""
         for client in range(self._setting.population.num_clients):
-            if client not in self._in_flight:
+            if client not in self._at_work:
                 self._note_idle(client, end_s)
-        for journey in self._in_flight.values():
-            journey.cut(end_s)
+        for journey in self._at_work.values():
+            moved = journey.cut(end_s)
+            self._losses.bytes_down_cut += moved.down
+            self._losses.bytes_up_cut += moved.up
 
     def state(self) -> dict[int, tuple[Any, Any]]:
         """Return the checkpoint's state: the models received by clients whose day will submit more training."""
-        planning = self._in_flight.values() if self._links else ()
+        planning = self._at_work.values() if self._links else ()
         return {one.dispatch.client: (one.dispatch.received, one.dispatch.broadcast) for one in planning}
 
     def restore(self, state: Mapping[int, tuple[Any, Any]]) -> None:
         """Continue from a checkpoint after a replay."""
         for client, (received, broadcast) in state.items():
-            dispatch = self._in_flight[client].dispatch
+            dispatch = self._at_work[client].dispatch
             dispatch.received, dispatch.broadcast = received, broadcast
 
     def _steps(self, dispatch: Dispatch, submit: Submit) -> Steps:
@@ -159,7 +169,8 @@ class Fleet:
             self._losses.add_round(ending.reason, device_s, ending.bytes_not_received)
             if not ending.has_received:
                 self.missed_download.add(client)
-        del self._in_flight[client]
+        del self._at_work[client]
+        self._versions_to_receive[client] = journey.dispatch.version
         self._idle_since_s[client] = now_s
         self.num_returned += 1
         self._on_return(Returned(client, ending.update))

@@ -7,7 +7,7 @@ timeline when it ends, or when the run ends before it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from interlude.simulator.federation.client_day import Dispatch, PendingUpdate, Steps
 from interlude.simulator.federation.clock import Clock, Sleeper
@@ -15,6 +15,13 @@ from interlude.simulator.federation.interruptions import Crossing, Ending, Life
 from interlude.simulator.federation.shared_link import Transfer
 from interlude.simulator.federation.timeline import SpanRow, Timeline, rows_of
 from interlude.simulator.world.world import World
+
+
+class Moved(NamedTuple):
+    """Payload that has moved, in bytes."""
+
+    down: int
+    up: int
 
 
 class Journey(Sleeper):
@@ -57,7 +64,7 @@ class Journey(Sleeper):
     def start_undisturbed(self, steps: Steps, world: World) -> None:
         """Begin a day that nothing can interrupt."""
         self.ending = _undisturbed(steps, world, self.dispatch, self._values)
-        self._wake_at(self.dispatch.now_s)
+        self._clock.wake_at(self.dispatch.now_s, self)
 
     def start(self, life: Life) -> None:
         """Begin a day that the world may interrupt."""
@@ -75,12 +82,14 @@ class Journey(Sleeper):
             self._timeline.extend_values(self._values)
             self._on_return(self)
 
-    def cut(self, end_s: float) -> None:
-        """Add the rows up to the end of the run to the timeline."""
-        self._timeline.extend(_until(rows_of(self._values), end_s))
+    def cut(self, end_s: float) -> Moved:
+        """Add the rows up to the end of the run to the timeline; returns the bytes of transfers that the end cut."""
+        rows = list(_until(rows_of(self._values), end_s))
         if self._crossing is not None and self._transfer is not None:
             moved = int(self._crossing.num_bytes - self._transfer.bytes_left_at(end_s))
-            self._timeline.append(self._crossing.row.cut_at(end_s, moved, 0))
+            rows.append(self._crossing.row.cut_at(end_s, moved, 0))
+        self._timeline.extend(rows)
+        return _not_arrived(rows)
 
     def _play_on(self, answer: Transfer | None) -> None:
         """Simulate the day to its next crossing, or to its end."""
@@ -91,7 +100,10 @@ class Journey(Sleeper):
                 answer = None
         except StopIteration as over:
             self.ending = over.value
-            self._wake_at(self.ending.end_s)
+            if self.ending.end_s > self.dispatch.start_s:
+                self._wake_at(self.ending.end_s)
+            else:  # an event of the clock even so: a server whose clients return at once must not go round for ever
+                self._clock.wake_at(self.ending.end_s, self)
         else:
             self._crossing = piece
             self._wake_at(piece.row.start_s)
@@ -121,6 +133,17 @@ def _undisturbed(steps: Steps, world: World, dispatch: Dispatch, values: list[An
         if end_s > start_s or num_bytes or flops:
             values += (client, activity, "done", is_slow, start_s, end_s, version, modality, num_bytes, flops, None)
     return Ending(received)
+
+
+def _not_arrived(rows: Sequence[SpanRow]) -> Moved:
+    """Return the bytes that a day which is not over has moved in vain: of no complete download, of no lost upload."""
+    down = up = 0
+    for row in rows:
+        if row.activity == "download":
+            down = 0 if row.outcome == "done" else down + row.num_bytes
+        elif row.activity == "upload":
+            up = 0 if row.outcome == "lost" else up + row.num_bytes
+    return Moved(down, up)
 
 
 def _until(rows: Sequence[SpanRow], end_s: float) -> Iterator[SpanRow]:

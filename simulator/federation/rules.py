@@ -7,7 +7,6 @@
 `merge` of a rule is its paper's arithmetic; a method gives factors of its own by `scale`.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple
@@ -16,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from simpy import Event
 
 from interlude.models.network import Parameters
+from interlude.simulator.counts import ceil_product
+from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, ServerView
@@ -59,7 +60,10 @@ class Barrier(_Rule):
         while True:
             while not server.fleet.idle:  # all are late from earlier rounds, or off
                 yield from server.receive(server.fleet.next_online_event())
-            clients = yield from server.send(math.ceil(needed * self.over_selection))
+            clients = yield from server.send(ceil_product(needed, self.over_selection))
+            if not clients:
+                yield from _next_change(server)
+                continue
             updates = yield from gather(server, clients, needed, self.deadline_s)
             if updates:
                 server.merge(updates)
@@ -88,8 +92,8 @@ class Barrier(_Rule):
 
     def in_flight(self, num_clients: int) -> InFlight:
         """Return the clients of a round, which all start from one version."""
-        wanted = (self.clients_per_round or num_clients) * self.over_selection
-        return InFlight(math.ceil(min(wanted, num_clients)), 1)
+        wanted = ceil_product(self.clients_per_round or num_clients, self.over_selection)
+        return InFlight(min(wanted, num_clients), 1)
 
 
 class SizedBarrier(Barrier):
@@ -291,6 +295,16 @@ class Buffered(_Asynchronous):
         """Return None: updates are merged together, none is mixed in alone."""
         del update
         return None
+
+
+def _next_change(server: ServerView) -> Process[None]:
+    """Wait until other clients can be selected than now, when the method selected none."""
+    comes_on = server.fleet.next_online_event()
+    if comes_on is None and not server.fleet.num_in_flight and server.fleet.idle:
+        raise InterludeError(
+            "the method selects none of the idle clients, and no other will return: no round can start"
+        )
+    yield from server.receive(comes_on)
 
 
 def _send_and_receive(server: ServerView, limit: int, timeout: Event | None = None) -> Process[Arrival | None]:

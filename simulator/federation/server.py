@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from simpy import Event
 
 from interlude.models.network import Network, Parameters
+from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.accounting.losses import Losses
 from interlude.simulator.federation.client_day import (
     ClientDay,
@@ -153,10 +154,13 @@ class Server:
             asked = self.executor.decide(lambda: self._method.candidates(self._view(), num_clients))
             if asked:
                 yield from self.ask(asked)
-            roles = self.executor.decide(lambda: self._method.select(self._view(sorted(asked)), num_clients))
+            still_on = [client for client in sorted(asked) if client in self.fleet.idle]
+            roles = self.executor.decide(lambda: self._method.select(self._view(still_on), num_clients))
         if roles is None:
             roles = self._drawn(num_clients)
         else:
+            if len(roles) > num_clients:
+                raise InterludeError(f"the method selects {len(roles)} clients, but at most {num_clients} are wanted")
             self._take(roles)
         self._start(roles)
         return list(roles)
@@ -172,7 +176,7 @@ class Server:
         Only then can it be dispatched again, so no client starts over before its update was received, even if several
         return at the same instant. During an outage the server receives no client and sees no event.
         """
-        if until is None and not len(self._inbox) and self.fleet.may_end_idle():
+        if until is None and self.fleet.may_end_idle():
             self._clock.may_end_idle = True  # no client can ever return
         inbox, returned = self._inbox, None
         while not len(inbox) and (until is None or not until.processed):
@@ -183,7 +187,7 @@ class Server:
         if self._outages is not None:
             yield from self._until_back()
         if returned is not None:
-            self.fleet.idle.put_back(returned.client)
+            self.fleet.receive(returned.client)
         return returned
 
     def ask(self, roles: Mapping[int, Role]) -> Process[None]:
@@ -268,8 +272,16 @@ class Server:
         return drawn
 
     def _take(self, roles: Mapping[int, Role]) -> None:
+        """Take clients that a method chose.
+
+        Raises:
+            InterludeError: if one cannot be dispatched now.
+        """
+        idle = self.fleet.idle
         for client in roles:
-            self.fleet.idle.take(client)
+            if client not in range(self.population.num_clients) or client not in idle:
+                raise InterludeError(f"the method selects client {client}, which is not idle and on now")
+            idle.take(client)
 
     def _start(self, roles: Mapping[int, Role]) -> None:
         """Dispatch clients that were taken into a local round."""

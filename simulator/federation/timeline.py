@@ -5,8 +5,9 @@ A row is a span of one client, or a merge (a moment: start = end). Its columns s
 - ``activity``: ``download``, ``wait`` (for a modality), ``train_unimodal`` (in a gap before the last modality arrives),
   ``train`` (joint), ``upload``, ``backoff`` (between two attempts to upload), ``idle``, ``off`` (the device is),
   ``stalled`` (a transfer while the server is away) or ``merge``;
-- ``outcome``: ``done``; ``part``, a piece of a span that was interrupted and continued; ``lost``, abandoned. An upload
-  that is cut by the end of the run is lost, any other span that is cut by it keeps its outcome;
+- ``outcome``: ``done``; ``part``, a piece of a span that was interrupted and continued; ``lost``, abandoned; ``cut``,
+  by the end of the run: a transfer in progress then, or a span that would have been lost later. Any other span in
+  progress keeps its outcome;
 - ``is_slow``: whether a straggler trained in its slow mode.
 
 Rows are in the order in which spans ended, ties first in, first out; only the idle and off rows of an idle client are
@@ -24,8 +25,8 @@ Activity = Literal[
 ]
 """The activity of a row."""
 
-Outcome = Literal["done", "part", "lost"]
-"""How a span ended: completed, interrupted and continued later, or abandoned."""
+Outcome = Literal["done", "part", "lost", "cut"]
+"""How a span ended: completed, interrupted and continued later, abandoned, or cut by the end of the run."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -43,6 +44,9 @@ SCHEMA: Final = pa.schema(
     ]
 )
 """The columns of the timeline, in the order of the fields of `SpanRow`."""
+
+
+_TRANSFERS = ("download", "upload")
 
 
 class SpanRow(NamedTuple):
@@ -72,9 +76,9 @@ class SpanRow(NamedTuple):
         return self.start_s != self.end_s or self.activity == "merge" or self.num_bytes != 0 or self.flops != 0
 
     def cut_at(self, end_s: float, num_bytes: int, flops: int) -> "SpanRow":
-        """Return the row cut at the end of the run, with its share of bytes and FLOPs; an upload is lost."""
-        is_lost = self.activity == "upload" and self.outcome == "done"
-        outcome: Outcome = "lost" if is_lost else self.outcome
+        """Return the row cut at the end of the run, with its share of bytes and FLOPs."""
+        is_cut = self.activity in _TRANSFERS or self.outcome == "lost"
+        outcome: Outcome = "cut" if is_cut else self.outcome
         return self._replace(outcome=outcome, end_s=end_s, num_bytes=num_bytes, flops=flops)
 
 
@@ -94,13 +98,14 @@ class Timeline:
     """Collects rows and passes them on in tables.
 
     Args:
-        sink: receives a table of `SCHEMA` every 100,000 rows and at the end.
+        sink: receives a table of `SCHEMA` every 100,000 rows and at the end; an empty one where there is no row.
     """
 
     def __init__(self, sink: Callable[[pa.Table], None]) -> None:
         self._sink = sink
         self._values: list[Any] = []  # of a batch, row after row: many tuples would slow the garbage collector
         self._batches: list[pa.Table] = []
+        self._is_empty = True
         self._order = {name: hashlib.sha256() for name in _ORDER}
 
     def add(self, client: int, activity: Activity, start_s: float, end_s: float) -> None:
@@ -147,6 +152,12 @@ class Timeline:
         self._end_batch()
         self._hand_on()
 
+    def finish(self) -> None:
+        """Pass the last rows to the sink: the run is over."""
+        self.flush()
+        if self._is_empty:  # the record of a run in which nothing happened has columns even so
+            self._sink(SCHEMA.empty_table())
+
     def order_digest(self) -> str:
         """Return the SHA-256 of the order of events: client, activity and version, without times."""
         self.flush()
@@ -165,7 +176,7 @@ class Timeline:
             return
         table = pa.concat_tables(self._batches).combine_chunks()
         self._sink(table)  # first: rows that cannot be written stay here
-        self._batches = []
+        self._batches, self._is_empty = [], False
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():

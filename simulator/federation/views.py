@@ -30,13 +30,13 @@ class SelectionView:
     num_returned: int
     """Local rounds that are over: a counter that addresses the random draws of a selection."""
     idle: Sequence[int]
-    """Clients that can be dispatched, in ascending order."""
+    """Clients that can be dispatched, idle and on, in ascending order; only these can be selected."""
     population: Population
     """Which client holds what."""
     memory: Any
     """The method's memory at the server; in a timing-only run it stays as at the start."""
     asked: Sequence[int] = ()
-    """The candidates that were probed for this selection, in ascending order."""
+    """Of the candidates that were probed for this selection, those that are still on, in ascending order."""
 
 
 class Clients(Protocol):
@@ -70,11 +70,11 @@ class FleetView(Protocol):
 
     @property
     def num_in_flight(self) -> int:
-        """Clients at work."""
+        """Clients dispatched and not received yet: those at work, and those that wait in the server's inbox."""
         ...
 
     def versions_in_flight(self) -> Sequence[int]:
-        """Return the versions that clients at work started from, oldest first."""
+        """Return the versions that clients in flight started from, oldest first."""
         ...
 
     def next_online_event(self) -> Event | None:

@@ -1,6 +1,5 @@
 """Power-of-Choice (pow-d): of some candidates, those with the largest loss train (Cho et al., 2020)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from interlude.models.network import Network, Parameters
+from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import ClientDay, Role, Steps
 from interlude.simulator.federation.rules import SizedBarrier
 from interlude.simulator.federation.views import SelectionView
@@ -37,7 +37,7 @@ class PowerOfChoiceOptions(MethodOptions):
 
     @model_validator(mode="after")
     def _has_candidates_to_train(self) -> "PowerOfChoiceOptions":
-        num_trained = math.ceil(self.server.clients_per_round * self.server.over_selection)
+        num_trained = ceil_product(self.server.clients_per_round, self.server.over_selection)
         if self.candidates < num_trained:
             raise ValueError(
                 f"candidates must be at least the {num_trained} clients that a round sends out to train: these are "
@@ -87,7 +87,8 @@ class PowerOfChoice(Method):
     Reconstructed:
         * a probe is a local round of its own: it waits for a window of data, and the training that may follow downloads
           the model and waits for the next window
-        * a candidate whose answer is lost ranks last; ties go to the lower client
+        * a candidate whose answer is lost ranks last; ties go to the lower client; one that is off when the last answer
+          is there is not chosen
         * fewer idle clients than d: all of them are candidates
     """
 
@@ -96,14 +97,14 @@ class PowerOfChoice(Method):
 
     def candidates(self, view: SelectionView, num_clients: int) -> Mapping[int, Role]:
         """Return the candidates to ask for their loss, where there is a choice to make."""
-        drawn = self._draw(view)
+        drawn = self._draw(view, self.options.candidates)
         return dict.fromkeys(drawn, _PROBE) if len(drawn) > num_clients else {}
 
     def select(self, view: SelectionView, num_clients: int) -> Mapping[int, Role]:
         """Return the clients with the largest loss among those asked; at random where no loss is known."""
         losses: Mapping[int, Tensor] = view.memory
         if not view.asked:
-            return dict.fromkeys(self._draw(view))
+            return dict.fromkeys(self._draw(view, num_clients))
         if not losses:
             shuffled = _stream(view, "pow-d-stand-in").permutation(view.asked)
             return dict.fromkeys(int(client) for client in shuffled[:num_clients])
@@ -131,8 +132,8 @@ class PowerOfChoice(Method):
             return memory
         return {update.client: update.report[_LOSS] for update in updates}
 
-    def _draw(self, view: SelectionView) -> list[int]:
-        """Return the candidates among the idle clients, in ascending order."""
+    def _draw(self, view: SelectionView, count: int) -> list[int]:
+        """Return up to `count` of the idle clients, drawn as candidates are, in ascending order."""
         idle = np.array(view.idle, dtype=np.int64)
         shards = view.population.shards
         weights = np.ones(len(idle))
@@ -140,7 +141,7 @@ class PowerOfChoice(Method):
             weights = np.array([len(shards[client]) for client in idle], dtype=float)
         # The smallest of exponential times with rates n_k: successive draws in proportion to n_k, without replacement.
         waits = _stream(view, "pow-d").exponential(size=len(shards))[idle] / weights
-        return sorted(int(client) for client in idle[np.argsort(waits, kind="stable")[: self.options.candidates]])
+        return sorted(int(client) for client in idle[np.argsort(waits, kind="stable")[:count]])
 
 
 def largest(candidates: Sequence[int], losses: Mapping[int, Tensor], count: int) -> list[int]:

@@ -19,6 +19,9 @@ from interlude.simulator.training.executors.base import TrainingExecutor
 from interlude.simulator.training.executors.replay import ReplayingExecutor
 from interlude.simulator.training.workers.pool import WorkerPool
 
+_EVENTS_AT_ONCE = 100
+"""Far more events of a client at one instant than a run has in which time passes."""
+
 
 class Run:
     """A clock, the server on it, an executor that computes, and an observer.
@@ -46,7 +49,7 @@ class Run:
     ) -> None:
         scenario = spec.scenario
         self.spec = spec
-        self.clock = Clock()
+        self.clock = Clock(_EVENTS_AT_ONCE * (ingredients.population.num_clients + _EVENTS_AT_ONCE))
         self.timeline = Timeline(sink.add_timeline)
         self.executor, model = executor_and_model(spec, ingredients, workers)
         self.server = Server(
@@ -124,7 +127,7 @@ class Run:
         """End the run at a moment of simulated time: every client's spans are closed and the timeline is written."""
         self.end_s = end_s
         self.server.fleet.finish(end_s)
-        self.timeline.flush()
+        self.timeline.finish()
 
     def salvage(self, may_compute: bool) -> None:
         """Write the metrics of a run that broke off, computing pending ones if there is time for it."""

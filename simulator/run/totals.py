@@ -37,9 +37,10 @@ def totals(run: Run, *notes: str | None) -> dict[str, Any]:
 
 
 def accounts(run: Run, world: World, parts: Iterable[pd.DataFrame], sink: Sink) -> dict[str, Any]:
-    """Check the timeline of a finished run; return its losses and, if the world gives devices' power, its energy.
+    """Check the timeline of a finished run; return its losses, what its end cut, and its energy.
 
-    Adds the joules at every evaluation to the metrics, for all clients together.
+    Energy is counted where the world gives devices' power. The joules at every evaluation, for all clients together,
+    go to the metrics.
 
     Args:
         run: the run.
@@ -54,13 +55,17 @@ def accounts(run: Run, world: World, parts: Iterable[pd.DataFrame], sink: Sink) 
     audit = Audit(population.num_clients, run.end_s, world.availability)
     power, moments = scenario.world.energy, [*moments_s(scenario.evaluate.every_s, run.end_s)]
     energy = None if power is None else Energy(power.watts(scenario.seed, population.num_clients), moments)
+    losses = run.server.losses
     for part in parts:
         audit.add(part)
-        run.server.losses.add_rows(part)
+        losses.add_rows(part)
         if energy is not None:
             energy.add(part)
     audit.finish()
-    found: dict[str, Any] = {"lost": run.server.losses.totals()}
+    found: dict[str, Any] = {
+        "lost": losses.totals(),
+        "cut": {"bytes_up": losses.bytes_up_cut, "bytes_down": losses.bytes_down_cut},
+    }
     if energy is not None:
         found["energy_j"] = {purpose: float(values[-1]) for purpose, values in energy.joules.items()}
         sums = np.sum(list(energy.joules.values()), axis=0).tolist()

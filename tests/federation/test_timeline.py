@@ -60,11 +60,12 @@ def test_spans_of_no_length_are_left_out_unless_they_moved_or_computed_something
 @pytest.mark.parametrize(
     ("row", "outcome"),
     [
-        (UPLOAD, "lost"),
+        (UPLOAD, "cut"),
         (WAIT, "done"),
-        (UPLOAD._replace(outcome="part"), "part"),
-        (WAIT._replace(outcome="lost"), "lost"),
+        (UPLOAD._replace(outcome="part"), "cut"),
+        (WAIT._replace(outcome="part"), "part"),
+        (WAIT._replace(outcome="lost"), "cut"),
     ],
 )
-def test_the_end_of_the_run_loses_uploads_alone(row, outcome):
+def test_the_end_of_the_run_cuts_transfers_and_what_would_be_lost_later(row, outcome):
     assert row.cut_at(4.0, 40, 0) == row._replace(end_s=4.0, num_bytes=40, outcome=outcome)

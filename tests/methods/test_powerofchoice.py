@@ -70,7 +70,7 @@ def drawn(weights, candidates, times, **options):
     method = PowerOfChoice(PowerOfChoiceOptions(candidates=candidates, server=server, **options))
     idle = range(1, num_clients)
     views = (SelectionView(0, version, 0, idle, population, {}) for version in range(times))
-    sets = [tuple(method._draw(view)) for view in views]
+    sets = [tuple(method.candidates(view, 0)) for view in views]
     return pd.Series(sets).value_counts(normalize=True)
 
 

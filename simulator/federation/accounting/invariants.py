@@ -71,6 +71,8 @@ class Audit:
         self._check_causality(spans, merges)
         self._check_each_client(spans)
         _none(spans[(spans["bytes"] < 0) | (spans["flops"] < 0)], "a negative cost")
+        is_early = (spans["outcome"] == "cut") & (spans["end_s"] != self._end_s)
+        _none(spans[is_early], "a span cut before the end of the run")
         _check_availability(spans, self._availability)
 
     def finish(self) -> None:

@@ -1,4 +1,7 @@
-"""What a run lost: local rounds without an update, their device-seconds, bytes, and updates that were too stale."""
+"""What a run lost: local rounds without an update, their device-seconds, bytes, and updates that were too stale.
+
+What is on its way when the run ends is not lost: it is cut.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +23,10 @@ class Losses:
     """Payload of the updates that arrived."""
     bytes_not_received: int = 0
     """Bytes received in downloads that were cut off."""
+    bytes_up_cut: int = 0
+    """Bytes of uploads that were on their way when the run ended."""
+    bytes_down_cut: int = 0
+    """Bytes of downloads that were on their way then."""
     updates_dropped: int = 0
     """Updates that arrived too stale to be merged."""
     bytes_sent: int = 0
@@ -38,7 +45,7 @@ class Losses:
         self.bytes_not_received += bytes_not_received
 
     def add_rows(self, part: pd.DataFrame) -> None:
-        """Add rows of the timeline; an upload that the end of the run cut is lost."""
+        """Add rows of the timeline."""
         activity, spans_s = part["activity"], part["end_s"] - part["start_s"]
         self.bytes_sent += int(part.loc[activity == "upload", "bytes"].sum())
         self.off_s += float(spans_s[activity == "off"].sum())
@@ -50,7 +57,7 @@ class Losses:
         return {
             "rounds": dict(sorted(self.rounds.items())),
             "device_s": float(self.device_s),
-            "bytes_up": self.bytes_sent - self.bytes_received,
+            "bytes_up": self.bytes_sent - self.bytes_received - self.bytes_up_cut,
             "bytes_down": self.bytes_not_received,
             "updates_dropped": self.updates_dropped,
             "off_s": self.off_s,

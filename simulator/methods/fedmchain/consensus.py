@@ -25,6 +25,7 @@ from torch import Tensor
 
 from interlude.models.network import Parameters
 from interlude.simulator.arrays import Floats
+from interlude.simulator.counts import round_product
 
 CHANCE = 0.5
 """The agreement of two updates that share no coordinate: nothing is known."""
@@ -36,7 +37,7 @@ _ROUNDING = 1e-9  # an agreement of exactly a0 merges, whatever 1 - A rounds to
 
 def num_kept(num_values: int, rho: float) -> int:
     """Return how many values of a tensor are kept: a fraction `rho`, rounded, but at least one."""
-    return max(1, round(rho * num_values))
+    return max(1, round_product(num_values, rho))
 
 
 def sparsify(delta: Tensor, rho: float) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,10 @@ Two ways to serve:
 * `pipelined_phases`: two phases are under way; a client enters the second once it is done with the first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
+from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.rules import Barrier, gather
 from interlude.simulator.federation.views import Process, ServerView
@@ -52,16 +52,23 @@ class Chain:
         """Return the modality of the run's `step`-th phase; after the last modality the chain starts over."""
         return self.order[step % len(self.order)]
 
-    def holders(self, step: int) -> list[int]:
-        """Return the clients that hold the modality of a phase."""
-        modality = self.modality(step)
-        return [client for client, held in enumerate(self._server.population.modalities) if modality in held]
+    def holders(self, step: int) -> Iterator[int]:
+        """Yield the clients that hold the modality of a phase and have not left for good."""
+        modality, has_left = self.modality(step), self._server.fleet.has_left
+        for client, held in enumerate(self._server.population.modalities):
+            if modality in held and not has_left(client):
+                yield client
+
+    def next_step(self, step: int) -> int | None:
+        """Return the first phase from `step` on whose modality has such holders; None if all clients have left."""
+        one_cycle = range(step, step + len(self.order))
+        return next((later for later in one_cycle if any(True for _ in self.holders(later))), None)
 
     def draw(self, holders: Sequence[int], rule: Barrier) -> list[int]:
         """Return the clients of a phase: as many as a round dispatches, uniformly drawn, or all."""
         if rule.clients_per_round is None:
             return list(holders)
-        size = min(len(holders), ceil(rule.clients_per_round * rule.over_selection))
+        size = min(len(holders), ceil_product(rule.clients_per_round, rule.over_selection))
         generator = Stream(self._server.seed, "phase-clients").generator(self._num_draws)
         self._num_draws += 1
         drawn: list[int] = generator.choice(holders, size, replace=False).tolist()
@@ -94,11 +101,16 @@ class Chain:
 
 
 def phases(server: ServerView, chain: Chain, rule: Barrier) -> Process[None]:
-    """Run phase after phase for ever; one from which no update came back is repeated."""
+    """Run phase after phase for ever; one from which no update came back is repeated.
+
+    A modality whose holders have all left is skipped.
+    """
     step = 0
     while True:
+        possible = chain.next_step(step)
+        step = step if possible is None else possible
         holders = [client for client in chain.holders(step) if client in server.fleet.idle]
-        if not holders:  # all are late from earlier phases, or off
+        if not holders:  # all are late from earlier phases, off, or have left
             yield from server.receive(server.fleet.next_online_event())
             continue
         clients = chain.draw(holders, rule)
@@ -121,38 +133,36 @@ class _RunningPhase:
 def pipelined_phases(server: ServerView, chain: Chain, rule: Barrier) -> Process[None]:
     """Keep two phases under way for ever; the first is merged when all its clients are back.
 
-    A client enters the second once it is done with the first, or at once if it has no part in it.
+    A client enters the second once it is done with the first, or at once if it has no part in it. One that is off is
+    waited for, one that has left is not; a modality whose holders have all left is skipped.
     """
-    free = set(range(server.population.num_clients))
+    fleet, every_client = server.fleet, range(server.population.num_clients)
+    underway: list[_RunningPhase] = []
+    following = 0
 
     def started(step: int) -> _RunningPhase:
-        holders = [client for client in chain.holders(step) if not server.fleet.has_left(client)]
-        return _RunningPhase(step, set(chain.draw(holders, rule)))
+        return _RunningPhase(step, set(chain.draw(list(chain.holders(step)), rule)))
 
-    def send(candidates: Iterable[int]) -> None:
+    def is_over(phase: _RunningPhase) -> bool:
+        return not phase.away and all(map(fleet.has_left, phase.to_send))
+
+    candidates: Iterable[int] = every_client
+    while True:
+        while underway and is_over(underway[0]):
+            done, candidates = underway.pop(0), every_client
+            if not chain.merge(done.step, done.updates) and chain.next_step(done.step) == done.step:
+                underway.insert(0, started(done.step))
+        while len(underway) < 2 and (step := chain.next_step(following)) is not None:
+            underway.append(started(step))
+            following = step + 1
         for phase in underway:
-            ready = [client for client in candidates if client in phase.to_send and client in free]
+            ready = [client for client in candidates if client in phase.to_send and client in fleet.idle]
             chain.dispatch(phase.step, ready)
             phase.to_send.difference_update(ready)
             phase.away.update(ready)
-            free.difference_update(ready)
-
-    underway = [started(0), started(1)]
-    send(range(server.population.num_clients))
-    while True:
-        returned = yield from server.receive()  # for ever where all have left
-        assert returned is not None
-        free.add(returned.client)
+        returned = yield from server.receive(fleet.next_online_event())
+        candidates = every_client if returned is None else (returned.client,)
         for phase in underway:
-            if returned.client in phase.away:
+            if returned is not None and returned.client in phase.away:
                 phase.away.remove(returned.client)
                 phase.updates += [] if returned.update is None else [returned.update]
-        candidates: Iterable[int] = (returned.client,)
-        while not (underway[0].to_send or underway[0].away) and not all(map(server.fleet.has_left, free)):
-            done = underway.pop(0)
-            if chain.merge(done.step, done.updates):
-                underway.append(started(done.step + 2))
-            else:
-                underway.insert(0, started(done.step))
-            candidates = range(server.population.num_clients)
-        send(candidates)

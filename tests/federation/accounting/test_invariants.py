@@ -392,7 +392,7 @@ def test_a_first_span_that_is_missing_is_found(timeline):
 
 
 def test_time_that_ends_before_the_run_is_found(timeline):
-    timeline.loc[timeline["end_s"] == END_S, "end_s"] = END_S - 0.001
+    timeline.loc[timeline["end_s"] == END_S, ["outcome", "end_s"]] = ["done", END_S - 0.001]
     assert_broken(timeline, "does not end with the run")
 
 

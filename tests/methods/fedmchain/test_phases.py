@@ -154,7 +154,7 @@ def test_pipelined_clients_enter_the_next_phase_before_the_merge():
     rows, _ = play(PaperWorld(**WORLD), HELD, FedMChain(FedMChainOptions(pipelined=True)), 17.5)
     assert spans(rows, 0) == [
         "download 0-1@0", "train 1-3@0", "upload 3-4@0",
-        "download 4-5@0", "wait 5-14@0", "train 14-16@0", "upload 16-17@0", "download 17-17.5@2",
+        "download 4-5@0", "wait 5-14@0", "train 14-16@0", "upload 16-17@0", "download cut 17-17.5@2",
     ]  # fmt: skip
     assert spans(rows, 1) == [
         "download 0-1@0", "train 1-7@0", "upload 7-8@0", "download 8-9@1", "train 9-15@1", "upload 15-16@1",
@@ -162,7 +162,7 @@ def test_pipelined_clients_enter_the_next_phase_before_the_merge():
     ]  # fmt: skip
     assert spans(rows, 2)[3:] == [
         "download 4-5@0", "wait 5-8@0", "train 8-10@0", "upload 10-11@0",
-        "download 11-12@1", "wait 12-15@1", "train 15-17@1", "upload lost 17-17.5@1",
+        "download 11-12@1", "wait 12-15@1", "train 15-17@1", "upload cut 17-17.5@1",
     ]  # fmt: skip
     assert merges(rows) == [(8, 1, 0, 0), (8, 1, 2, 0), (8, 1, 1, 0), (17, 2, 2, 1), (17, 2, 0, 1)]
 
