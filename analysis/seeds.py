@@ -28,11 +28,16 @@ def half_width(values: "pd.Series[float]") -> float:
 def interval_text(
     mean: float, half: float, look: Callable[[float], str], limits: tuple[float, float], *, is_signed: bool = False
 ) -> str:
-    """Return a mean with its interval: ``0.5 ± 0.1``, or where that leaves the limits ``0.9 (0.7 to 1.0)``."""
+    """Return a mean with its interval: ``0.5 ± 0.1``, or where that leaves the limits ``0.9 (0.7 to 1.0)``.
+
+    Without a mean, as of the staleness where nothing was merged, it is ``n/a``.
+    """
 
     def value(number: float) -> str:
         return ("+" if number >= 0 else "-") + look(abs(number)) if is_signed else look(number)
 
+    if math.isnan(mean):
+        return "n/a"
     if math.isnan(half):
         return value(mean)
     low, high = mean - half, mean + half

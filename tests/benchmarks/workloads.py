@@ -271,8 +271,9 @@ def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
 
 def register() -> None:
     """Name the workloads' data in the simulator's table of data sets, as ``bench-W1`` and so on."""
-    from interlude.simulator.data import DATASETS, Source
+    from interlude.simulator.data import DATASETS
     from interlude.simulator.data.dataset import Dataset
+    from interlude.simulator.data.source import Source
     from interlude.simulator.data.spec import DataSpec
 
     def load(spec: DataSpec) -> Dataset:
@@ -280,7 +281,7 @@ def register() -> None:
         return Dataset(train, test, NUM_CLASSES)
 
     for workload in KNOWN.values():
-        DATASETS[f"bench-{workload.name}"] = Source(DataSpec, load, f"synthetic: {workload.about}")
+        DATASETS[f"bench-{workload.name}"] = Source(DataSpec, load)
 
 
 def scenario(workload: Workload, kind: str, rounds: int) -> dict[str, Any]:

@@ -10,10 +10,12 @@ MOST_CHARACTERS = 400
 @pytest.fixture
 def refusal(capsys, tmp_path, monkeypatch):
     """Return a function that runs a command which must be refused, in an empty directory, and returns its sentence."""
-    monkeypatch.chdir(tmp_path)
+    inside = tmp_path / "inside" / "of"  # so that what leads outside is seen, too
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
 
     def run(*arguments):
-        before = {path: path.stat().st_mtime_ns for path in tmp_path.parent.rglob("*")}
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main([str(argument) for argument in arguments])
@@ -23,7 +25,7 @@ def refusal(capsys, tmp_path, monkeypatch):
         assert err.startswith("interlude: ")
         assert err.count("\n") == 1
         assert len(err) <= MOST_CHARACTERS
-        assert {path: path.stat().st_mtime_ns for path in tmp_path.parent.rglob("*")} == before
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
         return err
 
     return run

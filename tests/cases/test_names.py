@@ -112,11 +112,11 @@ def test_a_class_whose_name_is_no_directory_s_needs_a_label(scenario_file, tmp_p
     sys.modules.pop("accents")
 
 
-def test_a_variant_whose_directory_is_taken_is_refused_before_another_one_begins(refusal, scenario_file, tmp_path):
+def test_a_variant_whose_directory_is_taken_is_refused_before_another_one_begins(refusal, scenario_file):
     path = scenario_file({"until": {"simulated_s": 3}, "variants": {"a": {}, "b": {}}})
     with pytest.raises(SystemExit) as finished:
         main(["run", str(path), "--timing-only", "--device", "cpu"])
     assert not finished.value.code
-    shutil.rmtree(tmp_path / "runs" / "tiny-a")
+    shutil.rmtree("runs/tiny-a")
     path = scenario_file({"until": {"simulated_s": 4}, "variants": {"a": {}, "b": {}}})
     assert "tiny-b" in refusal("run", path, "--timing-only", "--device", "cpu")

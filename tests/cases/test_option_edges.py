@@ -25,7 +25,7 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize(("command", "option"), NUMBERS, ids=" ".join)
+@pytest.mark.parametrize(("command", "option"), NUMBERS, ids=map(" ".join, NUMBERS))
 def test_a_number_out_of_bounds_is_refused(refusal, scenario_file, command, option):
     path = scenario_file()
     for number in NUMBERS[command, option]:
