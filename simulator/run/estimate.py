@@ -1,18 +1,21 @@
 """Estimates what a run needs and produces, from its opening: a short timing-only play."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from interlude.simulator.arrays import Floats
 from interlude.simulator.errors import CannotRunError
 from interlude.simulator.federation.rules import Barrier, Buffered
 from interlude.simulator.methods.base import Method
 from interlude.simulator.run.build import Ingredients, Testbed
+from interlude.simulator.run.first_rounds import first_rounds
 from interlude.simulator.run.limits import Needs, population_bytes, training_bytes
 from interlude.simulator.run.observer import MOST_OBSERVATIONS
 from interlude.simulator.run.opening import Counts, Opening
@@ -32,6 +35,8 @@ _LEAST_SAMPLE = 100
 """Clients of an opening where some are left out: this many, or one of so many."""
 _LEAST_LOCAL_ROUNDS = 500
 """Local rounds that show how many events one takes."""
+_SHORTEST = 1e-6
+"""A local round counts for no shorter than this share of the longest one."""
 _HOPELESS = 100
 """An estimate so many times above the limit is not improved."""
 
@@ -97,14 +102,12 @@ def estimate(testbed: Testbed, device: torch.device, *, timing_only: bool = Fals
         raise CannotRunError(
             "until: nothing is trained in a timing-only run, so no accuracy ends it; add 'simulated_s' or 'versions'"
         )
-    return [
-        _estimated(spec, testbed.ingredients(spec.options))
-        for spec in run_specs(testbed.scenario, Path(), device, timing_only)
-    ]
+    return [_estimated(spec, testbed) for spec in run_specs(testbed.scenario, Path(), device, timing_only)]
 
 
-def _estimated(spec: RunSpec, ingredients: Ingredients) -> Estimate:
+def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
     """Play the opening of a run and return the estimate of the whole."""
+    ingredients = testbed.ingredients(spec.options)
     scenario, label = spec.scenario, spec.options.run_label
     memory_bytes = _memory_bytes(spec, ingredients)
     Needs(label, 0.0, 0.0, 0.0, memory_bytes).check(scenario.limits)
@@ -112,7 +115,9 @@ def _estimated(spec: RunSpec, ingredients: Ingredients) -> Estimate:
     num_played = _num_played(ingredients)
     opening = Opening(spec, ingredients, num_played)
     in_flight = spec.options.server.in_flight(num_clients).num_clients
-    presence = Presence(ingredients.world, num_played, in_flight)
+    counts_alike = ingredients.world.availability is None or not _all_are_in_flight(ingredients)
+    rates = None if counts_alike else partial(_rates, testbed, spec.options.waiting)
+    presence = Presence(ingredients.world, num_played, in_flight, rates)
     most_events = _MOST_EVENTS + _MOST_EVENTS_PER_CLIENT * num_played
     target = _LEAST_EVENTS
     while True:
@@ -134,6 +139,13 @@ def _estimated(spec: RunSpec, ingredients: Ingredients) -> Estimate:
     needs = Needs(label, whole.events, evaluations, whole.end_s, memory_bytes)
     needs.check(scenario.limits)
     return _totals(opening, presence, whole, needs)
+
+
+def _rates(testbed: Testbed, waiting: str, clients: Sequence[int]) -> Floats:
+    """Return how many local rounds clients make in a second while they are on, by their first ones."""
+    rounds = first_rounds(testbed, clients)
+    durations_s = rounds.shortest_s if waiting == "first" else rounds.total_s
+    return 1.0 / np.maximum(durations_s, _SHORTEST * durations_s.max()) if durations_s.any() else np.ones(len(clients))
 
 
 def _num_played(ingredients: Ingredients) -> int:

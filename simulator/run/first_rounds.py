@@ -1,5 +1,6 @@
 """How long a client's first local round takes, from the world's durations alone, without simulation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from interlude.simulator.training.task import LocalSteps
 
 @dataclass(frozen=True)
 class FirstRounds:
-    """Durations of every client's first local round if it waits for all its modalities; [N] seconds each."""
+    """Durations of the parts of clients' first local rounds; [N] seconds each."""
 
     download_s: Floats
     first_arrival_s: Floats
@@ -24,12 +25,21 @@ class FirstRounds:
 
     @property
     def total_s(self) -> Floats:
-        """From dispatch to return."""
+        """From dispatch to return, if they wait for all their modalities."""
         return np.maximum(self.download_s, self.last_arrival_s) + self.train_s + self.upload_s
 
+    @property
+    def shortest_s(self) -> Floats:
+        """From dispatch to return, if they wait for one of their modalities."""
+        return np.maximum(self.download_s, self.first_arrival_s) + self.train_s + self.upload_s
 
-def first_rounds(testbed: Testbed) -> FirstRounds:
-    """Return the durations of every client's first local round, trained jointly on all modalities that it holds.
+
+def first_rounds(testbed: Testbed, clients: Sequence[int] | None = None) -> FirstRounds:
+    """Return the durations of clients' first local rounds, trained jointly on all modalities that each holds.
+
+    Args:
+        testbed: the data set, clients and world.
+        clients: whose; None: all.
 
     Raises:
         CannotRunError: if a local round would take more optimiser steps than are allowed.
@@ -38,8 +48,8 @@ def first_rounds(testbed: Testbed) -> FirstRounds:
     training = testbed.scenario.training
     costs = shared_costs(network, training.batch_size, {})
     rows = []
-    for client, shard in enumerate(population.shards):
-        held = population.modalities[client]
+    for client in range(population.num_clients) if clients is None else clients:
+        shard, held = population.shards[client], population.modalities[client]
         num_bytes = network.num_bytes(network.groups_of(held))
         num_samples = min(len(shard), training.window_samples or len(shard))
         try:

@@ -1,6 +1,7 @@
 """How much client time a span of simulated time has, from the availability of clients and of the server."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,13 +22,23 @@ class Presence:
         world: the world.
         num_clients: its first clients count; of many, some are looked at.
         most_at_work: the most that work at a time.
+        rates: returns how fast some clients work, [L] per second: a fast one counts for more. None: all count alike,
+            as where no more than `most_at_work` work at a time.
     """
 
-    def __init__(self, world: World, num_clients: int, most_at_work: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        num_clients: int,
+        most_at_work: float,
+        rates: Callable[[Sequence[int]], Floats] | None = None,
+    ) -> None:
         self._world = world
         self._num_clients = num_clients
         self._most = min(most_at_work, num_clients)
         self._looked_at = np.linspace(0, num_clients - 1, min(num_clients, _MOST_CLIENTS)).astype(int).tolist()
+        speeds = np.ones(len(self._looked_at)) if rates is None else rates(self._looked_at)
+        self._weights: list[float] = (speeds / speeds.mean()).tolist()
 
     def client_s(self, start_s: float, end_s: float, most_at_work: float = math.inf) -> float:
         """Return the client-seconds of a span of simulated time in which the server is there."""
@@ -42,22 +53,22 @@ class Presence:
         availability = self._world.availability
         if availability is None or end_s == 0.0:
             return 0.0
-        return 1.0 - float(np.mean([self._num_available(at_s) for at_s in self._moments_s(0.0, end_s)])) / len(
-            self._looked_at
-        )
+        on = [availability.remaining_on(c, t) > 0.0 for t in self._moments_s(0.0, end_s) for c in self._looked_at]
+        return 1.0 - float(np.mean(on))
 
     def _num_on(self, at_s: float) -> float:
-        """Return the clients that are on at a moment; none while the server is away."""
+        """Return the clients that are on at a moment, by their weights; none while the server is away."""
         outages = self._world.faults.outages
         if outages is not None and outages.back_s(at_s) > at_s:
             return 0.0
         return self._num_available(at_s) * self._num_clients / len(self._looked_at)
 
-    def _num_available(self, at_s: float) -> int:
+    def _num_available(self, at_s: float) -> float:
         availability = self._world.availability
         if availability is None:
             return len(self._looked_at)
-        return sum(availability.remaining_on(client, at_s) > 0.0 for client in self._looked_at)
+        pairs = zip(self._looked_at, self._weights, strict=True)
+        return sum(weight for client, weight in pairs if availability.remaining_on(client, at_s) > 0.0)
 
     def _moments_s(self, start_s: float, end_s: float) -> Floats:
         """Return moments that are spread evenly, yet keep step with no period of a pattern."""
