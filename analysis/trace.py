@@ -74,8 +74,9 @@ def trace_events(record: RunRecord, excerpt: Excerpt) -> Iterator[Event]:
     server, flows = _Server(excerpt), _Flows()
     yield from server.begins()
     for part in record.timeline_parts():
-        for first in range(0, len(part), _ROWS_AT_ONCE):
-            for row in part.iloc[first : first + _ROWS_AT_ONCE].to_dict("records"):
+        needed = _needed(part, excerpt)
+        for first in range(0, len(needed), _ROWS_AT_ONCE):
+            for row in needed.iloc[first : first + _ROWS_AT_ONCE].to_dict("records"):
                 if row["activity"] == "merge":
                     yield from server.merges(row)
                     yield from flows.merged(row)
@@ -87,6 +88,16 @@ def trace_events(record: RunRecord, excerpt: Excerpt) -> Iterator[Event]:
                     yield from flows.continued(row)
     yield from server.ends(float(record.info["totals"]["simulated_s"]))
     yield from flows.unmerged()
+
+
+def _needed(part: pd.DataFrame, excerpt: Excerpt) -> pd.DataFrame:
+    """Return the rows that are shown, or that the server's counters count."""
+    activity, outcome = part["activity"], part["outcome"]
+    is_shown = (part["end_s"] >= excerpt.start_s) & (part["start_s"] <= excerpt.end_s)
+    if excerpt.num_clients is not None:
+        is_shown &= part["client"] < excerpt.num_clients
+    found: pd.DataFrame = part[is_shown | (activity == "merge") | ((activity == "upload") & (outcome == "done"))]
+    return found
 
 
 def _name_of(record: RunRecord) -> str:

@@ -30,7 +30,12 @@ ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 QUICKSTART = ROOT / "scenarios" / "quickstart.yaml"
 LATE = {
-    "csv-600": ("clients.count=600", "world.availability={kind: intervals, file: FILE}", "until.simulated_s=300"),
+    "csv-600": (
+        "clients.count=600",
+        "data.partition={kind: iid}",
+        "world.availability={kind: intervals, file: FILE}",
+        "until.simulated_s=300",
+    ),
     "join-200": (
         "clients.count=200",
         "world.availability={kind: always, join_s: {distribution: uniform, low: 0, high: 300}}",
