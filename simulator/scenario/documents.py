@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from interlude.simulator import data, methods
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.scenario.outline import Outline
 from interlude.simulator.scenario.sections import Name
 from interlude.simulator.scenario.validation import check_numbers, validated
 from interlude.simulator.scenario.yaml_reader import apply_override, read_yaml, set_field
@@ -57,6 +56,8 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
 
 def _check(document: Mapping[str, Any], source: str) -> None:
     """Refuse an unknown name or a wrong value of any section but those of data and methods."""
+    from interlude.simulator.scenario.outline import Outline
+
     check_numbers(document, (), source)
     given_data, given_methods = document.get("data"), document.get("methods")
     if isinstance(given_data, dict) and isinstance(given_data.get("dataset"), str):
@@ -100,6 +101,8 @@ def _changed(
 def _read_mapping(path: str | Path) -> dict[str, Any]:
     given = read_yaml(Path(path))
     if given is None:
+        from interlude.simulator.scenario.outline import Outline
+
         raise BadInputError(f"{path}: is empty; a scenario needs {', '.join(Outline.model_fields)}")
     if not isinstance(given, dict):
         raise BadInputError(f"{path}: must be a mapping of sections, not a {type(given).__name__}")
