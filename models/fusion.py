@@ -10,20 +10,27 @@ import torch
 from torch import Tensor, nn
 
 
+def _part(head: nn.Module, modality: str) -> nn.Module:
+    """Return a modality's part; its name may be an attribute's of every module, ``type`` for example."""
+    part = head._modules[modality]
+    assert part is not None, modality
+    return part
+
+
 class ConcatHead(nn.Module):
     """One linear layer on the concatenated features, W [z_1; ...; z_M] + b, stored as one slice W_m per modality."""
 
     def __init__(self, modalities: Sequence[str], width: int, num_classes: int) -> None:
         super().__init__()
         for modality in modalities:
-            self.add_module(modality, nn.Linear(width, num_classes, bias=False))
+            self._modules[modality] = nn.Linear(width, num_classes, bias=False)
         self.bias = nn.Parameter(torch.empty(num_classes))
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] of the features [B, D] at hand."""
         logits: Tensor = self.bias
         for modality, z in features.items():
-            logits = logits + self.get_submodule(modality)(z)
+            logits = logits + _part(self, modality)(z)
         return logits
 
 
@@ -33,11 +40,11 @@ class LateSumHead(nn.Module):
     def __init__(self, modalities: Sequence[str], width: int, num_classes: int) -> None:
         super().__init__()
         for modality in modalities:
-            self.add_module(modality, nn.Linear(width, num_classes))
+            self._modules[modality] = nn.Linear(width, num_classes)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] of the features [B, D] at hand."""
-        slices = [self.get_submodule(modality)(z) for modality, z in features.items()]
+        slices = [_part(self, modality)(z) for modality, z in features.items()]
         return torch.stack(slices).sum(dim=0)
 
 

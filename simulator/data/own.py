@@ -31,7 +31,7 @@ Split = Mapping[str, Any]
 
 LABEL, NAME, KEY = "label", "name", "key_"
 _MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_TAKEN = ("fused",)  # the name of results of all modalities together
+_TAKEN = ("fused", "bias")  # names of results of all modalities together, and of what a head adds to them
 _CHUNK_SAMPLES = 4096
 _CHUNK_VALUES = 1 << 23
 _SMALLEST_DEVIATION = 1.0 / 255.0  # of a channel that never changes

@@ -119,3 +119,13 @@ def test_the_same_generator_gives_the_same_model_and_touches_no_global_state():
 def test_an_encoder_says_what_it_cannot_read_and_what_can(encoder, shape, said):
     found = misfit(encoder, InputSpec(shape))
     assert found is None if said is None else re.search(said, found)
+
+
+@pytest.mark.parametrize("fusion", ["concat", "late_sum"])
+@pytest.mark.parametrize("modality", ["half", "type", "training", "forward", "parameters", "weight"])
+def test_a_modality_may_be_called_like_an_attribute_of_modules(fusion, modality):
+    network = Network(ModelSpec(encoder="mlp", width=4, fusion=fusion), {modality: (3,), "other": (2,)}, 2)
+    parameters = network.initial_parameters(torch.Generator().manual_seed(0), torch.device("cpu"))
+    output = network(parameters, {modality: torch.ones(5, 3), "other": torch.ones(5, 2)})
+    assert output.logits.shape == (5, 2)
+    assert f"head.{modality}.weight" in parameters
