@@ -12,7 +12,7 @@ from interlude.simulator.files import without_folders
 from interlude.simulator.record.atomic import write_json
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.contents import sealed
-from interlude.simulator.record.lock import LOCK_FILES
+from interlude.simulator.record.lock import is_lock_file
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.record.reader import DamagedRecordError, OtherSchemaError, RunRecord
 
@@ -97,8 +97,8 @@ def is_vacant(path: Path) -> bool:
             if path.exists() or path.is_symlink():
                 raise BadInputError(f"{path}: is not a directory, so no run can be written there")
             return True
-        entries = {entry.name for entry in path.iterdir()}
-        return entries <= {"timeline", ".run.json", *LOCK_FILES} and not any((path / "timeline").glob("*"))
+        entries = {entry.name for entry in path.iterdir() if not is_lock_file(entry.name)}
+        return entries <= {"timeline", ".run.json"} and not any((path / "timeline").glob("*"))
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -108,7 +108,7 @@ def foreign_entries(path: Path) -> list[Path]:
     own = set(own_files(path))
     inside = (entry for name in _IN_FOLDERS if _is_folder(path / name) for entry in (path / name).iterdir())
     top = (entry for entry in path.iterdir() if not (entry.name in _IN_FOLDERS and _is_folder(entry)))
-    return sorted(entry for entry in (*top, *inside) if entry not in own and entry.name not in LOCK_FILES)
+    return sorted(entry for entry in (*top, *inside) if entry not in own and not is_lock_file(entry.name))
 
 
 def own_files(path: Path) -> Iterator[Path]:

@@ -1,14 +1,16 @@
 """Locks of run directories: one process owns a directory from its claim until the record is closed.
 
-A lock is a file that names its owner. It is made exclusively (O_EXCL), so it works on network file systems that lack
-`flock`. A process that is killed leaves its lock behind, which counts for nothing once its owner is seen to be dead: on
-the same host the process is gone, or its number belongs to a process that started at another time. From another host,
-or from another container's processes, that cannot be seen; the message then says which file to delete.
+A lock is a file that names its owner. It is linked to its name once it is written, which fails where the name is taken,
+so it is never seen empty and works on network file systems that lack `flock`; without hard links it is made by O_EXCL.
+A process that is killed leaves its lock behind, which counts for nothing once its owner is seen to be dead: on the same
+host the process is gone, or its number belongs to a process that started at another time. From another host, or from
+another container's processes, that cannot be seen; the message then says which file to delete.
 """
 
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,12 +22,15 @@ from interlude.simulator.errors import BadInputError
 
 LOCK = ".lock"
 _TAKEOVER = ".lock.takeover"
-LOCK_FILES = (LOCK, _TAKEOVER)
-"""The files that locking makes in a run directory."""
 
 _PATIENCE_S = 2.0  # what another process does to a lock takes microseconds
 _LOOK_AGAIN_S = 0.02
 _LARGEST_PID = 2**31 - 1
+
+
+def is_lock_file(name: str) -> bool:
+    """Return whether a file of a run directory is one that locking makes."""
+    return name == LOCK or name.startswith(f"{LOCK}.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,10 @@ def check_free(directory: Path) -> None:
     Raises:
         BadInputError: naming the owner.
     """
-    owner = _owner(directory / LOCK)
+    try:
+        owner = _owner(directory / LOCK)
+    except FileNotFoundError:
+        return
     is_alive = False if owner is None else owner.is_alive()
     if is_alive:
         raise BadInputError(f"{directory}: {owner}; wait for it, or stop it")
@@ -97,8 +105,8 @@ def owned(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.getpid() == me.pid and _owner(directory / LOCK) == me:  # not in a forked process
-            with suppress(OSError):
+        with suppress(OSError):
+            if os.getpid() == me.pid and _owner(directory / LOCK) == me:  # not in a forked process
                 (directory / LOCK).unlink()
                 directory.rmdir()  # fails unless it is empty
 
@@ -119,7 +127,10 @@ def _acquire(directory: Path, me: Owner) -> None:
 
 
 def _remove_dead(directory: Path) -> None:
-    """Remove a dead owner's lock; one process at a time, lest it removes the lock of the one before it."""
+    """Remove a dead owner's lock; one process at a time, lest it removes the lock of the one before it.
+
+    Where there is none there is nothing to remove: the next one that appears is a living owner's.
+    """
     lock, takeover = directory / LOCK, directory / _TAKEOVER
     with suppress(FileNotFoundError):
         if not _make(takeover, ""):
@@ -127,14 +138,32 @@ def _remove_dead(directory: Path) -> None:
             return
         try:
             owner = _owner(lock)
-            if owner is None or owner.is_alive() is False:
+            is_dead = owner is None or owner.is_alive() is False
+            if is_dead and _owner(lock) == owner:  # read again: before it ended it may have made way for another one
                 lock.unlink()
         finally:
             takeover.unlink()
 
 
 def _make(path: Path, text: str) -> bool:
-    """Make a file that must not exist; returns whether this process made it."""
+    """Make a file that must not exist, whole from its first moment; returns whether this process made it."""
+    written = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        written.write_text(text, encoding="utf-8")
+        os.link(written, path)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links, or a full one
+        return _make_at_once(path, text)
+    finally:
+        written.unlink(missing_ok=True)
+    return True
+
+
+def _make_at_once(path: Path, text: str) -> bool:
+    """Make a file that must not exist; for a moment it is empty. Returns whether this process made it."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
@@ -150,7 +179,12 @@ def _make(path: Path, text: str) -> bool:
 
 
 def _owner(lock: Path) -> Owner | None:
-    """Return whose lock it is; None if there is none, or its owner died before it had written its name."""
+    """Return whose lock it is; None if its owner died before it had written its name.
+
+    Raises:
+        FileNotFoundError: if there is no lock.
+        BadInputError: if it may not be read.
+    """
     until = time.monotonic() + _PATIENCE_S / 4
     while True:
         try:
@@ -158,7 +192,7 @@ def _owner(lock: Path) -> Owner | None:
             if 0 < owner.pid <= _LARGEST_PID:
                 return owner
         except FileNotFoundError:
-            return None
+            raise
         except PermissionError as error:
             raise BadInputError(f"{lock}: cannot be read, so who owns the directory is not known") from error
         except (OSError, ValueError, TypeError):

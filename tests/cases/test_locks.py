@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -122,16 +123,49 @@ def test_of_many_that_find_a_dead_owners_lock_one_gets_it(tmp_path, dead, monkey
                     end.wait()
             except BadInputError:
                 got.append(False)
-                if len(got) == 12:
-                    end.set()
 
         threads = [threading.Thread(target=contend) for _ in range(12)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join(0.05 if thread is not threads[-1] else 5)
+        until = time.monotonic() + 60
+        while len(got) < len(threads) and time.monotonic() < until:
+            time.sleep(0.01)
         end.set()
-        assert got.count(True) == 1
+        for thread in threads:
+            thread.join()
+        assert sorted(got) == [False] * 11 + [True]
+
+
+def test_a_lock_that_has_changed_hands_since_its_owner_was_seen_to_be_dead_is_left_alone(tmp_path, dead, monkeypatch):
+    write_lock(tmp_path, dead)
+    rival, asked = Owner.here(), []
+
+    def is_alive(owner):
+        asked.append(owner)
+        if len(asked) == 2:  # once the dead one's lock is about to be removed, another contender has it
+            write_lock(tmp_path, rival)
+        return owner == rival
+
+    monkeypatch.setattr(Owner, "is_alive", is_alive)
+    with pytest.raises(BadInputError, match="writes there since"), owned(tmp_path):
+        pass
+    assert asked == [dead, dead, rival]
+    assert (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("lacks", ["nothing", "hard links"])
+def test_a_lock_is_left_by_no_file_of_its_making(tmp_path, monkeypatch, lacks):
+    def lacking(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if lacks == "hard links":
+        monkeypatch.setattr(os, "link", lacking)
+    with owned(tmp_path):
+        assert [entry.name for entry in tmp_path.iterdir()] == [LOCK]
+        with pytest.raises(BadInputError, match="writes there since"):
+            check_free(tmp_path)
+        (tmp_path / "of mine").touch()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["of mine"]
 
 
 def test_locks_work_where_flock_is_lacking(tmp_path, monkeypatch):
