@@ -92,7 +92,7 @@ def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:
         linear = max(min(steps), max(ends) / 1e4)
         axis.set_xscale("symlog", linthresh=10.0 ** np.ceil(np.log10(linear)))
         axis.xaxis.set_major_formatter("{x:g}")
-    end = max(float(line.get_xdata()[-1]) for line in axis.get_lines())  # type: ignore[index, arg-type]
+    end = max(float(line.get_xdata()[-1]) for line in axis.get_lines())  # type: ignore[index, arg-type] # an array: ArrayLike to its stubs
     axis.set_xlim(0, end if end > 0 else 1)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from interlude.models.inputs import InputSpec
     from interlude.simulator.data.dataset import Dataset
     from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
-    from interlude.simulator.foreign import dataset, encoder, fusion
+    from interlude.simulator.own_code.foreign import dataset, encoder, fusion
     from interlude.simulator.record.reader import RunRecord, load_records
     from interlude.simulator.run.experiment import run_scenario
     from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
@@ -37,9 +37,9 @@ _HOMES = {
     "RunRecord": "simulator.record.reader",
     "Scenario": "simulator.scenario.scenario",
     "TrainingError": "simulator.errors",
-    "dataset": "simulator.foreign",
-    "encoder": "simulator.foreign",
-    "fusion": "simulator.foreign",
+    "dataset": "simulator.own_code.foreign",
+    "encoder": "simulator.own_code.foreign",
+    "fusion": "simulator.own_code.foreign",
     "load_records": "simulator.record.reader",
     "load_runs": "analysis.tidy",
     "load_scenario": "simulator.scenario.loading",

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from interlude.models.inputs import InputSpec, Reader
 from interlude.models.spec import OwnModule
 from interlude.simulator.errors import BadInputError, CannotRunError, UserCodeError
-from interlude.simulator.foreign import Kind, needs_declaration
-from interlude.simulator.user_errors import blaming
+from interlude.simulator.own_code.errors import blaming
+from interlude.simulator.own_code.foreign import Kind, needs_declaration
 
 _EXAMPLES = 2  # samples of the batch that a module is tried on
 

@@ -15,7 +15,7 @@ from interlude.analysis.report import sections
 from interlude.analysis.report.images import image_of
 from interlude.analysis.report.question import question_of, title_of
 from interlude.analysis.runs import Groups, by_scenario, by_world, common_directory, kept_apart, need_one_scenario
-from interlude.simulator.core_yaml import dump
+from interlude.simulator.formats.core_yaml import dump
 from interlude.simulator.record.reader import RunRecord
 
 _MOST_SHOWN = 3  # figures of one world that are not folded

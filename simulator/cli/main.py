@@ -16,9 +16,9 @@ import typer
 from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, sweep
 from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
+from interlude.simulator.own_code.errors import is_users, sentence_of
 from interlude.simulator.record.provenance import package_versions
 from interlude.simulator.run.interruption import Interrupted, Interruption
-from interlude.simulator.user_errors import is_users, sentence_of
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -60,8 +60,7 @@ def run(
         policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
         if len(testbeds) > 1:  # none starts if another one is refused
             for testbed in testbeds:
-                if not overwrite:
-                    check_claims(testbed, runs, chosen, timing_only=timing_only, policy=policy)
+                check_claims(testbed, runs, chosen, timing_only=timing_only, overwrite=overwrite, policy=policy)
                 estimate(testbed, chosen, timing_only=timing_only)
         for testbed in testbeds:
             with ProgressDisplay(console) as display:

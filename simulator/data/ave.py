@@ -23,13 +23,13 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from interlude.simulator.csv_files import whole_number
 from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of, lines_of
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import cache_directory, need_data_directory
 from interlude.simulator.data.prepare import Item, Split, open_prepared
 from interlude.simulator.data.source import Expected, Source
 from interlude.simulator.errors import BadInputError, nearest, shown
+from interlude.simulator.formats.csv_files import whole_number
 
 NAME = "ave"
 FOLDER = NAME

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from interlude.models.inputs import InputSpec
-from interlude.simulator.csv_files import text_lines
 from interlude.simulator.data.audio import NUM_BINS, RATE_HZ, log_spectrogram, num_columns, read_sound, repeated
 from interlude.simulator.data.images import read_rgb
 from interlude.simulator.data.prepare import Arrays, Item
@@ -19,6 +18,7 @@ from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.data.video import Choice, chosen, frame_each_second, stacked
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.files import digest
+from interlude.simulator.formats.csv_files import text_lines
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

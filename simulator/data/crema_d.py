@@ -20,13 +20,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from interlude.simulator.csv_files import csv_rows, csv_table
 from interlude.simulator.data.clips import ClipPreparation, ClipSpec, images_of
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import cache_directory, need_data_directory
 from interlude.simulator.data.prepare import Item, Split, open_prepared
 from interlude.simulator.data.source import Expected, Source, need_file
 from interlude.simulator.errors import BadInputError, nearest, shown
+from interlude.simulator.formats.csv_files import csv_rows, csv_table
 from interlude.simulator.randomness import Stream
 
 NAME = "crema-d"

@@ -18,8 +18,8 @@ from interlude.simulator.data.own import checked, dataset_of
 from interlude.simulator.data.source import Source
 from interlude.simulator.data.spec import DataSpec, NumClasses
 from interlude.simulator.errors import BadInputError, CannotRunError, UserCodeError
-from interlude.simulator.foreign import needs_declaration
-from interlude.simulator.user_errors import blaming
+from interlude.simulator.own_code.errors import blaming
+from interlude.simulator.own_code.foreign import needs_declaration
 
 
 class FunctionSpec(DataSpec):

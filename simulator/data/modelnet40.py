@@ -14,7 +14,6 @@ from typing import Literal
 from pydantic import Field
 
 from interlude.models.inputs import InputSpec
-from interlude.simulator.csv_files import text_lines, whole_number
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import cache_directory, need_data_directory
 from interlude.simulator.data.images import channels_first, read_rgb, resized, square
@@ -23,6 +22,7 @@ from interlude.simulator.data.source import Expected, Source
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.errors import BadInputError, nearest, shown
 from interlude.simulator.files import digest
+from interlude.simulator.formats.csv_files import text_lines, whole_number
 
 NAME = "modelnet40"
 IMAGES = "modelnet40_images_new_12x"

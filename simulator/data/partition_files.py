@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from interlude.simulator.arrays import Indices
-from interlude.simulator.csv_files import text_lines, whole_number
 from interlude.simulator.errors import BadInputError, shown
+from interlude.simulator.formats.csv_files import text_lines, whole_number
 
 _SUFFIXES = (".csv", ".txt")
 _BEFORE_CLASS = ("\t", " ", "/")

@@ -322,7 +322,7 @@ def _write(preparation: Preparation, cache: Path, samples: Sequence[tuple[Item, 
                 opened[name] = np.load(cache / f"{name}.npy", mmap_mode="r+")
             opened[name][row] = value
     for array in opened.values():
-        array.flush()  # type: ignore[attr-defined]
+        array.flush()  # type: ignore[attr-defined] # a memmap: `np.load` does not say so
 
 
 def _mapped(cache: Path, split: Split, modality: str, spec: InputSpec, num_samples: int) -> torch.Tensor:

@@ -77,7 +77,7 @@ class Clock(simpy.Environment):
 
     def wake_at(self, at_s: float, sleeper: Sleeper) -> None:
         """Wake a sleeper at a moment, first in, first out among the events of that moment."""
-        heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc]
+        heappush(self._queue, (at_s, NORMAL, next(self._eid), sleeper))  # type: ignore[misc] # SimPy types its queue for events only
 
     def advance(self, until_s: float, last_event: float = math.inf) -> bool:
         """Process every event up to and including `until_s`, or until stopped or at rest.

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from interlude.simulator.errors import InterludeError, UserCodeError, one_line
 
-_OURS = Path(__file__).parents[1]
+_OURS = Path(__file__).parents[2]
 _LIBRARIES = (_OURS, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")))
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _LONGEST_FILE, _LONGEST_LINE, _LONGEST_TEXT = 100, 80, 140

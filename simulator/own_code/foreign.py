@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
-from interlude.simulator.user_errors import blaming
+from interlude.simulator.own_code.errors import blaming
 
 Kind = Literal["dataset", "encoder", "fusion"]
 

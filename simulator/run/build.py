@@ -17,8 +17,9 @@ from interlude.simulator.data.partition import hold_modalities, partition, parti
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.files import short_names
-from interlude.simulator.foreign import file_of
 from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.own_code.errors import blaming
+from interlude.simulator.own_code.foreign import file_of
 from interlude.simulator.randomness import Stream, torch_seed
 from interlude.simulator.run.limits import check_population
 from interlude.simulator.run.spec import RunSpec
@@ -34,7 +35,6 @@ from interlude.simulator.training.executors.timing_only import TimingOnlyExecuto
 from interlude.simulator.training.profile.costs import joint_flops_per_sample
 from interlude.simulator.training.spec import ExecutorSpec
 from interlude.simulator.training.workers.pool import WorkerPool
-from interlude.simulator.user_errors import blaming
 from interlude.simulator.world.compute import ComputePerSampleSpec
 from interlude.simulator.world.world import World
 

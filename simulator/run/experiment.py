@@ -1,5 +1,6 @@
 """A scenario becomes run directories: one run for each method, the same world for all."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError
+from interlude.simulator.own_code.errors import sentence_of
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, foreign_entries
 from interlude.simulator.record.lock import check_free, owned
@@ -23,7 +25,6 @@ from interlude.simulator.run.totals import accounts, totals
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.host import keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
-from interlude.simulator.user_errors import sentence_of
 
 
 def run_scenario(
@@ -69,16 +70,9 @@ def run_scenario(
     testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario)
     specs = run_specs(testbed.scenario, Path(runs), chosen, timing_only)
     files = files_of(testbed.scenario, testbed.dataset)
-
-    def claimed(spec: RunSpec) -> RunRecord | None:
-        if overwrite:
-            check_replaceable(spec.path)
-            return None
-        record = claim(spec.path, spec.identity(files), policy.resume, policy.force)
-        if on_evaluation is None and record is not None and record.info.get("totals", {}).get("ended_by") == "callback":
-            raise BadInputError(f"{record.path}: a run that on_evaluation ended early; pass --overwrite to replace it")
-        return record
-
+    claimed = partial(
+        _claimed, files=files, policy=policy, overwrite=overwrite, may_end_early=on_evaluation is not None
+    )
     for spec in specs:
         check_free(spec.path)
     finished = {spec.path: record for spec in specs if (record := claimed(spec)) is not None and record.is_complete}
@@ -103,7 +97,7 @@ def run_scenario(
 
 
 def check_claims(
-    testbed: Testbed, runs: Path, device: torch.device, *, timing_only: bool, policy: ResumePolicy
+    testbed: Testbed, runs: Path, device: torch.device, *, timing_only: bool, overwrite: bool, policy: ResumePolicy
 ) -> None:
     """Check that a scenario's runs may be written, before the first run of several scenarios begins.
 
@@ -113,7 +107,24 @@ def check_claims(
     files = files_of(testbed.scenario, testbed.dataset)
     for spec in run_specs(testbed.scenario, runs, device, timing_only):
         check_free(spec.path)
-        claim(spec.path, spec.identity(files), policy.resume, policy.force)
+        _claimed(spec, files=files, policy=policy, overwrite=overwrite)
+
+
+def _claimed(
+    spec: RunSpec, *, files: Mapping[str, Path], policy: ResumePolicy, overwrite: bool, may_end_early: bool = False
+) -> RunRecord | None:
+    """Return the run that is there already, to be reused or resumed; None if this one begins.
+
+    Raises:
+        BadInputError: if the directory holds another run or other files.
+    """
+    if overwrite:
+        check_replaceable(spec.path)
+        return None
+    record = claim(spec.path, spec.identity(files), policy.resume, policy.force)
+    if record is not None and not may_end_early and record.info.get("totals", {}).get("ended_by") == "callback":
+        raise BadInputError(f"{record.path}: a run that on_evaluation ended early; pass --overwrite to replace it")
+    return record
 
 
 def worker_pool(workers: int | None) -> WorkerPool:

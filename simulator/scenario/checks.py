@@ -8,9 +8,9 @@ from interlude.models.spec import ModelSpec
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.partition import check_partition
 from interlude.simulator.errors import BadInputError, CannotRunError, nearest
+from interlude.simulator.own_code.errors import blaming
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario
-from interlude.simulator.user_errors import blaming
 
 
 def check(scenario: Scenario, dataset: Dataset) -> None:

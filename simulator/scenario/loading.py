@@ -14,13 +14,13 @@ from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.errors import BadInputError, UserCodeError, one_line
 from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.own_code.errors import blaming
 from interlude.simulator.scenario.documents import load_documents
 from interlude.simulator.scenario.registry import data_source, method_class
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import NAME_FORM
 from interlude.simulator.scenario.validation import check_numbers, validated
 from interlude.simulator.scenario.yaml_reader import apply_override
-from interlude.simulator.user_errors import blaming
 
 
 def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> list[Scenario]:

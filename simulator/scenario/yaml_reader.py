@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from interlude.simulator.core_yaml import load
 from interlude.simulator.errors import BadInputError, one_line
+from interlude.simulator.formats.core_yaml import load
 
 _LARGEST_BYTES = 1_000_000
 

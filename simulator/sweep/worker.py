@@ -11,11 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from interlude.simulator.errors import InterludeError
+from interlude.simulator.own_code.errors import sentence_of
 from interlude.simulator.run.experiment import run_scenario
 from interlude.simulator.run.interruption import Interrupted, Interruption, ResumePolicy
 from interlude.simulator.run.observer import Moment
 from interlude.simulator.run.spec import RunSpec
-from interlude.simulator.user_errors import sentence_of
 
 _MOMENT_EVERY_S = 0.3
 

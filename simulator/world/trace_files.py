@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from interlude.simulator.csv_files import csv_table, number_in
 from interlude.simulator.files import DATA_VARIABLE, data_directory, located
+from interlude.simulator.formats.csv_files import csv_table, number_in
 from interlude.simulator.randomness import Stream
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from interlude.simulator.csv_files import csv_table, text_lines
 from interlude.simulator.data.partition_files import read_partition
 from interlude.simulator.errors import BadFileError, BadInputError
+from interlude.simulator.formats.csv_files import csv_table, text_lines
 from interlude.simulator.world.availability import AvailabilitySpec
 from interlude.simulator.world.distributions import NonNegativeDistribution
 

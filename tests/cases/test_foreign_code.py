@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 from types import ModuleType
 
 import pytest
@@ -13,7 +12,7 @@ import yaml
 import interlude
 from interlude import BadInputError
 from interlude.simulator.cli.main import main
-from interlude.simulator.foreign import needs_declaration
+from interlude.simulator.own_code.foreign import needs_declaration
 from interlude.simulator.run.build import build_testbed
 
 OWN = """
@@ -56,16 +55,10 @@ OWN = """
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """Return a function that writes a module of a user's own where imports find it."""
-
-    def write(text, name="stranger"):
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-        monkeypatch.delitem(sys.modules, name, raising=False)
-
-    monkeypatch.syspath_prepend(tmp_path)
-    write(OWN)
-    return write
+def own(own):
+    """Write `stranger.py`; return the function that writes modules of a user's own."""
+    own(OWN, "stranger")
+    return own
 
 
 def refused(given):

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,11 @@ def test_a_variant_whose_directory_is_taken_is_refused_before_another_one_begins
     shutil.rmtree("runs/tiny-a")
     path = scenario_file({"until": {"simulated_s": 4}, "variants": {"a": {}, "b": {}}})
     assert "tiny-b" in refusal("run", path, "--timing-only", "--device", "cpu")
+
+
+def test_with_overwrite_too_no_variant_begins_before_all_directories_can_be_replaced(refusal, scenario_file):
+    path = scenario_file({"until": {"simulated_s": 3}, "variants": {"a": {}, "b": {}}})
+    foreign = Path("runs/tiny-b/fedavg-s0/thesis.txt")
+    foreign.parent.mkdir(parents=True)
+    foreign.touch()
+    assert "tiny-b" in refusal("run", path, "--timing-only", "--overwrite", "--device", "cpu")

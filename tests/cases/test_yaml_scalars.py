@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlude import load_scenario, load_scenarios
-from interlude.simulator.core_yaml import dump, load
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.formats.core_yaml import dump, load
 from interlude.simulator.scenario.yaml_reader import read_yaml
 from interlude.simulator.sweep import load_sweep, parse_flags
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from interlude.simulator.core_yaml import load
+from interlude.simulator.formats.core_yaml import load
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 READ_FILES = {"phones.yaml", "har_subjects.yaml"}

@@ -31,7 +31,7 @@ class ErrorCompensated(Objective):
     """lambda."""
 
     @property
-    def modalities(self) -> tuple[str, ...]:  # type: ignore[override]
+    def modalities(self) -> tuple[str, ...]:  # type: ignore[override] # derived, where the base has a field
         """What is read: the modality that is trained, and the frozen ones."""
         return (self.modality, *self.earlier)
 

@@ -76,7 +76,7 @@ class Recorder:
         return result
 
 
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call] # as dry_run._FlopCounter
     """Records every operation that runs while it is active, as a line of Python.
 
     Args:

@@ -23,6 +23,7 @@ import torch
 from interlude.models.network import Network
 from interlude.models.packed import Packed
 from interlude.simulator.arrays import Indices
+from interlude.simulator.own_code.errors import is_users, sentence_of
 from interlude.simulator.training.evaluation import evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.host import keep_freed_memory
@@ -31,7 +32,6 @@ from interlude.simulator.training.stacked.trainer import StackedTrainer
 from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import Named, Values
 from interlude.simulator.training.workers.shared_memory import Arena, Place, looking_at, samples_in
-from interlude.simulator.user_errors import is_users, sentence_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Text formats of input files, read strictly: YAML and CSV."""
