@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from interlude.models.inputs import Samples
@@ -164,7 +165,17 @@ def _evaluation_sets(spec: RunSpec, ingredients: Ingredients) -> EvaluationSets:
         return to_device(subset, spec.device)
 
     held_out = evaluated(selected(dataset.train, validation)) if len(validation) else None
-    return EvaluationSets(evaluated(dataset.test), held_out)
+    return EvaluationSets(evaluated(dataset.test), held_out, _references(spec, ingredients))
+
+
+def _references(spec: RunSpec, ingredients: Ingredients) -> Samples | None:
+    """Return the training samples whose class means classify the test samples, if that is asked for."""
+    train, num_samples = ingredients.dataset.train, spec.scenario.evaluate.nearest_mean_samples
+    if num_samples is None:
+        return None
+    candidates = np.setdiff1d(np.arange(len(train[1])), ingredients.validation)
+    drawn = Stream(spec.scenario.seed, "nearest-mean").generator().permutation(candidates)[:num_samples]
+    return to_device(selected(train, np.sort(drawn)), spec.device)
 
 
 def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batch_size: int) -> tuple[str, str]:

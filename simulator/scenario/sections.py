@@ -108,6 +108,11 @@ class EvaluateSpec(Section):
         description="share of the training samples that no client gets, the same of every class (of every subject or "
         "client where these are given); evaluated beside the test set, and what 'until' looks at",
     )
+    nearest_mean_samples: PositiveInt | None = Field(
+        None,
+        description="training samples, a fixed random subset, whose class means classify the test samples by each "
+        "modality's features (metric nearest_mean_accuracy); unset: not computed",
+    )
     target_accuracy: float | None = Field(
         None, gt=0, le=1, description="fused test accuracy whose first time is reported as time to accuracy"
     )

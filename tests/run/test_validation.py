@@ -1,15 +1,17 @@
 """Runs with a validation part: what is recorded of it, and that it decides in place of the test set."""
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.cli.main import main
+from interlude.simulator.data.dataset import selected
 from interlude.simulator.run.build import build_testbed
 from interlude.simulator.training.evaluation import EvaluationSets, evaluate
 
 LEARNS = {
-    "evaluate": {"every_s": 5, "validation": 0.2},
+    "evaluate": {"every_s": 5, "validation": 0.2, "nearest_mean_samples": 10_000},
     "training.optimizer.learning_rate": 0.3,
     "methods": [{"name": "fedasync"}],
 }
@@ -29,17 +31,21 @@ def curve(record, metric):
 
 def test_a_fifth_of_the_training_samples_is_evaluated_and_no_clients(whole):
     record, testbed = whole
-    part, (inputs, labels) = testbed.validation, testbed.dataset.train
+    part = testbed.validation
     assert len(part) == 269  # of 1,347
     assert record.partition["count"].sum() == 1347 - 269
     model = load_file(record.path / "model.safetensors")
-    held_out = EvaluationSets(({m: x[part] for m, x in inputs.items()}, labels[part]))
-    expected = evaluate(testbed.network, model, held_out)
+    held_out = selected(testbed.dataset.train, part)
+    rest = selected(testbed.dataset.train, np.setdiff1d(np.arange(1347), part))
+    on_test = evaluate(testbed.network, model, EvaluationSets(testbed.dataset.test, held_out, rest))
+    on_part = evaluate(testbed.network, model, EvaluationSets(held_out))
     last = record.metrics[record.metrics.time_s == 30]
     found = {metric: dict(zip(rows.modality, rows.value, strict=True)) for metric, rows in last.groupby("metric")}
-    assert found["validation_accuracy"] == expected.accuracy
-    assert found["validation_loss"]["fused"] == pytest.approx(expected.loss)
-    assert found["accuracy"] == evaluate(testbed.network, model, EvaluationSets(testbed.dataset.test)).accuracy
+    assert found["accuracy"] == on_test.accuracy
+    assert found["validation_accuracy"] == on_part.accuracy
+    assert found["validation_loss"] == {"fused": pytest.approx(on_part.loss)}
+    assert found["nearest_mean_accuracy"] == on_test.nearest_mean_accuracy
+    assert on_test.nearest_mean_accuracy.keys() == {"gray", "color"}
 
 
 def test_its_accuracy_ends_a_run_and_not_that_of_the_test_set(whole, scenario_with, tmp_path):

@@ -2,7 +2,7 @@ import torch
 
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.training.evaluation import EvaluationSets, evaluate
+from interlude.simulator.training.evaluation import EvaluationSets, evaluate, evaluate_together
 
 
 def test_accuracies_of_fused_and_single_modalities_by_hand():
@@ -20,3 +20,33 @@ def test_accuracies_of_fused_and_single_modalities_by_hand():
     assert result.accuracy == {"fused": 0.75, "a": 0.75, "b": 0.5}
     logits = torch.tensor([[3.0, 1.0], [3.0, 9.0], [0.0, 2.0], [5.0, 1.0]])
     assert abs(result.loss - torch.nn.functional.cross_entropy(logits, labels).item()) < 1e-6
+
+
+def test_nearest_class_means_by_hand():
+    """Features are the inputs; the means, of a: (1, 0) of class 0, (5, 0) of class 1; of b: (1, 1) and (1, 4)."""
+    network = Network(ModelSpec(encoder="mlp", width=2), {"a": (2,), "b": (2,)}, num_classes=3)
+    models = []
+    for scale in (1.0, 0.0):  # of the second, every feature is 0: all means are equally near, and the first is taken
+        parameters = {name: torch.zeros(shape.shape) for name, shape in network.shapes.items()}
+        for name in parameters:
+            if name.startswith("encoder") and name.endswith("weight"):
+                parameters[name] = scale * torch.eye(2)
+        models.append(parameters)
+    references = (
+        {
+            "a": torch.tensor([[0.0, 0.0], [5.0, 0.0], [2.0, 0.0]]),
+            "b": torch.tensor([[0.0, 1.0], [1.0, 4.0], [2.0, 1.0]]),
+        },
+        torch.tensor([0, 1, 0]),  # none of class 2, whose mean would be 0 and is near to nothing
+    )
+    test = (
+        {
+            "a": torch.tensor([[2.9, 0.0], [3.1, 0.0], [0.0, 0.0], [9.0, 9.0]]),  # says 0 1 0 1
+            "b": torch.tensor([[9.0, 2.4], [9.0, 2.6], [0.0, 0.0], [0.0, 2.0]]),  # says 0 1 0 0
+        },
+        torch.tensor([0, 1, 2, 1]),
+    )
+    sets = EvaluationSets(test, references=references)
+    for stacks in (False, True):
+        found = [one.nearest_mean_accuracy for one in evaluate_together(network, models, sets, stacks)]
+        assert found == [{"a": 0.75, "b": 0.5}, {"a": 0.25, "b": 0.25}]
