@@ -116,7 +116,7 @@ def load(scenario: Scenario) -> Dataset:
         BadInputError: if a file is missing or damaged, or the scenario does not fit.
     """
     check_memory(scenario.data, scenario.limits.memory_gb * 1e9)
-    dataset = load_dataset(scenario.data)
+    dataset = load_dataset(scenario.data, scenario.seed)
     checks.check(scenario, dataset)
     return dataset
 

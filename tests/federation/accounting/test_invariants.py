@@ -272,7 +272,7 @@ PLAIN = {
 
 def group_bytes(scenario, *modalities):
     """The sum of numel x itemsize, counted on the tensors themselves."""
-    dataset = load_dataset(scenario.data)
+    dataset = load_dataset(scenario.data, scenario.seed)
     shapes = Network(scenario.model, dataset.inputs, dataset.num_classes).shapes
     named = {name: shape for name, shape in shapes.items() if name == "head.bias" or name.split(".")[1] in modalities}
     return sum(shape.numel() * shape.itemsize for shape in named.values())
