@@ -85,8 +85,8 @@ def test_a_uni_modal_client_is_told_how_far_it_is_behind(identity_network):
 def test_a_constant_weighs_what_is_behind_in_the_mini_batch_by_global_prototypes(identity_network):
     # By its own prototypes color is behind over the window. By the global ones gray is: its samples are sqrt 145 and
     # sqrt 113, sqrt 113 and sqrt 85 away from classes 0 and 1: scores 1 / (1 + e^1.41), 1 / (1 + e^-1.41), of mean 0.5.
-    # Color's are 1 / (1 + e^-3) and 1 / (1 + e^2.162), 0.953 and 0.103, of mean 0.528. In a mini-batch of sample 1 alone
-    # color is behind, 0.103 against 0.804.
+    # Color's are 1 / (1 + e^-3) and 1 / (1 + e^2.162), 0.953 and 0.103, of mean 0.528. In a mini-batch of sample 1
+    # alone color is behind, 0.103 against 0.804.
     constant = 2.0
     away = [[math.sqrt(8**2 + 9**2), math.sqrt(7**2 + 8**2)], [math.sqrt(8**2 + 7**2), math.sqrt(7**2 + 6**2)]]
     gray = (math.log(1 + math.exp(away[0][0] - away[0][1])) + math.log(1 + math.exp(away[1][1] - away[1][0]))) / 2
