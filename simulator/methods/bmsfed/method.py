@@ -44,8 +44,8 @@ class BMSFed(Method):
                     beta_k = clip(rho_k - 1, 0, 1), gamma_k = clip(1 / rho_k - 1, 0, 1)              (eq. 19)
         beta_k and gamma_k are one formula: the weight of modality m is clip(s_other / s_m - 1, 0, 1). The published
         code differs, and each difference is an option:
-            coefficient: code  weight (MI_alpha) for the modality of the least score in the mini-batch by the global
-                               means c, 0 for the other; always weight where one modality is trained alone
+            coefficient: code  weight (MI_alpha) for the modality of the least score in the mini-batch by the
+                               global means c, 0 for the other; always weight where one is trained alone
             ratio: accuracy    s_m = share of the samples nearest to their own class's c_k,j^m
             measures: held     a uni-modal client measures s_m and c_k of both modalities after its training
     Server:
@@ -53,9 +53,9 @@ class BMSFed(Method):
             c_j^m <- sum_k n_kj c_kj^m / sum_k n_kj                                                  (eq. 15)
             rho = sum_k n_k rho_k / sum_k n_k; above 1, I is weak, else A and all is mirrored        (eq. 18)
             theta_g <- sum_k n_k theta_k,g / sum_k n_k over the clients that trained group g
-            D_ik = ||g_i - g_k||, g_k = theta_received - theta_k: D^M of the whole model, D^W of the weak encoder
-            K steps, each on a random subset of s clients, until K are selected:                     (eq. 12-13)
-                k1 = argmin sum_i min(u_i, D^M_ik), k2 = argmin sum_i min(w_i, D^W_ik)
+            D_ik = ||g_i - g_k||, g_k = theta_received - theta_k, D^M of all, D^W of the weak encoder
+            steps, each on a random subset of s clients, until K are selected:
+                k1 = argmin sum_i min(u_i, D^M_ik), k2 = argmin sum_i min(w_i, D^W_ik)           (eq. 12-13)
                 rule: paper    k2 -> S_W if k1 != k2 and k2's imbalance > chi, else k2 -> S_M
                 rule: literal  k1 -> S_M; if k1 != k2, k2 -> S_W if k2's imbalance > chi, else k2 -> S_M
                 rule: code     k2 -> S_W if its imbalance > chi, else k1 -> S_M

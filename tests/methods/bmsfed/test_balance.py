@@ -12,7 +12,7 @@ from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions
 from interlude.simulator.methods.bmsfed.balance import Balance
-from interlude.simulator.methods.bmsfed.method import Weak
+from interlude.simulator.methods.bmsfed.options import Weak
 from interlude.simulator.methods.facility_location import GradientMap
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.values import named
