@@ -57,8 +57,8 @@ PINNED: dict[str, dict[str, str]] = {
     },
     "mba_vs_synchronous": {
         "mba": "6832175c386449ee8aa286ca1e932e5e3121321a1be24bdabf2449d99798895b",
-        "bmsfed": "0fed2d92261e19dc65f08d3a3618b9503fa09850f2d29dc598fc84347ea70fd3",
-        "bmsfed-5": "fe10042ea533f7d3e8865900bb20edb7f80cf9aa809c463726abeb36af60a1db",
+        "bmsfed": "e6e361b481f44fef593a0dbbe6820c3981006f11c8499435d5645d8f06862676",
+        "bmsfed-5": "788da60e9f78465ecc7ba6b385cae089c1beabbbc7b04ef83a6b83c807cc446c",
         "fedcmi": "5a3f64eb527b696e3a5c0b01c0940d19f07ed021be4a02e53272380fbed830b7",
         "fedmchain": "c2d6a49dc77a808e0732a48061760ddf770cbe286e0e551e2561cf141345c839",
         "fedmchain-1": "3b99f5969346e85c424c7a23848e2921a3ba39654153874bc3fcfea0bb902eee",
@@ -85,7 +85,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
     "client_scaling-clients-16": {
         "mba": "6832175c386449ee8aa286ca1e932e5e3121321a1be24bdabf2449d99798895b",
-        "bmsfed": "0fed2d92261e19dc65f08d3a3618b9503fa09850f2d29dc598fc84347ea70fd3",
+        "bmsfed": "e6e361b481f44fef593a0dbbe6820c3981006f11c8499435d5645d8f06862676",
         "fedcmi": "5a3f64eb527b696e3a5c0b01c0940d19f07ed021be4a02e53272380fbed830b7",
         "fedmchain": "c2d6a49dc77a808e0732a48061760ddf770cbe286e0e551e2561cf141345c839",
         "fedavg": "8b422e1e9e1b58377be0f66099791d9626fe654fe052fa95bd771bb8dff091d5",
@@ -93,7 +93,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
     "har_subjects": {
         "mba": "c85675dfe8d2f274eed6ccb7ad624fbd43d0a385c909b93c14811c4333be1435",
-        "bmsfed": "7458b0a6bd4ab50824bcbff2ab6a1a0ced0dece3e254636b171ff408a300a45a",
+        "bmsfed": "67e127661fbdbb88b37acae70db9a95bd9035d6ec7ca5247ce1c0f28deee79db",
         "fedcmi": "5e29e2cf4e2e2ee380d488e7faa9327e466ea38907fd01ecd5a8cda6a4b52b62",
         "fedmchain": "342189663fa38adef38944f06285586816a00715f29f7894234424a4fbc541bd",
         "fedavg": "9f3fef92751885a9f330d09fa3f6dde4aa5ef92cb8e8d4dd04d9a3ef75d3731c",
@@ -119,7 +119,7 @@ PINNED: dict[str, dict[str, str]] = {
         "pow-d": "05641977a0dbeb0c1ce289a38c5f254ddb322517457f667a04166908d9790dc2",
         "divfl": "22151225baebef5554273918786ebe6e79d00384642ea99b81ed0a61a49e9685",
         "fedmsplit": "f3c17d463501937aedaea85c6761d61c46bdcb515a29e85f6657f273dfe4785c",
-        "bmsfed": "564f29242f6fe0302098f3c44b48c4b02b27bf98a83956aee92545b34bdfb271",
+        "bmsfed": "374d9da910c8c8c04fa03a634a272beda1b2462dd911ac996e8c424157bbbdc1",
     },
     "bmsfed_cgmnist_small-iid": {
         "fedavg": "b65d7c2e3b8569c00137f5d3abdc3d54003e8cf6b2d42d1e7e5b12e1300ef627",

@@ -18,7 +18,7 @@ ENTRIES = {
     "barrier": {"name": "fedavg", "server": {"clients_per_round": 2, "over_selection": 1.5, "deadline_s": 3.0}},
     "buffered": {"name": "mba", "server": {"rule": "buffered", "size": 3}},
     "on_arrival": {"name": "mba", "anchor_weights": "imbalance", "server": {"concurrency": 3}},
-    "bmsfed-2": {"name": "bmsfed", "server": {"clients_per_round": 2}},
+    "bmsfed-2": {"name": "bmsfed", "server": {"clients_per_round": 2}, "chi": 1.0, "measures": "held"},
     "divfl-2": {"name": "divfl", "server": {"clients_per_round": 2}},
     "pow-d-2": {"name": "pow-d", "server": {"clients_per_round": 2}, "candidates": 3},
     "fedcmi-own": {"name": "fedcmi", "personalised_branch": True},

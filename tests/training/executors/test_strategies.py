@@ -42,7 +42,7 @@ VARIANTS = {
     "mba-squared": {"name": "mba", "distance": "squared", "proximal": 0.1},
     "fedogm-weights": {"name": "fedogm", "tensors": "weights"},
     "fedcmi-personal": {"name": "fedcmi", "personalised_branch": True},
-    "bmsfed-local": {"name": "bmsfed", "prototypes": "local"},
+    "bmsfed-code": {"name": "bmsfed", "rule": "code", "chi": 1.0, "measures": "held", "coefficient": "code"},
     "fedmchain-ensemble": {"name": "fedmchain", "ec": "ensemble", "phase_epochs": 1},
 }
 
