@@ -32,6 +32,10 @@ class ActiveVersions(RootModel[PositiveInt | None]):
         return self.root is None or version < self.root
 
 
+MODULATED_VERSIONS = ActiveVersions(71)
+"""How long BMSFed's code (ECCV 2024) modulates: in its rounds 0 to 70, the last included."""
+
+
 class MethodOptions(BaseModel):
     """Options that every method shares."""
 

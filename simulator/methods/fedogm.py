@@ -11,7 +11,7 @@ from torch import Tensor
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.base import MODULATED_VERSIONS, ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 
@@ -33,8 +33,8 @@ class FedOGMOptions(MethodOptions):
         description="conv: what the paper modulates; weights: linear layers too, for encoders without convolutions",
     )
     versions: ActiveVersions = Field(
-        ActiveVersions(70),
-        description="modulate while the model has fewer versions (rounds at a barrier); unset: always",
+        MODULATED_VERSIONS,
+        description="modulate while the model has fewer versions (rounds at a barrier); null: always",
     )
 
 
@@ -119,7 +119,7 @@ class FedOGM(Method):
         * M > 2: ratio_m = s_m / mean of the others, a common bias shared in M parts
         * the default alpha = 0.5, inside the published range 0.1 to 0.8; with summed classifiers (late_sum) each counts
           its own bias whole
-        * the first 70 rounds are versions where the server has no rounds
+        * the 71 rounds of BMSFed's code (0 to 70) are versions where the server has no rounds
         * a client with one modality is plain FedAvg
     """
 

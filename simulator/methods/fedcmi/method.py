@@ -26,7 +26,7 @@ _PERSONAL_PARTS = (INFILTRATION_PROJECTOR, CLASSIFIER)
 
 
 class FedCMIOptions(MethodOptions):
-    """Options of FedCMI; the defaults are those of the released code."""
+    """Options of FedCMI; the defaults are the released code's numbers, with its switches for the whole method on."""
 
     name: str = "fedcmi"
     server: ServerRule = Barrier()
@@ -76,6 +76,9 @@ class FedCMI(Method):
     Limits:
         * c1 = c2 = mu = 0 is FedAvg on the decomposed network where every client holds both modalities
     Reconstructed:
+        * both switches are on here and off by default in the released code: --prox (proximal: 0 is its default) and
+          --class_wise_t, without which that code distils nothing at all (c2: 0); which the paper's tables used is not
+          known
         * class_wise: false, a temperature of 1: that branch of the released code cannot be reached
         * warm-up counted in versions where the server has no rounds
         * probabilities are kept above 1e-12 in the temperatures
