@@ -174,6 +174,14 @@ class Method:
         del memory, client
         return model
 
+    def start_for(self, received: Parameters, memory: Any, client: int) -> Parameters:
+        """Return the parameters from which a client's training starts: what it downloads here.
+
+        `Context.received` and the proximal term see what it downloads, whatever this returns.
+        """
+        del memory, client
+        return received
+
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model, its shapes always the same; nothing here."""
         del memory

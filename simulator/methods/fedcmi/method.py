@@ -76,9 +76,9 @@ class FedCMI(Method):
     Limits:
         * c1 = c2 = mu = 0 is FedAvg on the decomposed network where every client holds both modalities
     Reconstructed:
-        * both switches are on here and off by default in the released code: --prox (proximal: 0 is its default) and
-          --class_wise_t, without which that code distils nothing at all (c2: 0); which the paper's tables used is not
-          known
+        * the released code's switches are on here and off there by default: --prox (off: proximal: 0) and, of
+          distillation, --class_wise_t with --cross_modal_distill, without which that code distils nothing (c2: 0);
+          with which of them the paper's tables were made is not known
         * class_wise: false, a temperature of 1: that branch of the released code cannot be reached
         * warm-up counted in versions where the server has no rounds
         * probabilities are kept above 1e-12 in the temperatures
