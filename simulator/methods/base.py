@@ -68,6 +68,14 @@ class MethodOptions(BaseModel):
         """
         del modalities
 
+    def check_network(self, network: Network) -> None:
+        """Check options against the scenario's network.
+
+        Raises:
+            ValueError: naming the option, what was given and what is accepted.
+        """
+        del network
+
 
 class Method:
     """Base of all methods: download, wait, train, upload; merged as the server rule's paper says.

@@ -91,6 +91,7 @@ def build_testbed(scenario: Scenario) -> Testbed:
     check_population(scenario, len(dataset.train[1]))
     population = _population(scenario, dataset)
     network = Network(scenario.model, dataset.inputs, dataset.num_classes)
+    checks.check_network(scenario, network)
     flops = None
     if isinstance(scenario.world.compute, ComputePerSampleSpec):
         flops = joint_flops_per_sample(network, scenario.training.batch_size)

@@ -1,5 +1,6 @@
 """Test metrics of a model: fused accuracy, accuracy of each modality alone (the others zero-filled), and loss."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from interlude.simulator.randomness import Stream
 from interlude.simulator.training.values import FUSED
 
 _MOST_CHUNK_SAMPLES = 2048
+_MOST_GUESSES = 10.0  # of the loss of a uniform guess
 _CHUNK_VALUES = 1 << 23  # of the inputs; a convolutional network's activations take some ten times as many
 
 
@@ -25,6 +27,21 @@ class Evaluation:
     """Top-1 accuracy in [0, 1], fused and per modality."""
     loss: float
     """Mean cross-entropy of the fused logits."""
+
+
+def has_diverged(loss: float, num_classes: int) -> bool:
+    """Return whether a test loss is that of a model whose training diverged.
+
+    It is if it is NaN or infinite, which NaN in a parameter leads to, or above 10 ln K. ln K is the loss of a uniform
+    guess; ten times as much means that the true class is given a probability below K^-10 in the geometric mean over all
+    samples, those that are predicted correctly included. Overconfidence on misleading data stays far below; parameters
+    that feed back on themselves pass it within a few versions. The accuracy of such a model is an accident.
+
+    Args:
+        loss: mean cross-entropy of the fused logits on the test set.
+        num_classes: K.
+    """
+    return not loss <= _MOST_GUESSES * math.log(max(2, num_classes))  # NaN compares as false
 
 
 def evaluate(network: Network, parameters: Parameters, inputs: Mapping[str, Tensor], labels: Tensor) -> Evaluation:

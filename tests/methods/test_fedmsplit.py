@@ -128,7 +128,7 @@ def test_the_second_step_of_a_run_by_hand(scenario_with, tmp_path):
             "until": {"versions": versions},
         }
         scenario = parse_scenario(scenario_with(changes))
-        (record,) = run_scenario(scenario, runs=tmp_path / f"{versions}-{weight}")
+        (record,) = run_scenario(scenario, runs=tmp_path / f"{versions}-{weight}", workers=1)
         return scenario, load_file(record.path / "model.safetensors")
 
     scenario, first = after(1, block_weight)

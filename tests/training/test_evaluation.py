@@ -1,8 +1,11 @@
+import math
+
+import pytest
 import torch
 
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.training.evaluation import evaluate
+from interlude.simulator.training.evaluation import evaluate, has_diverged
 
 
 def test_accuracies_of_fused_and_single_modalities_by_hand():
@@ -20,3 +23,19 @@ def test_accuracies_of_fused_and_single_modalities_by_hand():
     assert result.accuracy == {"fused": 0.75, "a": 0.75, "b": 0.5}
     logits = torch.tensor([[3.0, 1.0], [3.0, 9.0], [0.0, 2.0], [5.0, 1.0]])
     assert abs(result.loss - torch.nn.functional.cross_entropy(logits, labels).item()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_classes", "diverged"),
+    [
+        (math.nan, 10, True),
+        (math.inf, 10, True),
+        (23.1, 10, True),  # 10 ln 10 = 23.026
+        (22.9, 10, False),
+        (7.0, 2, True),  # 10 ln 2 = 6.931
+        (6.9, 2, False),
+        (0.0, 1, False),
+    ],
+)
+def test_a_loss_that_is_not_finite_or_ten_times_a_guess_is_of_a_model_that_diverged(loss, num_classes, diverged):
+    assert has_diverged(loss, num_classes) is diverged
