@@ -43,6 +43,7 @@ class _Totals(BaseModel):
 
     simulated_s: float = 0.0
     versions: int = 0
+    diverged_at_s: float | None = None
 
 
 class _Info(BaseModel):

@@ -102,6 +102,7 @@ def build_testbed(scenario: Scenario) -> Testbed:
     )
     population = _population(scenario, dataset, validation)
     network = Network(scenario.model, dataset.inputs, dataset.num_classes)
+    checks.check_network(scenario, network)
     flops = None
     if isinstance(scenario.world.compute, ComputePerSampleSpec):
         flops = joint_flops_per_sample(network, scenario.training.batch_size)

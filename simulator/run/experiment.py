@@ -177,7 +177,7 @@ def _run(
             if run is not None:
                 run.salvage(may_compute=isinstance(error, InterludeError))
                 with suppress(RecordError):
-                    came_to = totals(run, checkpointer.why_not)
+                    came_to = totals(run, checkpointer.why_not, error=error)
             status = "failed" if isinstance(error, Exception) else "interrupted"
             message = str(error) if isinstance(error, InterludeError | Interrupted) else sentence_of(error)
             with suppress(RecordError):  # the error that broke the run off is the one to report

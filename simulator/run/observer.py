@@ -8,6 +8,7 @@ from typing import Any, Literal
 from interlude.simulator.federation.server import Server
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.scenario.sections import UntilSpec
+from interlude.simulator.training.evaluation import has_diverged
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor
 from interlude.simulator.training.values import FUSED, Values
 
@@ -114,6 +115,8 @@ class Observer:
         self._best: tuple[float, float] | None = None
         self.ended_by: EndedBy | None = None
         """Why the latest evaluation ends the run."""
+        self.diverged_at_s: float | None = None
+        """The first evaluation from which on the model stays diverged, in simulated seconds; None if it is sound."""
 
     def observe(self, time_s: float) -> None:
         """Request the current version's evaluation for a moment of simulated time."""
@@ -152,6 +155,10 @@ class Observer:
                 self._label, time_s, version, evaluation.accuracy, evaluation.loss, evaluation.validation_accuracy
             )
             self._may_end_by(self._latest)
+            if not has_diverged(evaluation.loss, self._server.network.num_classes):
+                self.diverged_at_s = None
+            elif self.diverged_at_s is None:
+                self.diverged_at_s = time_s
 
     def _may_end_by(self, latest: Evaluated) -> None:
         """Find out whether an evaluation ends the run."""
@@ -180,12 +187,13 @@ class Observer:
             "evaluated": evaluated,
             "latest": None if self._latest is None else astuple(self._latest),
             "best": self._best,
+            "diverged_at_s": self.diverged_at_s,
         }
 
     def restore(self, state: dict[str, Any], executor: TrainingExecutor) -> None:
         """Continue from a checkpoint's state; the executor computes the pending evaluations."""
         self._latest = None if state["latest"] is None else Evaluated(*state["latest"])
-        self._best = state["best"]
+        self._best, self.diverged_at_s = state["best"], state["diverged_at_s"]
         futures = [executor.restored_evaluation(kept) for kept in state["evaluations"]]
         self._observations.extend(
             _Observation(time_s, version, futures[index], memory)

@@ -10,6 +10,7 @@ Metrics in the record, each with the modality ``fused`` or that of one alone:
     nearest_mean_accuracy                   on the test set, of each modality; see `nearest_mean`
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -23,6 +24,8 @@ from interlude.simulator.randomness import Stream
 from interlude.simulator.training.forward import Models, chunks
 from interlude.simulator.training.nearest_mean import nearest_mean_accuracies
 from interlude.simulator.training.values import FUSED
+
+_MOST_GUESSES = 10.0  # of the loss of a uniform guess
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,21 @@ class Evaluation:
 
 def _rows(metric: str, values: Mapping[str, float]) -> list[tuple[str, str, float]]:
     return [(metric, modality, value) for modality, value in values.items()]
+
+
+def has_diverged(loss: float, num_classes: int) -> bool:
+    """Return whether a test loss is that of a model whose training diverged.
+
+    It is if it is NaN or infinite, which NaN in a parameter leads to, or above 10 ln K. ln K is the loss of a uniform
+    guess; ten times as much means that the true class is given a probability below K^-10 in the geometric mean over all
+    samples, those that are predicted correctly included. Overconfidence on misleading data stays far below; parameters
+    that feed back on themselves pass it within a few versions. The accuracy of such a model is an accident.
+
+    Args:
+        loss: mean cross-entropy of the fused logits on the test set.
+        num_classes: K.
+    """
+    return not loss <= _MOST_GUESSES * math.log(max(2, num_classes))  # NaN compares as false
 
 
 def evaluate(network: Network, parameters: Parameters, sets: EvaluationSets) -> Evaluation:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 class LinearDecay(BaseModel):
     """Linear from the learning rate to another one: at version v, lr + (to - lr) min(v / over_versions, 1).
 
-    With `constant_versions` the learning rate stays constant before that version, as in BMSFed's code.
+    With `constant_versions` the learning rate stays constant before that version. In BMSFed's code it is constant
+    through round 80, counted from 0, and then falls onto the line: ``constant_versions: 81``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

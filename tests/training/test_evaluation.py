@@ -1,8 +1,11 @@
+import math
+
+import pytest
 import torch
 
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.training.evaluation import EvaluationSets, evaluate, evaluate_together
+from interlude.simulator.training.evaluation import EvaluationSets, evaluate, evaluate_together, has_diverged
 
 
 def test_accuracies_of_fused_and_single_modalities_by_hand():
@@ -50,3 +53,19 @@ def test_nearest_class_means_by_hand():
     for stacks in (False, True):
         found = [one.nearest_mean_accuracy for one in evaluate_together(network, models, sets, stacks)]
         assert found == [{"a": 0.75, "b": 0.5}, {"a": 0.25, "b": 0.25}]
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_classes", "diverged"),
+    [
+        (math.nan, 10, True),
+        (math.inf, 10, True),
+        (23.1, 10, True),  # 10 ln 10 = 23.026
+        (22.9, 10, False),
+        (7.0, 2, True),  # 10 ln 2 = 6.931
+        (6.9, 2, False),
+        (0.0, 1, False),
+    ],
+)
+def test_a_loss_that_is_not_finite_or_ten_times_a_guess_is_of_a_model_that_diverged(loss, num_classes, diverged):
+    assert has_diverged(loss, num_classes) is diverged

@@ -15,7 +15,7 @@ import torch
 
 from interlude.models.network import Parameters
 from interlude.models.packed import Packed
-from interlude.simulator.errors import InterludeError
+from interlude.simulator.errors import DivergedError, InterludeError
 from interlude.simulator.training.evaluation import Evaluation
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.task import Task, Trained
@@ -40,6 +40,7 @@ class TrainingFuture(Future[Trained]):
     """The result of a task; holds the task until it is trained."""
 
     __slots__ = ("_executor", "job", "number", "task")
+    failure_type = DivergedError
 
     def __init__(self, executor: _Trains, task: Task, number: int) -> None:
         super().__init__()

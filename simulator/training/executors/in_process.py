@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.errors import TrainingError
+from interlude.simulator.errors import DivergedError, TrainingError
 from interlude.simulator.training.evaluation import Evaluation, EvaluationSets, evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.spec import TrainingSpec
@@ -89,10 +89,10 @@ class InProcess:
         """Check the losses whose check was deferred.
 
         Raises:
-            TrainingError: if one is not finite.
+            DivergedError: if one is not finite.
         """
         if self._unchecked:
             unchecked, self._unchecked = self._unchecked, []
             for (label, _), loss in zip(unchecked, torch.stack([loss for _, loss in unchecked]).tolist(), strict=True):
                 if not math.isfinite(loss):
-                    raise TrainingError(diverged(label, loss))
+                    raise DivergedError(diverged(label, loss))

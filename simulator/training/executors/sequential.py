@@ -8,7 +8,7 @@ from torch import Tensor
 
 from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.errors import TrainingError
+from interlude.simulator.errors import DivergedError
 from interlude.simulator.training.evaluation import EvaluationSets, evaluate
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor, TrainingFuture
 from interlude.simulator.training.objective import Batch, Context, Noise, Objective
@@ -68,7 +68,7 @@ class SequentialExecutor(TrainingExecutor):
         """Train a task.
 
         Raises:
-            TrainingError: if a loss is not finite and the scenario stops the run then.
+            DivergedError: if a loss is not finite and the scenario stops the run then.
         """
         parameters = dict(resolve(task.start))
         window = self._batch(task, torch.arange(len(task.samples)))
@@ -97,7 +97,7 @@ class SequentialExecutor(TrainingExecutor):
                 losses.append(loss.detach())
         mean_loss = float(torch.stack(losses).mean()) if losses else 0.0  # a probe takes no step
         if self._spec.on_divergence == "stop" and not math.isfinite(mean_loss):
-            raise TrainingError(diverged(task.label, mean_loss))
+            raise DivergedError(diverged(task.label, mean_loss))
         report: dict[Named, Tensor] = {}
         with torch.no_grad():
             for objective, context in contexts.items():

@@ -74,6 +74,11 @@ def test_training_equals_torch_sgd_on_the_same_batches(network, samples, optimiz
         ({"kind": "linear", "to": 0.2, "over_versions": 10}, {0: 1.0, 5: 0.6, 10: 0.2, 50: 0.2}),
         # as BMSFed's code: constant, and then the line as if it had fallen all along
         ({"kind": "linear", "to": 0.2, "over_versions": 10, "constant_versions": 5}, {0: 1.0, 4: 1.0, 5: 0.6}),
+        # BMSFed's rounds 0 to 80 in CG-MNIST's units of 0.01, then 1 - 0.9 round / 180
+        (
+            {"kind": "linear", "to": 0.1, "over_versions": 180, "constant_versions": 81},
+            {0: 1.0, 80: 1.0, 81: 0.595, 179: 0.105},
+        ),
         ({"kind": "steps", "at_versions": [2, 4], "factor": 0.5}, {1: 1.0, 2: 0.5, 3: 0.5, 4: 0.25}),
     ],
 )
