@@ -21,6 +21,7 @@ from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import NAME_FORM
 from interlude.simulator.scenario.validation import check_numbers, validated
 from interlude.simulator.scenario.yaml_reader import apply_override
+from interlude.simulator.training.spec import TrainingSpec
 
 
 def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> list[Scenario]:
@@ -53,7 +54,8 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 
     Args:
         path: the file.
-        overrides: ``key=value`` pairs applied on top; dots lead into sections and lists, e.g. ``methods.0.beta=2``.
+        overrides: ``key=value`` pairs applied on top; dots lead into sections and lists, e.g. ``methods.0.beta=2``
+            or ``methods.mba.beta=2``.
 
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
@@ -83,6 +85,10 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
         filled["methods"] = [_parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])]
     scenario = validated(Scenario, filled, (), source)
     _check_labels(scenario, source)
+    for i, method in enumerate(scenario.methods):
+        if method.training:
+            where = ("methods", str(i), "training")
+            validated(TrainingSpec, scenario.training.overlaid(method.training), where, source)
     return scenario
 
 

@@ -28,6 +28,7 @@ from typing import Any
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.documents import load_documents
+from interlude.simulator.scenario.labels import label_of, position_of
 from interlude.simulator.scenario.loading import parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import LONGEST_NAME
@@ -229,7 +230,7 @@ def _scenarios_of(
     """Yield the scenarios of one variant, in the order of the axes; the last one turns fastest."""
     parse_scenario(document, path)  # errors of the scenario itself are not reported as the sweep's
     fields = [_resolved(field, document, f"{path}: sweep.{field}") for axis in axes for field in axis.fields]
-    labels = [_label(entry) for entry in document[METHODS_FIELD]]
+    labels = [label_of(entry) for entry in document[METHODS_FIELD]]
     taken: dict[str, str] = {}
     for choice in itertools.product(*(axis.choices for axis in axes)):
         changed = copy.deepcopy(dict(document))
@@ -250,12 +251,12 @@ def _resolved(field: str, document: Mapping[str, Any], source: str) -> str:
     head, *rest = field.split(".")
     if head != METHODS_FIELD or not rest or rest[0].isdecimal():
         return field
-    labels = [_label(entry) for entry in document[METHODS_FIELD]]
-    found = [index for index, label in enumerate(labels) if label == rest[0]]
-    if not found:
+    position = position_of(rest[0], document[METHODS_FIELD])
+    if position is None:
+        labels = [label_of(entry) for entry in document[METHODS_FIELD]]
         known = f"{', '.join(labels)}{nearest(rest[0], labels)}"
         raise BadInputError(f"{source}: no method has the label '{rest[0]}'; labels are {known}")
-    return ".".join([head, str(found[0]), *rest[1:]])
+    return ".".join([head, str(position), *rest[1:]])
 
 
 def _selected(entries: Sequence[Any], wanted: Sequence[Any], source: str) -> Iterator[Any]:
@@ -264,18 +265,14 @@ def _selected(entries: Sequence[Any], wanted: Sequence[Any], source: str) -> Ite
         if not isinstance(name, str):
             yield name
             continue
-        found = [entry for entry in entries if _label(entry) == name]
+        found = [entry for entry in entries if label_of(entry) == name]
         found = found or [entry for entry in entries if entry["name"] == name]
         if not found and name not in METHODS and ":" not in name:
-            known = list(dict.fromkeys([*map(_label, entries), *METHODS]))
+            known = list(dict.fromkeys([*map(label_of, entries), *METHODS]))
             raise BadInputError(
                 f"{source}: unknown method '{name}'; known are {', '.join(known)}{nearest(name, known)}"
             )
         yield from found or [{"name": name}]
-
-
-def _label(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("label") or str(entry["name"]).rpartition(":")[2])
 
 
 def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]], taken: dict[str, str]) -> str:
