@@ -85,11 +85,8 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
         filled["methods"] = [_parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])]
     scenario = validated(Scenario, filled, (), source)
     _check_labels(scenario, source)
-    for i, method in enumerate(scenario.methods):
-        if method.training:
-            where = ("methods", str(i), "training")
-            validated(TrainingSpec, scenario.training.overlaid(method.training), where, source)
-    return scenario
+    methods = tuple(_with_training(scenario, i, source) for i in range(len(scenario.methods)))
+    return scenario.model_copy(update={"methods": methods})
 
 
 def preparation_of(name: str, overrides: Sequence[str] = ()) -> Preparation:
@@ -136,6 +133,21 @@ def _parse_method(given: Any, where: str, source: str) -> MethodOptions:
         raise BadInputError(f"{source}: {where}.name: {error}") from error
     with blaming(f"{where}, the options of '{given['name']}'", is_own=False):
         return validated(method.Options, _with_default_server(given, method), (where,), source)
+
+
+def _with_training(scenario: Scenario, position: int, source: str) -> MethodOptions:
+    """Return a method whose own training is checked where it is laid over the scenario's, and typed as that is."""
+    method = scenario.methods[position]
+    if method.training is None:
+        return method
+    where = ("methods", str(position), "training")
+    whole = validated(TrainingSpec, scenario.training.overlaid(method.training), where, source)
+    return method.model_copy(update={"training": _typed(method.training, whole.model_dump(mode="json"))})
+
+
+def _typed(part: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a whole at the keys of its part, to any depth."""
+    return {key: _typed(part[key], whole[key]) if isinstance(whole[key], dict) else whole[key] for key in part}
 
 
 def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapping[str, Any]:

@@ -39,7 +39,8 @@ class Scenario(Outline):
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""
-        return self.model_copy(update={"methods": (method,), "seed": seed}).with_origin(self.origin)
+        origin = self.origin.of_method(method.run_label)
+        return self.model_copy(update={"methods": (method,), "seed": seed}).with_origin(origin)
 
     def training_of(self, method: MethodOptions) -> TrainingSpec:
         """Return the local training of a method: the scenario's, with the fields of its own laid over."""
