@@ -28,7 +28,7 @@ def facts_of(records: Sequence[RunRecord]) -> Facts:
         ("methods", ", ".join(labels_of(records))),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
         ("until", _until(scenario["until"])),
-        ("evaluation", in_words(scenario["evaluate"])),
+        ("evaluation", in_words(scenario["evaluate"], has_zeros=False)),
     ]
     if any(record.info.get("timing_only") for record in records):
         facts.append(("timing only", "the clock runs without training, so there are no accuracies"))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from interlude.simulator.arrays import Floats
+from interlude.simulator.data.dataset import sample_bytes
 from interlude.simulator.errors import CannotRunError
 from interlude.simulator.federation.rules import Barrier, Buffered
 from interlude.simulator.methods.base import Method
@@ -284,7 +285,7 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
 
 
 def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
-    """Return the memory that a run's clients and models take."""
+    """Return the memory that a run's clients, models and validation part take."""
     num_clients = ingredients.population.num_clients
     num_bytes = population_bytes(num_clients, len(ingredients.dataset.train[1]))
     if spec.timing_only:
@@ -294,6 +295,7 @@ def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
     batch_size = min(training.batch_size, training.window_samples or largest, largest)
     strategy = choose_strategy(spec.scenario.executor, ingredients.network, spec.device, batch_size)
     in_flight = spec.options.server.in_flight(num_clients)
+    num_bytes += len(ingredients.validation) * sample_bytes(ingredients.dataset.train)
     return num_bytes + training_bytes(
         ingredients.network, strategy, batch_size, in_flight.num_clients, in_flight.num_versions, MOST_OBSERVATIONS
     )

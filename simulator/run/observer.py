@@ -17,7 +17,7 @@ MOST_OBSERVATIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The test metrics of one version of the model."""
+    """The metrics of one version of the model."""
 
     label: str
     """The run's label."""
@@ -25,8 +25,16 @@ class Evaluated:
     """When the run was evaluated, in simulated seconds."""
     version: int
     accuracy: Mapping[str, float]
-    """Top-1 accuracy in [0, 1], ``fused`` and of each modality alone."""
+    """Top-1 accuracy in [0, 1] on the test set, ``fused`` and of each modality alone."""
     loss: float
+    """Mean cross-entropy of the fused logits on the test set."""
+    validation_accuracy: Mapping[str, float] | None = None
+    """As `accuracy`, on the validation part; None where there is none."""
+
+    @property
+    def deciding_accuracy(self) -> Mapping[str, float]:
+        """The accuracy that decisions are made by: on the validation part, or on the test set where there is none."""
+        return self.accuracy if self.validation_accuracy is None else self.validation_accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +144,19 @@ class Observer:
         while self._observations and (len(self._observations) > most_left or self._observations[0].evaluation.is_done):
             observation = self._observations.popleft()
             evaluation = observation.evaluation.result()
-            rows = [("accuracy", modality, value) for modality, value in evaluation.accuracy.items()]
-            rows.append(("loss", FUSED, evaluation.loss))
+            rows = evaluation.rows()
             rows += [(key.name, key.modality, float(value)) for key, value in observation.memory.items()]
             self._sink.add_metrics(observation.time_s, observation.version, rows)
             time_s, version = observation.time_s, observation.version
-            self._latest = Evaluated(self._label, time_s, version, evaluation.accuracy, evaluation.loss)
+            self._latest = Evaluated(
+                self._label, time_s, version, evaluation.accuracy, evaluation.loss, evaluation.validation_accuracy
+            )
             self._may_end_by(self._latest)
 
     def _may_end_by(self, latest: Evaluated) -> None:
         """Find out whether an evaluation ends the run."""
         until = self._until
-        accuracy = latest.accuracy[until.modality or FUSED]
+        accuracy = latest.deciding_accuracy[until.modality or FUSED]
         if self._best is None or accuracy > self._best[0]:
             self._best = accuracy, latest.time_s
         if until.accuracy is not None and accuracy >= until.accuracy:

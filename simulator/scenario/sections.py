@@ -49,14 +49,22 @@ class ClientsSpec(Section):
 class UntilSpec(Section):
     """The ``until`` section: the end of a run, whichever is reached first.
 
-    `accuracy` and `patience_s` are looked at whenever the run is evaluated, of the `modality` alone if it is given.
-    Every evaluation then waits for the training that it needs; in a timing-only run they have no effect.
+    `accuracy` and `patience_s` are looked at whenever the run is evaluated, of the `modality` alone if it is given: on
+    the validation part where there is one (``evaluate.validation``), else on the test set. Every evaluation then waits
+    for the training that it needs; in a timing-only run they have no effect.
     """
 
     simulated_s: PositiveFloat | None = Field(None, description="simulated seconds")
     versions: PositiveInt | None = Field(None, description="merges; rounds where there is a barrier")
-    accuracy: float | None = Field(None, gt=0, le=1, description="test accuracy that is reached")
-    patience_s: PositiveFloat | None = Field(None, description="simulated seconds without a better test accuracy")
+    accuracy: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="accuracy that is reached, of the validation part if there is one, else of the test",
+    )
+    patience_s: PositiveFloat | None = Field(
+        None, description="simulated seconds without a better accuracy, of the validation part or the test likewise"
+    )
     modality: str | None = Field(None, description="whose accuracy it is, alone; unset: the fused accuracy")
 
     @model_validator(mode="after")
@@ -90,10 +98,19 @@ class EvaluateSpec(Section):
 
     every_s: PositiveFloat = Field(description="simulated seconds between two evaluations")
     samples: PositiveInt | None = Field(
-        None, description="test samples that are evaluated, a fixed random subset; unset: all"
+        None,
+        description="samples that are evaluated, a fixed random subset of the test set, and as many of the validation "
+        "part; unset: all",
+    )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of the training samples that no client gets, the same of every class (of every subject or "
+        "client where these are given); evaluated beside the test set, and what 'until' looks at",
     )
     target_accuracy: float | None = Field(
-        None, gt=0, le=1, description="fused accuracy whose first time is reported as time to accuracy"
+        None, gt=0, le=1, description="fused test accuracy whose first time is reported as time to accuracy"
     )
 
 

@@ -2,7 +2,7 @@ import torch
 
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.training.evaluation import evaluate
+from interlude.simulator.training.evaluation import EvaluationSets, evaluate
 
 
 def test_accuracies_of_fused_and_single_modalities_by_hand():
@@ -16,7 +16,7 @@ def test_accuracies_of_fused_and_single_modalities_by_hand():
     b = torch.tensor([[0.0, 1.0], [0.0, 9.0], [0.0, 1.0], [5.0, 0.0]])  # says 1 1 1 0
     labels = torch.tensor([0, 1, 1, 1])
     # fused: 3 vs 1 -> 0; 3 vs 9 -> 1; 0 vs 2 -> 1; 5 vs 1 -> 0, so 3 of 4; a alone 3 of 4; b alone 2 of 4
-    result = evaluate(network, parameters, {"a": a, "b": b}, labels)
+    result = evaluate(network, parameters, EvaluationSets(({"a": a, "b": b}, labels)))
     assert result.accuracy == {"fused": 0.75, "a": 0.75, "b": 0.5}
     logits = torch.tensor([[3.0, 1.0], [3.0, 9.0], [0.0, 2.0], [5.0, 1.0]])
     assert abs(result.loss - torch.nn.functional.cross_entropy(logits, labels).item()) < 1e-6

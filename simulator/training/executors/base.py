@@ -89,7 +89,7 @@ class TrainingFuture(Future[Trained]):
 
 
 class EvaluationFuture(Future[Evaluation]):
-    """The test metrics of a model; holds the model until it is evaluated."""
+    """The metrics of a model; holds the model until it is evaluated."""
 
     __slots__ = ("_executor", "job", "model")
 
@@ -139,7 +139,7 @@ class TrainingExecutor(ABC):
 
     @abstractmethod
     def evaluate(self, model: Parameters) -> EvaluationFuture:
-        """Return the future of a model's test metrics."""
+        """Return the future of a model's metrics."""
 
     def restored_evaluation(self, state: Evaluation | Parameters) -> EvaluationFuture:
         """Return the future of an `EvaluationFuture.state` from a checkpoint."""

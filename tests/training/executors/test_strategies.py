@@ -13,6 +13,7 @@ from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.sections import UntilSpec
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors import batched
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import Strategy
@@ -145,7 +146,7 @@ def test_series_are_learned_alike_under_every_strategy(strategy):
         )
         for client in range(3)
     ]
-    reference = SequentialExecutor(network, spec, 0, samples, samples)
+    reference = SequentialExecutor(network, spec, 0, samples, EvaluationSets(samples))
     expected = [reference.train(task) for task in tasks]
     trainer = StackedTrainer(network, spec, 0, samples, STRATEGIES[strategy])
     groups = [tasks] if STRATEGIES[strategy].stacks else [[task] for task in tasks]
