@@ -8,7 +8,8 @@ import pytest
 import torch
 from records import times_in
 
-from interlude import load_runs, load_scenario
+from interlude import load_records, load_runs, load_scenario
+from interlude.analysis.report.facts import facts_of
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.sweep import Flags, load_sweep
@@ -16,6 +17,7 @@ from interlude.simulator.sweep.choice import best_setting, validation_score
 from interlude.simulator.sweep.runs import Ended, run_sweep
 from interlude.simulator.sweep.trials import plan_trials, sweep_of
 from interlude.simulator.sweep.tuning import run_trials, tuned, tuning_table
+from interlude.simulator.sweep.worker import execute
 
 RATE, EPOCHS = "training.optimizer.learning_rate", "training.local_epochs"
 TUNE = {"seeds": [7, 8], "grid": {RATE: [0.02, 0.1], EPOCHS: [1, 5]}}
@@ -61,6 +63,17 @@ class Pretended:
             writer.add_metrics(0.0, 0, rows)
             writer.close("complete", {"simulated_s": 0.0, "versions": 0})
             yield Ended(task)
+
+
+class InThisProcess(Pretended):
+    """An executor that plays runs without a process of their own."""
+
+    def __init__(self):
+        super().__init__(None)
+
+    def play(self, tasks, keep_open):
+        for task in tasks:
+            yield Ended(task, *(execute(task.spec, task.spec.runs, "cpu", None) or ()))
 
 
 def metrics_of(validation, test):
@@ -165,7 +178,8 @@ def test_a_method_without_any_complete_setting_is_named(tuned_file, tmp_path):
     assert not tuning_table(found)["chosen"].any()
 
 
-def test_the_command_tunes_runs_and_does_neither_again(cli, tuned_file, tmp_path):
+def test_the_command_tunes_runs_and_does_neither_again(cli, tuned_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("interlude.simulator.sweep.executors.executor_for", lambda *_: InThisProcess())
     runs = tmp_path / "runs"
     changes = {
         "methods": [{"name": "fedavg"}],
@@ -173,7 +187,7 @@ def test_the_command_tunes_runs_and_does_neither_again(cli, tuned_file, tmp_path
         "until": {"versions": 3},
         "evaluate.every_s": 2,
     }
-    command = ["sweep", tuned_file(changes), "--tune", "--runs", runs, "--jobs", 1, "--device", "cpu"]
+    command = ["sweep", tuned_file(changes), "--tune", "--runs", runs]
     code, out, err = cli(*command)
     assert (code, err) == (0, "")
     assert "Tuning: 2 runs, then 1" in out
@@ -185,6 +199,11 @@ def test_the_command_tunes_runs_and_does_neither_again(cli, tuned_file, tmp_path
     assert info["origin"]["tuned"]["fedavg"]["grid"] == {RATE: [1.0e-6, 0.1]}
     assert load_runs(runs)["seed"].tolist() == [0]  # trials are no results
     assert load_runs(runs / "tiny/_tuning")[RATE].tolist() == [1.0e-6, 0.1]
+    facts = dict(facts_of(load_records(runs)))
+    assert facts["methods' own training"] == "fedavg: learning rate 0.1"
+    assert facts["tuned"] == (
+        "fedavg of learning rate 1e-06 0.1 on seeds 7; chosen by the accuracy on the validation part"
+    )
     before = times_in(runs)
     code, out, _ = cli(*command)
     assert code == 0
