@@ -84,12 +84,10 @@ def _overlaid(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     merged = dict(section)
     for key, value in changes.items():
         old = section.get(key)
-        is_same_kind = (
-            isinstance(old, Mapping)
-            and isinstance(value, Mapping)
-            and ("kind" not in value or value["kind"] == old.get("kind"))
-        )
-        merged[key] = _overlaid(old, value) if is_same_kind else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
+            merged[key] = _overlaid(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
