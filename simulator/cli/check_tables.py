@@ -75,6 +75,8 @@ def check_tables(
             frozenset({3, 4, 5, 6, 7}),
         ),
     )
+    if any(options.training for options in scenario.methods):
+        yield _training(scenario)
     yield _limits(scenario, estimates)
     if failing:
         yield (
@@ -88,7 +90,7 @@ def check_tables(
     trained = []
     for options in scenario.methods:
         network = testbed.ingredients(options).network
-        how = how_trained(scenario.executor, network, device, scenario.training.batch_size)
+        how = how_trained(scenario.executor, network, device, scenario.training_of(options).batch_size)
         trained.append((options.run_label, *how))
     yield f"training on {device}", TableRows(trained, ("method", "how", "why"))
 
@@ -168,6 +170,23 @@ def _limits(scenario: Scenario, estimates: Sequence[Estimate]) -> tuple[str, Tab
             frozenset({1, 2, 3}),
         ),
     )
+
+
+def _training(scenario: Scenario) -> tuple[str, TableRows]:
+    """Return a table of each method's local training, where they differ."""
+    found = [(options.run_label, scenario.training_of(options)) for options in scenario.methods]
+    rows = [
+        (
+            label,
+            f"{training.optimizer.learning_rate:g}",
+            str(training.local_epochs),
+            str(training.batch_size),
+            "all" if training.window_samples is None else str(training.window_samples),
+        )
+        for label, training in found
+    ]
+    header = ("method", "learning rate", "local epochs", "batch", "samples")
+    return "local training, methods' own laid over the scenario's", TableRows(rows, header, frozenset({1, 2, 3, 4}))
 
 
 def _contents(scenario: Scenario, world: World, num_clients: int) -> tuple[str, TableRows]:

@@ -54,6 +54,9 @@ class MethodOptions(BaseModel):
     unimodal_epochs: PositiveInt = Field(
         1, description="most passes over the window that gap training makes per modality"
     )
+    training: dict[str, Any] | None = Field(
+        None, description="fields of the training section that are otherwise for this method; unset: none"
+    )
 
     @property
     def run_label(self) -> str:

@@ -105,6 +105,7 @@ def build_testbed(scenario: Scenario) -> Testbed:
     checks.check_network(scenario, network)
     flops = None
     if isinstance(scenario.world.compute, ComputePerSampleSpec):
+        # the devices are the same for all methods, so their speed is that of the scenario's own mini-batches
         flops = joint_flops_per_sample(network, scenario.training.batch_size)
     world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities, flops)
     return Testbed(scenario, dataset, population, network, world, validation)
@@ -150,10 +151,10 @@ def executor_and_model(
     generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
     model = network.initial_parameters(generator, device)
     if scenario.executor.kind == "sequential":
-        return SequentialExecutor(network, scenario.training, scenario.seed, train, sets), model
-    strategy = choose_strategy(scenario.executor, network, device, scenario.training.batch_size)
+        return SequentialExecutor(network, spec.training, scenario.seed, train, sets), model
+    strategy = choose_strategy(scenario.executor, network, device, spec.training.batch_size)
     help_here = workers if device.type == "cpu" else None
-    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, sets, strategy, help_here)
+    executor = BatchedExecutor(network, spec.training, scenario.seed, train, sets, strategy, help_here)
     return executor, network.layout.pack(model)
 
 

@@ -117,7 +117,7 @@ def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
     opening = Opening(spec, ingredients, num_played)
     in_flight = spec.options.server.in_flight(num_clients).num_clients
     counts_alike = ingredients.world.availability is None or not _all_are_in_flight(ingredients)
-    rates = None if counts_alike else partial(_rates, testbed, spec.options.waiting)
+    rates = None if counts_alike else partial(_rates, testbed, spec)
     presence = Presence(ingredients.world, num_played, in_flight, rates)
     most_events = _MOST_EVENTS + _MOST_EVENTS_PER_CLIENT * num_played
     target = _LEAST_EVENTS
@@ -142,10 +142,10 @@ def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
     return _totals(opening, presence, whole, needs)
 
 
-def _rates(testbed: Testbed, waiting: str, clients: Sequence[int]) -> Floats:
+def _rates(testbed: Testbed, spec: RunSpec, clients: Sequence[int]) -> Floats:
     """Return how many local rounds clients make in a second while they are on, by their first ones."""
-    rounds = first_rounds(testbed, clients)
-    durations_s = rounds.shortest_s if waiting == "first" else rounds.total_s
+    rounds = first_rounds(testbed, clients, spec.training)
+    durations_s = rounds.shortest_s if spec.options.waiting == "first" else rounds.total_s
     return 1.0 / np.maximum(durations_s, _SHORTEST * durations_s.max()) if durations_s.any() else np.ones(len(clients))
 
 
@@ -290,7 +290,7 @@ def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
     num_bytes = population_bytes(num_clients, len(ingredients.dataset.train[1]))
     if spec.timing_only:
         return num_bytes
-    training = spec.scenario.training
+    training = spec.training
     largest = max(len(shard) for shard in ingredients.population.shards)
     batch_size = min(training.batch_size, training.window_samples or largest, largest)
     strategy = choose_strategy(spec.scenario.executor, ingredients.network, spec.device, batch_size)

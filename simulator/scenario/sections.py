@@ -1,11 +1,12 @@
 """The sections of a scenario YAML, as models that pydantic validates."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -116,6 +117,39 @@ class EvaluateSpec(Section):
     target_accuracy: float | None = Field(
         None, gt=0, le=1, description="fused test accuracy whose first time is reported as time to accuracy"
     )
+
+
+_Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class TuneSpec(Section):
+    """The ``tune`` block of a scenario: what ``interlude sweep --tune`` tries, for each method apart.
+
+    Fields are those of a method's entry: ``training.local_epochs`` is that of its own training.
+    """
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = Field(
+        (100, 101), description="seeds that settings are tried on, none of them a seed of the results"
+    )
+    grid: dict[str, _Values] = Field(
+        {}, description="lists of values by field of training, every one with every one of the others; for all methods"
+    )
+    methods: dict[str, dict[str, _Values]] = Field(
+        {}, description="by the label of a method, lists of its own options besides, or in place of the grid's"
+    )
+    per_point: bool = Field(
+        False, description="tuned at every point of a sweep; else once, on the scenario without the sweep's values"
+    )
+
+    @model_validator(mode="after")
+    def _tries_something(self) -> "TuneSpec":
+        if not self.grid and not any(self.methods.values()):
+            raise ValueError("needs a 'grid' that maps fields to lists of values, e.g. training.local_epochs: [1, 5]")
+        return self
+
+    def grid_of(self, label: str) -> dict[str, list[Any]]:
+        """Return the lists of values that are tried for a method."""
+        return {**self.grid, **self.methods.get(label, {})}
 
 
 class LimitsSpec(Section):
