@@ -116,7 +116,7 @@ def _point(heading: str, records: Sequence[RunRecord], said: Facts, note: str | 
     return Point(
         heading=heading,
         facts=[*without(facts_of(records), said), *([("note", note)] if note else [])],
-        summary=summary_table(records, "results"),
+        summary=summary_table(records, "results", baseline),
         costs=summary_table(records, "costs"),
         paper=paper_table(records),
         paper_source=(records[0].scenario.get("paper") or {}).get("source", ""),
