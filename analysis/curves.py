@@ -82,9 +82,8 @@ def _accuracy(
     alone = ", ".join(panel for panel in panels if panel != "fused")
     return Drawing(
         figure,
-        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused, mean over the last tenth "
-        f"of the evaluations: {ends}."
-        + bars_note(len(looks), spread),
+        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused, mean over the last "
+        f"tenth of the evaluations: {ends}." + bars_note(len(looks), spread),
     )
 
 

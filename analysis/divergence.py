@@ -34,5 +34,8 @@ def divergence_of(records: Sequence[RunRecord]) -> dict[str, str]:
 
 def divergence_note(records: Sequence[RunRecord]) -> str:
     """Return a sentence for a caption, with a space before it; empty if no run diverged."""
-    found = [label if text == "diverged" else f"{label} ({text.removesuffix(' diverged')})" for label, text in divergence_of(records).items()]
+    found = [
+        label if text == "diverged" else f"{label} ({text.removesuffix(' diverged')})"
+        for label, text in divergence_of(records).items()
+    ]
     return f" Diverged, and so without an accuracy: {', '.join(found)}." if found else ""

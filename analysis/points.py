@@ -16,7 +16,13 @@ from interlude.analysis.labels import shortened
 from interlude.analysis.lines import line_looks
 from interlude.analysis.runs import by_scenario, common_name
 from interlude.analysis.style import legend_below, put_title
-from interlude.analysis.summary import censored_column, is_restricted, summarise_methods, summarise_runs, without_diverged
+from interlude.analysis.summary import (
+    censored_column,
+    is_restricted,
+    summarise_methods,
+    summarise_runs,
+    without_diverged,
+)
 from interlude.analysis.tables import Part, TextTable, cells_of, looks_of, method_text
 from interlude.analysis.tidy import swept_fields
 from interlude.simulator.record.reader import RunRecord
@@ -45,8 +51,8 @@ def points_table(records: Sequence[RunRecord], part: Part = "all") -> TextTable:
     rows = []
     for name, group in groups.items():
         values = [shown(group[0].origin["swept"].get(field)) for field in fields] or [name]
-        for row in summarise_methods(runs[name]).to_dict("records"):
-            rows.append([*values, method_text(row), str(row["seeds"]), *cells_of(row, looks)])
+        methods = summarise_methods(runs[name]).to_dict("records")
+        rows += [[*values, method_text(row), str(row["seeds"]), *cells_of(row, looks)] for row in methods]
     header = [*(fields or ["scenario"]), "method", "seeds", *(heading for heading, _ in looks.values())]
     return TextTable(header, rows, header.index("method") + 1)
 
@@ -127,7 +133,9 @@ def _draw(
 ) -> None:
     """Draw a marker per point; it is open where a run never reached the target, as its time counts as the horizon."""
     known = runs[runs[column].notna()].astype({column: float})
-    is_censored = np.isinf(known[censored_column(column)].astype(float)) if is_restricted(column) else known[column].isna()
+    is_censored = (
+        np.isinf(known[censored_column(column)].astype(float)) if is_restricted(column) else known[column].isna()
+    )
     grouped = known[column].groupby(known["point"])
     drawn = seeds.bands(grouped.mean(), grouped.apply(seeds.half_width), seeds.limits_of(column))
     drawn["where"] = [names.index(str(point)) + offset for point in drawn.index]

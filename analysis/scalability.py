@@ -131,7 +131,10 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
 
 
 def _results(records: Sequence[RunRecord], places: Mapping[Path, float], target: float | None) -> pd.DataFrame:
-    """Return a row per run, whose time is the horizon where it is censored; runs of equal options are one method, whatever their labels in the different scenarios."""
+    """Return a row per run, whose time is the horizon where it is censored.
+
+    Runs of equal options are one method, whatever their labels in the different scenarios.
+    """
     names: dict[str, str] = {}
     rows = []
     for record in records:

@@ -41,7 +41,7 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
       the largest one, chosen on the test set.
     * mean_accuracy: over simulated time, from 0 to the horizon, `interlude.analysis.accuracy.horizon_s`.
     * time_to_target_s: the first of three evaluations in a row that have the target accuracy; infinite where there are
-      none (censored). restricted_time_s: the same, but the horizon where it is censored. Of further targets:
+      none (censored). restricted_time_s: the same, but horizon_s where it is censored. Of further targets:
       time_to_<target>_s and restricted_time_to_<target>_s.
     * bytes_up, bytes_down, train_s, transfer_s, wait_s (for data, for the server, between upload attempts), idle_s
       (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of lost local
@@ -88,7 +88,7 @@ def without_diverged(runs: pd.DataFrame) -> pd.DataFrame:
     """Return `summarise_runs` with what runs that diverged measured left out, but that they did not reach a target."""
     if DIVERGED not in runs:
         return runs
-    stays = ("method", "seed", "simulated_s", DIVERGED)
+    stays = ("method", "seed", "simulated_s", "horizon_s", DIVERGED)
     measured = [c for c in map(str, runs) if c not in stays and not _is_censored(c) and not is_restricted(c)]
     return runs.assign(**{c: runs[c].astype(float).where(runs[DIVERGED].isna()) for c in measured})
 
@@ -204,7 +204,7 @@ def _times(record: RunRecord) -> dict[str, object]:
     """Return the times to the targets; none for a run without accuracies, unless it diverged."""
     if accuracy_curves(record).empty and diverged_at_s(record) is None:
         return {}
-    row: dict[str, object] = {}
+    row: dict[str, object] = {"horizon_s": horizon_s(record)} if targets_of(record) else {}
     for place, target in enumerate(targets_of(record)):
         time_s = time_to_accuracy_s(record, target)
         names = [f"{of}to_{shown(target)}_s" for of in ("time_", "restricted_time_")]

@@ -12,7 +12,14 @@ from interlude.analysis.comparison import Difference, paired_differences
 from interlude.analysis.divergence import share_text
 from interlude.analysis.fields import shown
 from interlude.analysis.seeds import SHARE, interval_text, limits_of
-from interlude.analysis.summary import is_restricted, reached_column, summarise_methods, summarise_runs
+from interlude.analysis.summary import (
+    censored_column,
+    is_restricted,
+    is_time_to_target,
+    reached_column,
+    summarise_methods,
+    summarise_runs,
+)
 from interlude.simulator.record.reader import RunRecord
 
 
@@ -198,7 +205,9 @@ def difference_table(records: Sequence[RunRecord], baseline: str) -> TextTable:
     """
     runs = summarise_runs(records)
     looks = looks_of(runs, targets_of(records[0]))
-    compared = [c for c in looks if limits_of(c) == SHARE or c.startswith(("restricted_time_", "bytes_up", "bytes_down"))]
+    compared = [
+        c for c in looks if limits_of(c) == SHARE or c.startswith(("restricted_time_", "bytes_up", "bytes_down"))
+    ]
     rows: dict[str, list[str]] = {}
     for difference in paired_differences(runs, baseline, compared):
         row = rows.setdefault(difference.label, [difference.label, str(difference.num_pairs + difference.num_missing)])
@@ -243,7 +252,8 @@ def text_of(row: Mapping[Any, Any], column: str, look: Look) -> str:
         if num_reached == "0":
             return f"> {look(value)}"
         if num_reached != num_seeds:
-            return f"{interval_text(value, half, look, limits_of(column))}, reached {reached}"
+            horizon = float(str(row["horizon_s"])) if is_time_to_target(censored_column(column)) else math.inf
+            return f"{interval_text(value, half, look, (0.0, horizon))}, reached {reached}"
     return interval_text(value, half, look, limits_of(column))
 
 

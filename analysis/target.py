@@ -55,8 +55,8 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     put_title(figure, f"{title_of(records)}: time to accuracy {target:g}", choices.style)
     return Drawing(
         figure,
-        f"Simulated seconds to a fused test accuracy of {target:g}, held for three evaluations in a row ({spread}; dots: "
-        f"single seeds; open: never reached, censored at the horizon and counted with it; hatched: a mean with such "
+        f"Simulated seconds to a fused test accuracy of {target:g}, held for three evaluations in a row ({spread}; "
+        f"dots: single seeds; open: never reached, censored at the horizon and counted with it; hatched: a mean with such "
         f"seeds, so a lower bound): {'; '.join(texts)}.",
     )
 
@@ -111,7 +111,9 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         _label(axis, row, 1.0 if sign is None else max(1.0, ends[-1]), text)
         texts.append(f"{label} {text}" + (f" ({_why_unknown(pairs)})" if sign is None else ""))
     axis.axvline(1.0, color="0.2", linewidth=1)
-    _finish(axis, _names(looks, labels), f"times as fast as {shortened([baseline])[0]} to accuracy {target:g}", max(ends))
+    _finish(
+        axis, _names(looks, labels), f"times as fast as {shortened([baseline])[0]} to accuracy {target:g}", max(ends)
+    )
     put_title(figure, f"{title_of(records)}: speed-up over {baseline}", choices.style)
     return Drawing(
         figure,

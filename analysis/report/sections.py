@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from interlude.analysis.choices import Choices, baseline_of, labels_of
 from interlude.analysis.fields import short_name, shown
 from interlude.analysis.points import points_table, swept_names, varied_fields
+from interlude.analysis.report.basis import basis_of
 from interlude.analysis.report.facts import Facts, facts_of, shared, without
 from interlude.analysis.report.images import Image
 from interlude.analysis.runs import Groups
@@ -24,6 +25,8 @@ class Across:
     folded: Sequence[Image]
     facts: Facts
     """Those that are the same everywhere."""
+    basis: str
+    """What the numbers of the tables rest on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Point:
     paper_source: str
     baseline: str
     differences: TextTable
+    basis: str
+    """What the numbers of the tables rest on."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def across(groups: Groups, images: Sequence[Image], folded: Sequence[Image]) -> 
         images,
         folded,
         shared([facts_of(group) for group in groups.values()]),
+        basis_of(records),
     )
 
 
@@ -122,4 +128,5 @@ def _point(heading: str, records: Sequence[RunRecord], said: Facts, note: str | 
         paper_source=(records[0].scenario.get("paper") or {}).get("source", ""),
         baseline=baseline,
         differences=difference_table(records, baseline),
+        basis=basis_of(records),
     )
