@@ -30,6 +30,11 @@ def accuracy_curves(record: RunRecord) -> pd.DataFrame:
     return metric_curves(record, "accuracy")
 
 
+def fused_curve(record: RunRecord) -> "pd.Series[float]":
+    """Return the fused test accuracy by simulated time in seconds."""
+    return accuracy_curves(record)[FUSED].dropna()
+
+
 def targets_of(record: RunRecord) -> tuple[float, ...]:
     """Return the target accuracies of the run's scenario; times to the first one are drawn."""
     given = record.scenario["evaluate"].get("target_accuracy")
@@ -89,10 +94,11 @@ def best_accuracy(record: RunRecord) -> dict[str, float]:
     ``best_accuracy`` is the test accuracy at the first evaluation with the best validation accuracy. Without a
     validation set there is ``best_test_accuracy``, the largest one, which is chosen on the test set and so too large.
     """
-    fused = accuracy_curves(record)[FUSED]
+    fused = fused_curve(record)
     validation = metric_curves(record, "validation_accuracy")
     if FUSED in validation:
-        return {"best_accuracy": float(fused[validation[FUSED].reindex(fused.index).idxmax()])}
+        best = int(np.nanargmax(validation[FUSED].reindex(fused.index).to_numpy(dtype=float)))
+        return {"best_accuracy": float(fused.iloc[best])}
     return {"best_test_accuracy": float(fused.max())}
 
 
@@ -107,7 +113,7 @@ def time_to_accuracy_s(record: RunRecord, target: float) -> float:
     until = record.scenario.get("until", {})
     stopped_there = record.info["totals"].get("ended_by") == "accuracy" and until.get("modality") is None
     holds_on = stopped_there and (until.get("accuracy") or 0.0) >= target
-    return first_held_s(accuracy_curves(record)[FUSED], target, holds_on=holds_on)
+    return first_held_s(fused_curve(record), target, holds_on=holds_on)
 
 
 def first_held_s(curve: "pd.Series[float]", target: float, *, holds_on: bool = False) -> float:
@@ -122,4 +128,4 @@ def first_held_s(curve: "pd.Series[float]", target: float, *, holds_on: bool = F
     """
     has_it = np.append(curve >= target, np.full(IN_A_ROW - 1, fill_value=holds_on))
     held = np.lib.stride_tricks.sliding_window_view(has_it, IN_A_ROW).all(axis=1)
-    return float(curve.index[held.argmax()]) if held.any() else float("inf")
+    return float(curve.index[int(held.argmax())]) if held.any() else float("inf")

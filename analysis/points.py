@@ -133,9 +133,8 @@ def _draw(
 ) -> None:
     """Draw a marker per point; it is open where a run never reached the target, as its time counts as the horizon."""
     known = runs[runs[column].notna()].astype({column: float})
-    is_censored = (
-        np.isinf(known[censored_column(column)].astype(float)) if is_restricted(column) else known[column].isna()
-    )
+    times = known[censored_column(column)] if is_restricted(column) else known[column]
+    is_censored = times.astype(float) == np.inf
     grouped = known[column].groupby(known["point"])
     drawn = seeds.bands(grouped.mean(), grouped.apply(seeds.half_width), seeds.limits_of(column))
     drawn["where"] = [names.index(str(point)) + offset for point in drawn.index]

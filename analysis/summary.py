@@ -10,6 +10,7 @@ from interlude.analysis.accuracy import (
     accuracy_curves,
     best_accuracy,
     final_values,
+    fused_curve,
     horizon_s,
     mean_over_time,
     metric_curves,
@@ -189,7 +190,7 @@ def _accuracies(record: RunRecord) -> dict[str, object]:
         return {}
     final = final_values(curves)
     row: dict[str, object] = {"final_accuracy": final[FUSED], **best_accuracy(record)}
-    row["mean_accuracy"] = mean_over_time(curves[FUSED], horizon_s(record))
+    row["mean_accuracy"] = mean_over_time(fused_curve(record), horizon_s(record))
     validation = metric_curves(record, "validation_accuracy")
     if FUSED in validation:
         row["validation_accuracy"] = final_values(validation)[FUSED]

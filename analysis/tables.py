@@ -35,7 +35,7 @@ class TextTable:
 
 UNKNOWN = "n/a"
 """A cell without a value."""
-_COSTS = ("train_s", "wait_s", "idle_s", "off_s", "lost_s", "bytes_lost", "energy_j", "restricted_energy_j")
+_COSTS = ("train_s", "wait_s", "idle_s", "off_s", "lost_s", "bytes_lost", "bytes_cut", "energy_j", "restricted_energy_j")
 Part = Literal["all", "results", "costs"]
 """Columns of a table: those of results leave device time, losses and energy to those of costs, so that both fit."""
 
@@ -258,6 +258,8 @@ def text_of(row: Mapping[Any, Any], column: str, look: Look) -> str:
 
 
 def _difference(difference: Difference, look: Look) -> str:
+    if difference.num_pairs == difference.num_censored > 0 and difference.mean == 0 == difference.half_width:
+        return "neither reached it"
     text = _mean_difference(difference, look)
     if not math.isnan(difference.adjusted_p_value):
         text += f" (p = {difference.adjusted_p_value:.2g})"

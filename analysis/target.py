@@ -56,8 +56,8 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     return Drawing(
         figure,
         f"Simulated seconds to a fused test accuracy of {target:g}, held for three evaluations in a row ({spread}; "
-        f"dots: single seeds; open: never reached, censored at the horizon and counted with it; hatched: a mean with such "
-        f"seeds, so a lower bound): {'; '.join(texts)}.",
+        f"dots: single seeds; open: never reached, censored at the horizon and counted with it; hatched: a mean with "
+        f"such seeds, so a lower bound): {'; '.join(texts)}.",
     )
 
 

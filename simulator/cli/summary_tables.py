@@ -44,7 +44,7 @@ def summary_tables(
     }
     results = _rows(summary, {**accuracy_looks(), **time_looks(targets)})
     if results is not None:
-        note = _judged(summary, None if beside is None else beside[0])
+        note = _judged(list(map(str, summary)), None if beside is None else beside[0])
         yield f"{scenario.name}: accuracy", replace(_with_column(results, beside), note=note)
     alone = _rows(summary, alone_looks(list(map(str, summary))))
     if alone is not None:
