@@ -70,8 +70,8 @@ def final_accuracy(record: RunRecord) -> float:
 
 
 def final_values(curves: pd.DataFrame) -> "pd.Series[float]":
-    """Return the mean of each curve over the last tenth of the evaluations, rounded down, at least one."""
-    return curves.tail(max(1, len(curves) // _TENTH)).mean()
+    """Return the mean of each curve over the last tenth of the evaluations, rounded up to a whole one."""
+    return curves.tail(-(-len(curves) // _TENTH)).mean()
 
 
 def mean_over_time(curve: "pd.Series[float]", horizon_s: float) -> float:

@@ -23,7 +23,15 @@ from interlude.analysis.summary import (
     summarise_runs,
     without_diverged,
 )
-from interlude.analysis.tables import Part, TextTable, cells_of, looks_of, method_text
+from interlude.analysis.tables import (
+    Part,
+    TextTable,
+    cells_of,
+    final_differences,
+    looks_of,
+    method_text,
+    with_differences,
+)
 from interlude.analysis.tidy import swept_fields
 from interlude.simulator.record.reader import RunRecord
 
@@ -38,23 +46,25 @@ _AXES = {
 _MOST_SAID = 8  # means in a caption
 
 
-def points_table(records: Sequence[RunRecord], part: Part = "all") -> TextTable:
+def points_table(records: Sequence[RunRecord], part: Part = "all", baseline: str | None = None) -> TextTable:
     """Return a row per point and method: the values of the swept fields, then means over seeds with 95 % intervals.
 
-    Scenarios that no sweep made are rows by their names.
+    Scenarios that no sweep made are rows by their names. Of a baseline's label, `with_differences` adds those from it.
     """
     groups = by_scenario(records)
     fields = varied_fields(groups)
     runs = {name: summarise_runs(group) for name, group in groups.items()}
     targets = {targets_of(group[0]) for group in groups.values()}
     looks = looks_of(pd.concat(list(runs.values())), targets.pop() if len(targets) == 1 else None, part)
-    rows = []
+    rows, texts = [], []
     for name, group in groups.items():
         values = [shown(group[0].origin["swept"].get(field)) for field in fields] or [name]
         methods = summarise_methods(runs[name]).to_dict("records")
         rows += [[*values, method_text(row), str(row["seeds"]), *cells_of(row, looks)] for row in methods]
+        found = final_differences(runs[name], baseline)
+        texts += [found.get(str(row["method"]), "") for row in methods]
     header = [*(fields or ["scenario"]), "method", "seeds", *(heading for heading, _ in looks.values())]
-    return TextTable(header, rows, header.index("method") + 1)
+    return with_differences(TextTable(header, rows, header.index("method") + 1), texts, baseline)
 
 
 def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:

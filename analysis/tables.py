@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -35,7 +35,18 @@ class TextTable:
 
 UNKNOWN = "n/a"
 """A cell without a value."""
-_COSTS = ("train_s", "wait_s", "idle_s", "off_s", "lost_s", "bytes_lost", "bytes_cut", "energy_j", "restricted_energy_j")
+_FINAL = "final accuracy"
+_COSTS = (
+    "train_s",
+    "wait_s",
+    "idle_s",
+    "off_s",
+    "lost_s",
+    "bytes_lost",
+    "bytes_cut",
+    "energy_j",
+    "restricted_energy_j",
+)
 Part = Literal["all", "results", "costs"]
 """Columns of a table: those of results leave device time, losses and energy to those of costs, so that both fit."""
 
@@ -66,7 +77,7 @@ def _kilojoules(joules: float) -> str:
 def accuracy_looks() -> Looks:
     """Return the accuracies of the fused model."""
     return {
-        "final_accuracy": ("final accuracy", three_digits),
+        "final_accuracy": (_FINAL, three_digits),
         "best_accuracy": ("best by validation", three_digits),
         "mean_accuracy": ("mean over time", three_digits),
         "validation_accuracy": ("validation accuracy", three_digits),
@@ -142,14 +153,22 @@ def summary_table(records: Sequence[RunRecord], part: Part = "all", baseline: st
     looks = looks_of(runs, targets_of(records[0]), part)
     rows = summarise_methods(runs).to_dict("records")
     cells = [[method_text(row), str(row["seeds"]), *cells_of(row, looks)] for row in rows]
-    header = ["method", "seeds", *(heading for heading, _ in looks.values())]
-    beside = header.index(looks["final_accuracy"][0]) + 1 if "final_accuracy" in looks else None
-    texts = final_differences(runs, baseline) if beside is not None else {}
-    if beside is not None and texts:
-        header.insert(beside, f"difference from {baseline}, paired")
-        for row, line in zip(rows, cells, strict=True):
-            line.insert(beside, texts.get(str(row["method"]), ""))
-    return TextTable(header, cells)
+    found = final_differences(runs, baseline)
+    table = TextTable(["method", "seeds", *(heading for heading, _ in looks.values())], cells)
+    return with_differences(table, [found.get(str(row["method"]), "") for row in rows], baseline)
+
+
+def with_differences(table: TextTable, texts: Sequence[str], baseline: str | None) -> TextTable:
+    """Return a table with a column right of the final accuracy, if it has one and there is a text for any row."""
+    if _FINAL not in table.header or not any(texts):
+        return table
+    place = table.header.index(_FINAL) + 1
+
+    def inserted(line: Sequence[str], cell: str) -> list[str]:
+        return [*line[:place], cell, *line[place:]]
+
+    rows = [inserted(row, text) for row, text in zip(table.rows, texts, strict=True)]
+    return replace(table, header=inserted(table.header, f"difference from {baseline}, paired"), rows=rows)
 
 
 def method_text(row: Mapping[Any, Any]) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interlude.analysis.fields import shown
-from interlude.analysis.report.words import in_words
+from interlude.analysis.fields import short_name, shown
 from interlude.simulator.record.reader import RunRecord
 
 
@@ -27,20 +26,15 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _tuned(records: Sequence[RunRecord]) -> str:
     """Return what a tuning chose for each method, and from which values."""
-    choices = {record.label: record.origin["tuned"] for record in records if record.origin.get("tuned")}
-    if not choices:
-        return "nothing was tuned"
-    has_validation = all(record.scenario["evaluate"].get("validation") for record in records)
-    on = " on the validation set" if has_validation else ""
-    return f"tuned{on}: " + ", ".join(f"{label} ({_choice(tuned)})" for label, tuned in choices.items())
+    tuned = {record.label: (record.origin.get("tuned") or {}).get(record.label) for record in records}
+    texts = [f"{label} ({_choice(found)})" for label, found in tuned.items() if found]
+    return f"tuned on the validation part: {', '.join(texts)}" if texts else "nothing was tuned"
 
 
-def _choice(tuned: Any) -> str:
-    if not isinstance(tuned, Mapping) or "choice" not in tuned:
-        return shown(tuned)
-    choice, grid = (_values(tuned.get(key)) for key in ("choice", "grid"))
-    return f"{choice} from {grid}" if grid else choice
-
-
-def _values(given: Any) -> str:
-    return in_words(given) if isinstance(given, Mapping) else "" if given is None else shown(given)
+def _choice(tuned: Mapping[str, Any]) -> str:
+    """Return each field that was tuned with its value and all that were tried: ``learning rate 0.1 of 0.01, 0.1``."""
+    grid: Mapping[str, Sequence[Any]] = tuned.get("grid", {})
+    return ", ".join(
+        f"{short_name(field, list(grid)).replace('_', ' ')} {shown(value)} of {', '.join(map(shown, grid[field]))}"
+        for field, value in tuned.get("chosen", {}).items()
+    )

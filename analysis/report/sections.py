@@ -58,12 +58,12 @@ class World:
     points: Sequence[Point]
 
 
-def across(groups: Groups, images: Sequence[Image], folded: Sequence[Image]) -> Across:
+def across(groups: Groups, images: Sequence[Image], folded: Sequence[Image], choices: Choices) -> Across:
     """Return the section across all scenarios: one table, one figure, the rest folded."""
     records = [record for group in groups.values() for record in group]
     return Across(
         "points" if swept_names(groups) else "scenarios",
-        points_table(records, "results"),
+        points_table(records, "results", _baseline(records, choices)),
         points_table(records, "costs"),
         images,
         folded,
@@ -117,8 +117,7 @@ def _together(groups: Groups, everywhere: Groups) -> str:
 
 
 def _point(heading: str, records: Sequence[RunRecord], said: Facts, note: str | None, choices: Choices) -> Point:
-    has_baseline = choices.baseline in labels_of(records)
-    baseline = baseline_of(records, choices if has_baseline else replace(choices, baseline=None))
+    baseline = _baseline(records, choices)
     return Point(
         heading=heading,
         facts=[*without(facts_of(records), said), *([("note", note)] if note else [])],
@@ -130,3 +129,9 @@ def _point(heading: str, records: Sequence[RunRecord], said: Facts, note: str | 
         differences=difference_table(records, baseline),
         basis=basis_of(records),
     )
+
+
+def _baseline(records: Sequence[RunRecord], choices: Choices) -> str:
+    """Return the baseline asked for or, where these runs have none of it, the one that is taken unasked."""
+    has_baseline = choices.baseline in labels_of(records)
+    return baseline_of(records, choices if has_baseline else replace(choices, baseline=None))

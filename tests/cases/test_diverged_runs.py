@@ -37,7 +37,10 @@ def test_tables_call_it_diverged_and_leave_it_out_of_means(records, scenario_wit
     for rows, accuracy in ((page, 2), (printed["tiny: accuracy"].cells, 1)):
         assert [row[0] for row in rows] == names
         assert [row[accuracy][:8] for row in rows] == ["0.600 ± ", "0.650", "diverged"]
-    assert [row[2] for row in difference_table(records, "fedavg").rows] == ["+0.000, 1 diverged", "diverged, 3 diverged"]
+    assert [row[2] for row in difference_table(records, "fedavg").rows] == [
+        "+0.000, 1 diverged",
+        "diverged, 3 diverged",
+    ]
     assert [row[0] for row in ended_early(records).cells] == ["mba", "fedbuff", "fedbuff", "fedbuff"]
 
 

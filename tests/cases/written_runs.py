@@ -20,7 +20,9 @@ SCENARIO = {
 SPANS = [(0, "download", 0, 1), (0, "train", 1, 6), (0, "upload", 6, 10), (1, "download", 0, 2), (1, "train", 2, 10)]
 
 
-def write_run(runs, label, seed=0, final=0.5, *, point="base", changes=None, options=None, origin=None, totals=None, **identity):
+def write_run(
+    runs, label, seed=0, final=0.5, *, point="base", changes=None, options=None, origin=None, totals=None, **identity
+):
     """Write a complete run of two evaluations, at 0 and 10 simulated seconds; return its record.
 
     Args:
