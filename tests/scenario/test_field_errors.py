@@ -33,6 +33,7 @@ def test_the_small_scenario_is_valid(scenario_file):
         ("until.simulated_s", 0, ["given 0", "greater than 0"]),
         ("evaluate.every_s", -10, ["-10", "greater than 0"]),
         ("evaluate.target_accuracy", 1.5, ["1.5", "less than or equal to 1"]),
+        ("evaluate.target_accuracy", [0.5, 0], ["target_accuracy.1", "given 0", "greater than 0"]),
         ("training.optimizer.learning_rate", 0, ["given 0", "greater than 0"]),
         ("training.batch_size", 0, ["given 0", "greater than 0"]),
         ("data.partition.alpha", -2.0, ["-2.0", "greater than 0"]),
