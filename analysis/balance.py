@@ -6,12 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from interlude.analysis import seeds
+from interlude.analysis.accuracy import accuracy_curves
 from interlude.analysis.bands import bars_note, draw_bands
 from interlude.analysis.choices import Choices, Drawing, need_accuracy
+from interlude.analysis.divergence import converged
 from interlude.analysis.lines import Looks, line_looks
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import legend_below, panel_grid, put_title
-from interlude.analysis.summary import accuracy_curves
 from interlude.simulator.record.reader import RunRecord
 
 _MEASURED = {
@@ -41,7 +42,7 @@ def imbalance(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         axis.set_xlabel("simulated time (s)")
         axis.set_xlim(left=0)
     legend_below(figure, axes[0], style)
-    spread = seeds.count([sum(r.label == label for r in records) for label in looks])
+    spread = seeds.count([sum(r.label == label for r in converged(records)) for label in last])
     put_title(figure, f"{title_of(records)}: imbalance between modalities ({spread})", style)
     ends = ", ".join(f"{label} {gap:.2f}" for label, gap in last.items())
     measures = ", ".join(dict.fromkeys(_MEASURED[metric] for metric, _ in panels))
@@ -64,20 +65,20 @@ def _draw_gap(axis: Axes, records: Sequence[RunRecord], looks: Looks) -> dict[st
     """Draw the gap of every method; returns its last values."""
     bands = {}
     for label in looks:
-        alone = [accuracy_curves(r).drop(columns="fused") for r in records if r.label == label]
+        alone = [accuracy_curves(r).drop(columns="fused") for r in converged(records) if r.label == label]
         bands[label] = seeds.band([curves.max(axis=1) - curves.min(axis=1) for curves in alone], seeds.SHARE)
     draw_bands(axis, bands, looks)
     axis.set_title("accuracy gap")
     axis.set_ylabel("best less worst accuracy alone")
     axis.set_ylim(0, 1)
-    return {label: float(band["mean"].iloc[-1]) for label, band in bands.items()}
+    return {label: float(band["mean"].iloc[-1]) for label, band in bands.items() if len(band)}
 
 
 def _draw_measure(axis: Axes, records: Sequence[RunRecord], looks: Looks, metric: str, modality: str) -> None:
     """Draw a measure of one modality, for the methods that report it."""
     bands = {}
     for label in looks:
-        tables = [r.metrics for r in records if r.label == label]
+        tables = [r.metrics for r in converged(records) if r.label == label]
         rows = [table[(table["metric"] == metric) & (table["modality"] == modality)] for table in tables]
         curves = [row.set_index("time_s")["value"] for row in rows if len(row)]
         if curves:

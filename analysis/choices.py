@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from interlude.analysis.accuracy import primary_target
+from interlude.analysis.divergence import converged
 from interlude.analysis.lines import labels_in_order
 from interlude.analysis.style import SCREEN, Style
 from interlude.simulator.errors import BadInputError
@@ -22,7 +24,7 @@ class Choices:
     baseline: str | None = None
     """Label of the method that others are compared with; None for `fedavg`, or the first one if there is none."""
     target: float | None = None
-    """Fused accuracy in (0, 1] for times to accuracy; None for the scenario's own."""
+    """Fused accuracy in (0, 1] for times to accuracy; None for the first of the scenario's own."""
     num_clients: int = 8
     """Clients in a Gantt chart."""
     window_s: tuple[float, float] | None = None
@@ -64,7 +66,7 @@ def target_of(records: Sequence[RunRecord], choices: Choices) -> float:
     """
     target = choices.target
     if target is None:
-        target = records[0].scenario["evaluate"]["target_accuracy"]
+        target = primary_target(records[0])
     if target is None:
         raise DoesNotApplyError("the scenario names no evaluate.target_accuracy; pass --target")
     return float(target)
@@ -76,12 +78,15 @@ def labels_of(records: Sequence[RunRecord]) -> list[str]:
 
 
 def need_accuracy(records: Sequence[RunRecord]) -> None:
-    """Check that every run has accuracies.
+    """Check that every run has accuracies, those that diverged left out.
 
     Raises:
-        DoesNotApplyError: naming the first run that has none.
+        DoesNotApplyError: if a run has none, or all runs diverged.
     """
-    for record in records:
+    kept = converged(records)
+    if records and not kept:
+        raise DoesNotApplyError("every run diverged, so that there are no accuracies")
+    for record in kept:
         if not (record.metrics["metric"] == "accuracy").any():
             raise DoesNotApplyError("a timing-only run has no accuracies")
 

@@ -1,13 +1,16 @@
 """Paired differences between methods: runs of one scenario and seed share a world, so seeds make pairs."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from interlude.analysis.seeds import half_width
+from interlude.analysis.summary import censored_column, is_restricted, without_diverged
+
+_UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,18 @@ class Difference:
     column: str
     """A column of `summarise_runs`, in its unit."""
     num_pairs: int
+    """Pairs of which both values are known."""
+    num_missing: int
+    """Pairs of which one is not, as a run diverged; they are left out."""
     num_censored: int
-    """Pairs in which a time to the target is unknown; with any of them there is no mean."""
+    """Pairs in which a run never reached the target; its time is the horizon."""
     mean: float
     half_width: float
     """Of the 95 % interval; NaN for fewer than three pairs."""
     p_value: float
     """Of a paired two-sided t test; NaN for fewer than three pairs or where all differences are the same."""
+    adjusted_p_value: float = _UNKNOWN
+    """By `holm`, for all tests of the table."""
 
 
 def paired_differences(runs: pd.DataFrame, baseline: str, columns: Sequence[str]) -> list[Difference]:
@@ -33,30 +41,48 @@ def paired_differences(runs: pd.DataFrame, baseline: str, columns: Sequence[str]
     Args:
         runs: `summarise_runs` of one scenario.
         baseline: a label.
-        columns: columns of `runs` to compare.
+        columns: columns of `runs` to compare; of times to a target, the restricted ones.
     """
-    by_seed = {str(label): group.set_index("seed") for label, group in runs.groupby("method", sort=False)}
-    base = by_seed[baseline]
-    return [
-        _difference(label, column, group[column] - base[column].reindex(group.index), group.index.isin(base.index))
-        for label, group in by_seed.items()
+    by_seed = {str(label): group.set_index("seed") for label, group in without_diverged(runs).groupby("method")}
+    found = [
+        _difference(label, column, by_seed[label], by_seed[baseline])
+        for label in dict.fromkeys(map(str, runs["method"]))
         if label != baseline
         for column in columns
     ]
+    adjusted = holm([difference.p_value for difference in found])
+    return [replace(difference, adjusted_p_value=p) for difference, p in zip(found, adjusted, strict=True)]
 
 
-def _difference(
-    label: str, column: str, all_seeds: "pd.Series[float]", is_paired: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> Difference:
-    differences = all_seeds[is_paired].astype(float)
-    num_censored = int((~np.isfinite(differences)).sum())
-    unknown = float("nan")
-    if num_censored or differences.empty:
-        return Difference(label, column, len(differences), num_censored, unknown, unknown, unknown)
-    half, mean = half_width(differences), float(differences.mean())
+def _difference(label: str, column: str, own: pd.DataFrame, base: pd.DataFrame) -> Difference:
+    common = own.index[own.index.isin(base.index)]
+    own, base = own.loc[common], base.loc[common]
+    all_pairs = own[column].astype(float) - base[column].astype(float)
+    pairs = all_pairs.dropna()
+    num_censored = 0
+    if is_restricted(column):
+        times = (frame.loc[pairs.index, censored_column(column)] for frame in (own, base))
+        num_censored = int(np.logical_or(*(np.isinf(time.astype(float)) for time in times)).sum())
+    half, mean = half_width(pairs), float(pairs.mean())
     varies = half > 1e-9 * max(abs(mean), 1e-300)
-    p_value = float(stats.ttest_1samp(differences, 0.0).pvalue) if varies else unknown
-    return Difference(label, column, len(differences), 0, mean, half, p_value)
+    p_value = float(stats.ttest_1samp(pairs, 0.0).pvalue) if varies else _UNKNOWN
+    return Difference(label, column, len(pairs), len(all_pairs) - len(pairs), num_censored, mean, half, p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number: the chance of any false one below a level is at most the level.
+
+    The i-th smallest of m is the largest of (m - j + 1) p_j over the j <= i smallest, at most 1 (Holm, 1979, "A simple
+    sequentially rejective multiple test procedure"). A missing one, NaN, is no test and stays missing.
+    """
+    given = np.array(p_values, dtype=float)
+    order = [int(place) for place in np.argsort(given) if not np.isnan(given[place])]
+    adjusted = np.full(len(given), _UNKNOWN)
+    largest = 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * float(given[place])))
+        adjusted[place] = largest
+    return [float(p) for p in adjusted]
 
 
 def separated_best(table: pd.DataFrame) -> Hashable | None:

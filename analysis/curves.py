@@ -8,12 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
+from interlude.analysis.accuracy import accuracy_curves, final_accuracy, primary_target
 from interlude.analysis.bands import bars_note, draw_bands
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
+from interlude.analysis.divergence import converged
 from interlude.analysis.lines import line_looks
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import legend_below, put_title
-from interlude.analysis.summary import TRANSFER, accuracy_curves, energy_curve
+from interlude.analysis.summary import TRANSFER, energy_curve
 from interlude.simulator.record.reader import RunRecord
 
 _WIDE = 15  # beyond this ratio of the longest to the shortest curve a linear axis would hide the short one
@@ -50,9 +52,10 @@ def _accuracy(
 ) -> Drawing:
     need_one_scenario(records)
     need_accuracy(records)
-    curves = {record.path: accuracy_curves(record) for record in records}
-    where = {record.path: positions(record) for record in records}
-    panels = [str(panel) for panel in curves[records[0].path]]
+    kept = converged(records)
+    curves = {record.path: accuracy_curves(record) for record in kept}
+    where = {record.path: positions(record) for record in kept}
+    panels = [str(panel) for panel in curves[kept[0].path]]
     looks, style = line_looks(records), choices.style
     figure = Figure(figsize=(style.width_in(len(panels)), style.row_in + 0.6), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -60,11 +63,11 @@ def _accuracy(
     for axis, panel in zip(axes, panels, strict=True):
         bands: dict[str, pd.DataFrame] = {}
         for label in looks:
-            runs = [record.path for record in records if record.label == label]
-            series = [pd.Series(curves[run][panel].to_numpy(), where[run].to_numpy()) for run in runs]
+            runs = [record for record in kept if record.label == label]
+            series = [pd.Series(curves[run.path][panel].to_numpy(), where[run.path].to_numpy()) for run in runs]
             bands[label] = seeds.band(series, seeds.SHARE)
-            if panel == panels[0]:
-                final[label] = float(np.mean([curves[run][panel].iloc[-1] for run in runs]))
+            if panel == panels[0] and runs:
+                final[label] = float(np.mean([final_accuracy(run) for run in runs]))
         draw_bands(axis, bands, looks)
         axis.set_title("all modalities" if panel == "fused" else f"{panel} alone")
         axis.set_xlabel(axis_label)
@@ -73,14 +76,14 @@ def _accuracy(
     _mark_target(axes[0], records, choices)
     axes[0].set_ylabel("test accuracy")
     legend_below(figure, axes[0], style)
-    spread = seeds.count([sum(r.label == label for r in records) for label in final])
+    spread = seeds.count([sum(r.label == label for r in kept) for label in final])
     put_title(figure, f"{title_of(records)}: accuracy over {over} ({spread})", style)
     ends = ", ".join(f"{label} {value:.3f}" for label, value in final.items())
     alone = ", ".join(panel for panel in panels if panel != "fused")
     return Drawing(
         figure,
-        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused at the end: {ends}."
-        + bars_note(len(looks), spread),
+        f"Test accuracy over {over}, {spread}; panels: all modalities, then {alone} alone. Fused, mean over the last "
+        f"tenth of the evaluations: {ends}." + bars_note(len(looks), spread),
     )
 
 
@@ -92,12 +95,13 @@ def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:
         linear = max(min(steps), max(ends) / 1e4)
         axis.set_xscale("symlog", linthresh=10.0 ** np.ceil(np.log10(linear)))
         axis.xaxis.set_major_formatter("{x:g}")
-    end = max(float(line.get_xdata()[-1]) for line in axis.get_lines())  # type: ignore[index, arg-type] # an array: ArrayLike to its stubs
+    lines = [line for line in axis.get_lines() if len(line.get_xdata())]  # type: ignore[arg-type]
+    end = max(float(line.get_xdata()[-1]) for line in lines)  # type: ignore[index, arg-type] # an array: ArrayLike to its stubs
     axis.set_xlim(0, end if end > 0 else 1)
 
 
 def _mark_target(axis: Axes, records: Sequence[RunRecord], choices: Choices) -> None:
-    target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
+    target = choices.target or primary_target(records[0])
     if target is not None:
         axis.axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
         axis.annotate(

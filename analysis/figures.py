@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,6 +10,7 @@ import matplotlib as mpl
 from interlude.analysis.balance import imbalance
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing
 from interlude.analysis.curves import accuracy_vs_bytes, accuracy_vs_energy, accuracy_vs_time, accuracy_vs_version
+from interlude.analysis.divergence import divergence_note
 from interlude.analysis.efficiency import efficiency, staleness
 from interlude.analysis.files import write_files
 from interlude.analysis.gantt import gantt
@@ -103,7 +104,7 @@ def _draw_named(name: str, records: Sequence[RunRecord], choices: Choices) -> Dr
     try:
         if not kind.spans_scenarios and len(by_world(records)) == 1:
             records = named_lines(records)
-        return kind.draw(records, choices)
+        return _noted(kind.draw(records, choices), records)
     except DoesNotApplyError as error:
         raise BadInputError(f"{name} cannot be drawn: {error}") from error
 
@@ -134,7 +135,7 @@ def draw_applicable(
             try:
                 shown = group if kind.spans_scenarios else named_lines(group)
                 with mpl.rc_context(rc=choices.style.rc):
-                    plots.append(Plot(name, world, kind.draw(shown, choices)))
+                    plots.append(Plot(name, world, _noted(kind.draw(shown, choices), shown)))
             except DoesNotApplyError as error:
                 of = world or ("all scenarios together" if together else "")
                 skipped.setdefault((name, str(error)), []).append(of)
@@ -145,6 +146,11 @@ def draw_applicable(
         left_out = dict.fromkeys(name for name, _ in skipped)
         return plots, [f"skipped what does not apply: {', '.join(left_out)}; naming one with --kind says why"]
     return plots, [f"skipped {name}{_of(names)}: {why}" for (name, why), names in skipped.items()]
+
+
+def _noted(drawing: Drawing, records: Sequence[RunRecord]) -> Drawing:
+    """Return a drawing whose caption says which runs diverged."""
+    return replace(drawing, caption=drawing.caption + divergence_note(records))
 
 
 def _of(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+from interlude.analysis.divergence import divergence_of
 from interlude.analysis.fields import Fields, differing, is_overlaid, options_of, short_name, shown, world_of
 from interlude.analysis.style import look_of
 from interlude.simulator.record.reader import RunRecord, methods_in_order
@@ -47,6 +48,8 @@ def labels_in_order(records: Sequence[RunRecord]) -> list[str]:
 def line_looks(records: Sequence[RunRecord], *, has_markers: bool = False) -> Looks:
     """Return the look of each label, labels in order; it depends on the scenario, not on the runs selected.
 
+    Where runs diverged, the look has a ``label`` that says how many, for the legend.
+
     Args:
         records: the runs.
         has_markers: with a marker at every point, for curves of few points.
@@ -55,6 +58,8 @@ def line_looks(records: Sequence[RunRecord], *, has_markers: bool = False) -> Lo
     for label, (method, place) in _places(records).items():  # a point of an enlarged sweep can have another's place
         candidates = (look_of(method, point, has_marker=has_markers) for point in count(place))
         looks[label] = next(look for look in candidates if look not in looks.values())
+    for label, share in divergence_of(records).items():
+        looks[label]["label"] = f"{label} ({share})"
     return looks
 
 

@@ -9,20 +9,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
+from interlude.analysis.accuracy import targets_of
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing
 from interlude.analysis.fields import short_name, shown
 from interlude.analysis.labels import shortened
 from interlude.analysis.lines import line_looks
 from interlude.analysis.runs import by_scenario, common_name
 from interlude.analysis.style import legend_below, put_title
-from interlude.analysis.summary import summarise_methods, summarise_runs
-from interlude.analysis.tables import Part, TextTable, looks_of, text_of
+from interlude.analysis.summary import (
+    censored_column,
+    is_restricted,
+    summarise_methods,
+    summarise_runs,
+    without_diverged,
+)
+from interlude.analysis.tables import (
+    Part,
+    TextTable,
+    cells_of,
+    final_differences,
+    looks_of,
+    method_text,
+    with_differences,
+)
 from interlude.analysis.tidy import swept_fields
 from interlude.simulator.record.reader import RunRecord
 
 _AXES = {
     "final_accuracy": "final test accuracy",
-    "time_to_target_s": "simulated time to the target (s)",
+    "restricted_time_s": "simulated time to the target (s)",
     "versions": "versions of the global model",
     "mean_staleness": "mean staleness (versions)",
 }
@@ -31,24 +46,25 @@ _AXES = {
 _MOST_SAID = 8  # means in a caption
 
 
-def points_table(records: Sequence[RunRecord], part: Part = "all") -> TextTable:
+def points_table(records: Sequence[RunRecord], part: Part = "all", baseline: str | None = None) -> TextTable:
     """Return a row per point and method: the values of the swept fields, then means over seeds with 95 % intervals.
 
-    Scenarios that no sweep made are rows by their names.
+    Scenarios that no sweep made are rows by their names. Of a baseline's label, `with_differences` adds those from it.
     """
     groups = by_scenario(records)
     fields = varied_fields(groups)
     runs = {name: summarise_runs(group) for name, group in groups.items()}
-    targets = {group[0].scenario["evaluate"]["target_accuracy"] for group in groups.values()}
+    targets = {targets_of(group[0]) for group in groups.values()}
     looks = looks_of(pd.concat(list(runs.values())), targets.pop() if len(targets) == 1 else None, part)
-    rows = []
+    rows, texts = [], []
     for name, group in groups.items():
         values = [shown(group[0].origin["swept"].get(field)) for field in fields] or [name]
-        for row in summarise_methods(runs[name]).to_dict("records"):
-            cells = [text_of(row, column, look) if column in row else "" for column, (_, look) in looks.items()]
-            rows.append([*values, str(row["method"]), str(row["seeds"]), *cells])
+        methods = summarise_methods(runs[name]).to_dict("records")
+        rows += [[*values, method_text(row), str(row["seeds"]), *cells_of(row, looks)] for row in methods]
+        found = final_differences(runs[name], baseline)
+        texts += [found.get(str(row["method"]), "") for row in methods]
     header = [*(fields or ["scenario"]), "method", "seeds", *(heading for heading, _ in looks.values())]
-    return TextTable(header, rows, header.index("method") + 1)
+    return with_differences(TextTable(header, rows, header.index("method") + 1), texts, baseline)
 
 
 def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
@@ -62,6 +78,7 @@ def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         raise DoesNotApplyError("there is only one point")
     names = point_names(groups)
     runs = pd.concat([summarise_runs(group).assign(point=names[name]) for name, group in groups.items()])
+    runs = without_diverged(runs)
     columns = [column for column in _AXES if column in runs and runs[column].notna().any()][:2]
     looks = line_looks(records, has_markers=True)
     style = choices.style
@@ -71,7 +88,7 @@ def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     for axis, column in zip(axes, columns, strict=True):
         for index, (label, look) in enumerate(looks.items()):
             offset = 0.7 * ((index + 0.5) / len(looks) - 0.5)
-            _draw(axis, runs[runs["method"] == label], column, list(names.values()), offset, {**look, "label": label})
+            _draw(axis, runs[runs["method"] == label], column, list(names.values()), offset, {"label": label, **look})
         axis.set_xlabel(_AXES[column])
         axis.set_xlim(left=0, right=1 if column == "final_accuracy" else None)
     axes[0].set_yticks(range(len(names)), shortened(list(names.values())))
@@ -80,8 +97,9 @@ def points(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     title = common_name([str(group[0].origin["scenario"]) for group in groups.values()]) or "scenarios"
     spread = seeds.count(runs.groupby(["point", "method"]).size().tolist())
     put_title(figure, f"{title}: {len(names)} points ({spread})", style)
-    means = runs.groupby(["point", "method"], sort=False)[columns[0]].mean().reset_index()
-    open_ones = " Open: lower bounds, some seed never reached the target." if "time_to_target_s" in columns else ""
+    means = runs.groupby(["point", "method"], sort=False)[columns[0]].mean().dropna().reset_index()
+    has_times = "restricted_time_s" in columns
+    open_ones = " Open: some seed never reached the target and counts with the horizon." if has_times else ""
     return Drawing(
         figure,
         f"Results by point: {' and '.join(_AXES[column] for column in columns)}, {spread}.{open_ones} "
@@ -123,10 +141,11 @@ def point_names(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
 def _draw(
     axis: Axes, runs: pd.DataFrame, column: str, names: Sequence[str], offset: float, look: Mapping[str, Any]
 ) -> None:
-    """Draw a marker per point; a time that is infinite, as the target was never reached, is at least the run's."""
+    """Draw a marker per point; it is open where a run never reached the target, as its time counts as the horizon."""
     known = runs[runs[column].notna()].astype({column: float})
-    is_censored = known[column] == np.inf
-    grouped = known[column].where(~is_censored, known["simulated_s"]).groupby(known["point"])
+    times = known[censored_column(column)] if is_restricted(column) else known[column]
+    is_censored = times.astype(float) == np.inf
+    grouped = known[column].groupby(known["point"])
     drawn = seeds.bands(grouped.mean(), grouped.apply(seeds.half_width), seeds.limits_of(column))
     drawn["where"] = [names.index(str(point)) + offset for point in drawn.index]
     is_bound = is_censored.groupby(known["point"]).any()

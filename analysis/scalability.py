@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interlude.analysis import seeds
+from interlude.analysis.accuracy import final_accuracy, horizon_s, primary_target, time_to_accuracy_s
 from interlude.analysis.bands import bars_note, draw_bands
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
 from interlude.analysis.fields import differences, options_of, some_of, world_of
 from interlude.analysis.lines import labelled, line_looks
 from interlude.analysis.runs import by_scenario, common_name
 from interlude.analysis.style import legend_below, put_title
-from interlude.analysis.summary import accuracy_curves, time_to_accuracy_s
 from interlude.simulator.record.reader import RunRecord
 
 _COUNT = "clients.count"
@@ -84,7 +84,7 @@ class _Axis:
 def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: str) -> Drawing:
     need_accuracy(records)
     records = labelled(records)
-    target = choices.target or records[0].scenario["evaluate"]["target_accuracy"]
+    target = choices.target or primary_target(records[0])
     results = _results(records, over.places, target)
     style = choices.style
     num_panels = 1 if target is None else 2
@@ -102,7 +102,8 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
             _open_where_censored(axes[1], own, looks[name])
     texts = []
     for name, band in accuracies.items():
-        means = zip(band.index.to_list(), band["mean"], strict=True)
+        known = band[band["mean"].notna()]  # the others diverged
+        means = zip(known.index.to_list(), known["mean"], strict=True)
         texts.append(f"{name} {', '.join(f'{mean:.3f} ({over.ticks[place]})' for place, mean in means)}")
     axes[0].set_ylabel("final test accuracy, all modalities")
     axes[0].set_ylim(0, 1)
@@ -110,7 +111,7 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
         axes[1].set_ylabel(f"simulated time to accuracy {target:g} (s)")
         axes[1].set_ylim(0, 1.05 * longest_s if longest_s > 0 else 1)
         if not results["reached"].all():
-            axes[1].set_title("open markers: lower bounds, some run never reached it", fontsize="small")
+            axes[1].set_title("open markers: some run never reached it and counts with the horizon", fontsize="small")
     for axis in axes:
         if over.is_log:
             axis.set_xscale("log", base=2)
@@ -123,22 +124,25 @@ def _draw(records: Sequence[RunRecord], choices: Choices, over: _Axis, title: st
     return Drawing(
         figure,
         f"Final test accuracy{'' if target is None else f' and simulated seconds to accuracy {target:g}'} by "
-        f"{over.meaning}, {spread}; open markers: lower bounds, some seed never reached it. "
+        f"{over.meaning}, {spread}; open markers: some seed never reached it and counts with the horizon, so that the "
+        "mean is a lower bound. "
         f"Final accuracy ({over.label}): {'; '.join(texts)}.{bars_note(len(runs), spread, 'the points')}",
     )
 
 
 def _results(records: Sequence[RunRecord], places: Mapping[Path, float], target: float | None) -> pd.DataFrame:
-    """Return a row per run; runs of equal options are one method, whatever their labels in the different scenarios."""
+    """Return a row per run, whose time is the horizon where it is censored.
+
+    Runs of equal options are one method, whatever their labels in the different scenarios.
+    """
     names: dict[str, str] = {}
     rows = []
     for record in records:
         name = names.setdefault(repr(sorted(options_of(record).items())), record.label)
         time_s = float("nan") if target is None else time_to_accuracy_s(record, target)
-        length_s = float(record.info["totals"]["simulated_s"])
-        final = float(accuracy_curves(record)["fused"].iloc[-1])
         reached = bool(np.isfinite(time_s))
-        rows.append((name, places[record.path], record.seed, final, min(time_s, length_s), reached))
+        restricted_s = horizon_s(record) if np.isinf(time_s) else time_s
+        rows.append((name, places[record.path], record.seed, final_accuracy(record), restricted_s, reached))
     results = pd.DataFrame(rows, columns=["name", "place", "seed", "accuracy", "time_s", "reached"])
     return results.drop_duplicates(["name", "place", "seed"])  # equal runs, at points that differ for other methods
 

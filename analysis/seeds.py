@@ -12,13 +12,14 @@ FEWEST = 3
 """Values that an interval needs; that of two is wider than most axes."""
 SHARE = (0.0, 1.0)
 """Limits of an accuracy."""
-ACCURACIES = ("final_accuracy", "best_accuracy")
+ACCURACIES = ("final_accuracy", "best_accuracy", "best_test_accuracy", "mean_accuracy", "validation_accuracy")
 NOT_NEGATIVE = (0.0, math.inf)
 """Limits of times, bytes and energies."""
 
 
 def half_width(values: "pd.Series[float]") -> float:
-    """Return the half width of the 95 % t interval of a mean; NaN for fewer than three values."""
+    """Return the half width of the 95 % t interval of a mean; NaN for fewer than three values that are not missing."""
+    values = values.dropna()
     if len(values) < FEWEST:
         return float("nan")
     quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)
@@ -48,7 +49,7 @@ def interval_text(
 
 def limits_of(column: str) -> tuple[float, float]:
     """Return the possible values of a column of `interlude.analysis.summary.summarise_runs`."""
-    return SHARE if column in ACCURACIES or column.startswith("accuracy_") else NOT_NEGATIVE
+    return SHARE if column in ACCURACIES or column.startswith(("accuracy_", "nearest_mean_")) else NOT_NEGATIVE
 
 
 def band(curves: Sequence["pd.Series[float]"], limits: tuple[float, float] = (-math.inf, math.inf)) -> pd.DataFrame:
@@ -59,8 +60,10 @@ def band(curves: Sequence["pd.Series[float]"], limits: tuple[float, float] = (-m
         limits: of the values; the interval ends there.
 
     Returns:
-        Columns mean, low and high by position; low and high are NaN for fewer than three curves.
+        Columns mean, low and high by position; low and high are NaN for fewer than three curves. Empty without any.
     """
+    if not curves:
+        return pd.DataFrame({"mean": [], "low": [], "high": []}, dtype=float)
     table = pd.concat([curve[~curve.index.duplicated(keep="last")] for curve in curves], axis=1).sort_index()
     table = table.interpolate("index").loc[: min(curve.index[-1] for curve in curves)].dropna()
     return bands(table.mean(axis=1), table.apply(half_width, axis=1), limits)

@@ -1,4 +1,4 @@
-"""Final accuracy over the fields that a sweep varied."""
+"""Final accuracy over the fields that a sweep varied; a point whose runs diverged has none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from interlude.analysis import seeds
+from interlude.analysis.accuracy import final_accuracy
 from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
 from interlude.analysis.comparison import separated_best
 from interlude.analysis.fields import differences, differing, is_number, options_of, shown, some_of
 from interlude.analysis.labels import shortened
 from interlude.analysis.lines import labels_in_order
 from interlude.analysis.style import COLOURS, panel_grid, put_title
-from interlude.analysis.summary import accuracy_curves
 from interlude.simulator.record.reader import RunRecord
 
 _COUNT = "clients.count"
@@ -35,7 +35,7 @@ class _Family:
         return field.removeprefix(f"methods.{self.label}.")
 
     def finals(self) -> pd.DataFrame:
-        """Return a row per run: the value of each field as text, seed, accuracy.
+        """Return a row per run: the value of each field as text, seed, accuracy; missing if it diverged.
 
         Runs at points that differ in fields of other methods only are equal, and count once.
         """
@@ -44,7 +44,7 @@ class _Family:
                 {
                     **{field: shown(record.origin["swept"][field]) for field in self.fields},
                     "seed": record.seed,
-                    "accuracy": accuracy_curves(record)["fused"].iloc[-1],
+                    "accuracy": final_accuracy(record),
                 }
                 for record in self.records
             ]
@@ -135,7 +135,7 @@ def _line(axis: Axes, family: _Family, font_points: float) -> str:
     axis.set_xlabel(family.name(field))
     axis.set_ylabel("final test accuracy")
     axis.set_ylim(0, 1)
-    points = ", ".join(f"{family.name(field)} {value}: {mean:.3f}" for value, mean in drawn["mean"].items())
+    points = ", ".join(f"{family.name(field)} {value}: {_said(mean)}" for value, mean in drawn["mean"].items())
     return f"{points}; {_best(family, finals)}"
 
 
@@ -159,13 +159,19 @@ def _map(axis: Axes, family: _Family, font_points: float) -> str:
     axis.set_ylabel(family.name(rows))
     spreads = halves.to_numpy(dtype=float)
     for (row, column), value in np.ndenumerate(means.to_numpy()):
-        text = "no run" if np.isnan(value) else _cell(value, float(spreads[row, column]))
+        has_runs = (means.index[row], means.columns[column]) in groups.groups
+        nothing = "diverged" if has_runs else "no run"
+        text = nothing if np.isnan(value) else _cell(value, float(spreads[row, column]))
         is_dark = not np.isnan(value) and value <= sum(limits) / 2
         ink = "white" if is_dark else "black"
         axis.text(column, row, text, ha="center", va="center", color=ink, fontsize=0.9 * font_points)
     axis.figure.colorbar(image, ax=axis, label="final test accuracy")
     spread = f"{np.nanmin(means):.3f} to {np.nanmax(means):.3f}"
     return f"{family.name(rows)} by {family.name(columns)}, {spread}; {_best(family, finals)}"
+
+
+def _said(mean: float) -> str:
+    return "diverged" if np.isnan(mean) else f"{mean:.3f}"
 
 
 def _cell(mean: float, half: float) -> str:

@@ -1,7 +1,8 @@
 """Time to a target accuracy, and the speed-up over a baseline.
 
-A run that never reaches it is censored, not dropped: its time is known only to exceed the run's length. Bars with
-censored seeds are hatched and take the run's length for them, so they are bounds.
+A run that never reaches it, or diverges, is censored, not dropped: its time is known only to exceed the horizon. Bars
+are restricted means, over all seeds, censored ones with the horizon; where there are any, the bar is hatched, as the
+mean time is at least that long.
 """
 
 from collections.abc import Sequence
@@ -12,23 +13,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from interlude.analysis import seeds
+from interlude.analysis.accuracy import horizon_s, time_to_accuracy_s
 from interlude.analysis.choices import Choices, Drawing, baseline_of, need_accuracy, target_of
 from interlude.analysis.labels import shortened
-from interlude.analysis.lines import line_looks
+from interlude.analysis.lines import Looks, line_looks
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import HATCH, bar_figure, put_title
-from interlude.analysis.summary import time_to_accuracy_s
 from interlude.simulator.record.reader import RunRecord
 
 
 def times_to_target(records: Sequence[RunRecord], target: float) -> pd.DataFrame:
-    """Return a row per run: label, seed, time_s (the run's length where it is censored), reached."""
+    """Return a row per run: label, seed, time_s (the horizon where it is censored), reached."""
     rows = []
     for record in records:
         time_s = time_to_accuracy_s(record, target)
         reached = bool(np.isfinite(time_s))
-        length_s = float(record.info["totals"]["simulated_s"])
-        rows.append((record.label, record.seed, time_s if reached else length_s, reached))
+        rows.append((record.label, record.seed, time_s if reached else horizon_s(record), reached))
     return pd.DataFrame(rows, columns=["label", "seed", "time_s", "reached"])
 
 
@@ -50,19 +50,23 @@ def time_to_accuracy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         text, end_s = _bar_of_times(axis, row, times[times["label"] == label], looks[label]["color"])
         texts.append(f"{label} {text}")
         ends_s.append(end_s)
-    _finish(axis, labels, f"simulated time to accuracy {target:g} (s)", max(ends_s))
+    _finish(axis, _names(looks, labels), f"simulated time to accuracy {target:g} (s)", max(ends_s))
     spread = seeds.count(times.groupby("label").size().tolist())
     put_title(figure, f"{title_of(records)}: time to accuracy {target:g}", choices.style)
     return Drawing(
         figure,
-        f"Simulated seconds to a fused test accuracy of {target:g} ({spread}; dots: single seeds; hatched and open: "
-        f"censored, never reached, so a lower bound): {'; '.join(texts)}.",
+        f"Simulated seconds to a fused test accuracy of {target:g}, held for three evaluations in a row ({spread}; "
+        f"dots: single seeds; open: never reached, censored at the horizon and counted with it; hatched: a mean with "
+        f"such seeds, so a lower bound): {'; '.join(texts)}.",
     )
 
 
 def _bar_of_times(axis: Axes, row: int, runs: pd.DataFrame, colour: str) -> tuple[str, float]:
     """Draw a method's bar; returns its text and where it ends."""
     num_reached, mean_s = int(runs["reached"].sum()), float(runs["time_s"].mean())
+    if np.isnan(mean_s):  # all diverged, in runs without a last second
+        _label(axis, row, 0.0, "diverged")
+        return "diverged", 0.0
     is_bound = num_reached < len(runs)
     half_s = seeds.half_width(runs["time_s"])
     _bar(axis, row, 0.0, mean_s, colour, is_bound)
@@ -95,6 +99,7 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     texts, ends = [], [1.0]
     for row, label in enumerate(labels):
         pairs = times[times["label"] == label].join(base, how="inner")
+        pairs = pairs.dropna()  # of a run that diverged, without a last second
         sign, mean = speedup_over(pairs)
         text = "unknown" if sign is None else f"{sign}{mean:.2g}x"
         if sign is not None:
@@ -106,7 +111,9 @@ def speedup(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         _label(axis, row, 1.0 if sign is None else max(1.0, ends[-1]), text)
         texts.append(f"{label} {text}" + (f" ({_why_unknown(pairs)})" if sign is None else ""))
     axis.axvline(1.0, color="0.2", linewidth=1)
-    _finish(axis, labels, f"times as fast as {shortened([baseline])[0]} to accuracy {target:g}", max(ends))
+    _finish(
+        axis, _names(looks, labels), f"times as fast as {shortened([baseline])[0]} to accuracy {target:g}", max(ends)
+    )
     put_title(figure, f"{title_of(records)}: speed-up over {baseline}", choices.style)
     return Drawing(
         figure,
@@ -155,6 +162,11 @@ def _dots(axis: Axes, row: int, values: "pd.Series[float]", known: "pd.Series[bo
 
 def _label(axis: Axes, row: int, end: float, text: str) -> None:
     axis.annotate(text, (end, row), xytext=(6, 0), textcoords="offset points", va="center")
+
+
+def _names(looks: Looks, labels: Sequence[str]) -> list[str]:
+    """Return labels as they stand on an axis, with how many runs diverged."""
+    return [str(looks[label].get("label", label)) for label in labels]
 
 
 def _finish(axis: Axes, labels: Sequence[str], axis_label: str, end: float) -> None:

@@ -98,7 +98,7 @@ def _across(groups: Groups, plots: Sequence[Plot], choices: Choices) -> sections
     spanning = [plot for plot in plots if KINDS[plot.kind].spans_scenarios and plot.scenario is None]
     leading = [image_of(plot, choices) for plot in spanning if plot.kind == _LEADING]
     folded = [image_of(plot, choices) for plot in spanning if plot.kind != _LEADING]
-    return sections.across(groups, leading, folded)
+    return sections.across(groups, leading, folded, choices)
 
 
 def _worlds(records: Sequence[RunRecord], plots: Sequence[Plot], choices: Choices) -> list[sections.World]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from interlude.analysis.choices import Choices, baseline_of, labels_of
 from interlude.analysis.fields import short_name, shown
 from interlude.analysis.points import points_table, swept_names, varied_fields
+from interlude.analysis.report.basis import basis_of
 from interlude.analysis.report.facts import Facts, facts_of, shared, without
 from interlude.analysis.report.images import Image
 from interlude.analysis.runs import Groups
@@ -24,6 +25,8 @@ class Across:
     folded: Sequence[Image]
     facts: Facts
     """Those that are the same everywhere."""
+    basis: str
+    """What the numbers of the tables rest on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Point:
     paper_source: str
     baseline: str
     differences: TextTable
+    basis: str
+    """What the numbers of the tables rest on."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +58,17 @@ class World:
     points: Sequence[Point]
 
 
-def across(groups: Groups, images: Sequence[Image], folded: Sequence[Image]) -> Across:
+def across(groups: Groups, images: Sequence[Image], folded: Sequence[Image], choices: Choices) -> Across:
     """Return the section across all scenarios: one table, one figure, the rest folded."""
     records = [record for group in groups.values() for record in group]
     return Across(
         "points" if swept_names(groups) else "scenarios",
-        points_table(records, "results"),
+        points_table(records, "results", _baseline(records, choices)),
         points_table(records, "costs"),
         images,
         folded,
         shared([facts_of(group) for group in groups.values()]),
+        basis_of(records),
     )
 
 
@@ -111,15 +117,21 @@ def _together(groups: Groups, everywhere: Groups) -> str:
 
 
 def _point(heading: str, records: Sequence[RunRecord], said: Facts, note: str | None, choices: Choices) -> Point:
-    has_baseline = choices.baseline in labels_of(records)
-    baseline = baseline_of(records, choices if has_baseline else replace(choices, baseline=None))
+    baseline = _baseline(records, choices)
     return Point(
         heading=heading,
         facts=[*without(facts_of(records), said), *([("note", note)] if note else [])],
-        summary=summary_table(records, "results"),
+        summary=summary_table(records, "results", baseline),
         costs=summary_table(records, "costs"),
         paper=paper_table(records),
         paper_source=(records[0].scenario.get("paper") or {}).get("source", ""),
         baseline=baseline,
         differences=difference_table(records, baseline),
+        basis=basis_of(records),
     )
+
+
+def _baseline(records: Sequence[RunRecord], choices: Choices) -> str:
+    """Return the baseline asked for or, where these runs have none of it, the one that is taken unasked."""
+    has_baseline = choices.baseline in labels_of(records)
+    return baseline_of(records, choices if has_baseline else replace(choices, baseline=None))

@@ -59,6 +59,8 @@ def show(title: str, rows: TableRows) -> None:
     for cells in shown:
         table.add_row(*map(escape, cells))
     console.print(table)
+    if rows.note:
+        console.print(escape(rows.note), style="dim")
 
 
 def _that_fit(rows: TableRows) -> list[list[str]]:

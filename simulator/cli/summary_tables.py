@@ -1,59 +1,104 @@
 """Tables of a comparison's results, and of a sweep's plan."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from interlude.analysis.seeds import interval_text, limits_of
+from interlude.analysis.divergence import diverged_at_s
+from interlude.analysis.fields import short_name, shown
+from interlude.analysis.tables import Looks, accuracy_looks, alone_looks, cells_of, method_text, time_looks, whole
 from interlude.simulator.cli.table_rows import TableRows, size
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.sweep.choice import Choice
+from interlude.simulator.sweep.trials import Trials
+from interlude.simulator.sweep.tuning import Tried
 
-Columns = dict[str, tuple[str, Callable[[float], str]]]
-"""Columns of a summary: the heading and the number format of each."""
+Beside = tuple[str, Mapping[str, str]]
+"""A column that stands beside the final accuracy: its heading, and a cell by the label of a method."""
 
 
-def summary_tables(summary: pd.DataFrame, scenario: Scenario) -> Iterator[tuple[str, TableRows]]:
-    """Yield the printed form of a summary: results and costs, with intervals over several seeds."""
-    alone = {c: (f"{c.removeprefix('accuracy_')} alone", "{:.3f}".format) for c in map(str, summary) if _is_modality(c)}
-    reached: Columns = {
-        "final_accuracy": ("final accuracy", "{:.3f}".format),
-        "best_accuracy": ("best", "{:.3f}".format),
-        **alone,
-        "time_to_target_s": (f"s to {scenario.evaluate.target_accuracy}", "{:,.0f}".format),
-    }
-    spent: Columns = {
-        "versions": ("versions", "{:,.0f}".format),
+def summary_tables(
+    summary: pd.DataFrame, scenario: Scenario, beside: Beside | None = None
+) -> Iterator[tuple[str, TableRows]]:
+    """Yield the printed form of a summary, with intervals over several seeds: accuracies, modalities alone and costs.
+
+    Args:
+        summary: `interlude.analysis.summary.summarise_methods`.
+        scenario: of the runs.
+        beside: differences of the final accuracy.
+    """
+    targets = scenario.evaluate.targets
+    spent: Looks = {
+        "versions": ("versions", whole),
         "mean_staleness": ("staleness", "{:.1f}".format),
         "bytes_up": ("up", size),
         "bytes_down": ("down", size),
-        "busy_s": ("busy device-s", "{:,.0f}".format),
-        "unused_s": ("idle device-s", "{:,.0f}".format),
-        "off_s": ("off device-s", "{:,.0f}".format),
-        "lost_s": ("lost device-s", "{:,.0f}".format),
+        "busy_s": ("busy s", whole),
+        "unused_s": ("idle s", whole),
+        "off_s": ("off s", whole),
+        "lost_s": ("lost s", whole),
         "bytes_lost": ("lost", size),
         "bytes_cut": ("cut by the end", size),
         "energy_j": ("energy", _energy),
-        "energy_to_target_j": (f"to {scenario.evaluate.target_accuracy}", _energy),
-        "rejected_updates": ("rejected", "{:,.0f}".format),
+        "restricted_energy_j": (f"to {shown(targets[0])}" if targets else "", _energy),
+        "rejected_updates": ("rejected", whole),
     }
-    table = summary.assign(
-        busy_s=summary["train_s"] + summary["transfer_s"], unused_s=summary["wait_s"] + summary["idle_s"]
-    )
-    for title, columns in (("accuracy", reached), ("cost", spent)):
-        shown = {column: look for column, look in columns.items() if column in table}
-        if shown:
-            cells = [
-                [
-                    str(row["method"]),
-                    *(_cell(row, column, look, scenario) for column, (_, look) in shown.items()),
-                ]
-                for _, row in table.iterrows()
-            ]
-            header = ["method", *(name for name, _ in shown.values())]
-            yield f"{scenario.name}: {title}", TableRows(cells, header, frozenset(range(1, len(header))))
+    results = _rows(summary, {**accuracy_looks(), **time_looks(targets)})
+    if results is not None:
+        note = _judged(list(map(str, summary)), None if beside is None else beside[0])
+        yield f"{scenario.name}: accuracy", replace(_with_column(results, beside), note=note)
+    alone = _rows(summary, alone_looks(list(map(str, summary))))
+    if alone is not None:
+        yield f"{scenario.name}: modalities alone", alone
+    costs = _rows(_costs(summary), spent)
+    if costs is not None:
+        has_more = any(str(column).endswith("_ci95") for column in summary)
+        note = "s: device-seconds, summed over clients"
+        note += "; means over seeds, their intervals are in summary.csv" if has_more else ""
+        yield f"{scenario.name}: cost", replace(costs, note=note)
+
+
+def _costs(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary without intervals, for which the costs have no room, and with the time that clients are busy."""
+    means = summary[[column for column in summary if not str(column).endswith("_ci95")]]
+    return means.assign(busy_s=means["train_s"] + means["transfer_s"], unused_s=means["wait_s"] + means["idle_s"])
+
+
+def _rows(summary: pd.DataFrame, columns: Looks) -> TableRows | None:
+    """Return a row per method; None where the summary has none of the columns."""
+    looks = {column: look for column, look in columns.items() if column in summary}
+    if not looks:
+        return None
+    cells = [[method_text(row), *cells_of(row, looks)] for row in summary.to_dict("records")]
+    header = ["method", *(name for name, _ in looks.values())]
+    return TableRows(cells, header, frozenset(range(1, len(header))))
+
+
+def _with_column(rows: TableRows, beside: Beside | None) -> TableRows:
+    """Return a table with a column more, right of its first number."""
+    if beside is None:
+        return rows
+    heading, texts = beside
+    cells = [[*line[:2], texts.get(line[0], ""), *line[2:]] for line in rows.cells]
+    header = [*rows.header[:2], heading, *rows.header[2:]]
+    return TableRows(cells, header, frozenset(range(1, len(header))))
+
+
+def _judged(columns: Iterable[str], difference: str | None) -> str:
+    """Return how accuracies and times come about, a part for each that is among the columns.
+
+    Args:
+        columns: of a summary.
+        difference: the heading of the difference from a baseline.
+    """
+    parts = {
+        "final_accuracy": "final accuracy: mean over the last tenth of the evaluations",
+        difference: f"{difference}: difference, paired by seed",
+        "restricted_time_s": "s to a target: 3 evaluations in a row have it, censored at the horizon",
+    }
+    return "; ".join(part for column, part in parts.items() if column is not None and column in {*columns, difference})
 
 
 _EARLY = {
@@ -67,13 +112,20 @@ _EARLY = {
 
 def ended_early(records: Iterable[RunRecord]) -> TableRows:
     """Return a table of the runs that ended before their simulated seconds and versions, and why."""
-    ends = [(record, record.info.get("totals", {})) for record in records]
+    ends = [
+        (record, "the training diverged" if diverged_at_s(record) is not None else _EARLY.get(_ended_by(record)))
+        for record in records
+    ]
     cells = [
-        (record.label, str(record.seed), f"{totals['simulated_s']:,.0f}", _EARLY[totals["ended_by"]])
-        for record, totals in ends
-        if totals.get("ended_by") in _EARLY
+        (record.label, str(record.seed), f"{record.info['totals']['simulated_s']:,.0f}", why)
+        for record, why in ends
+        if why is not None
     ]
     return TableRows(cells, ("method", "seed", "at, simulated s", "because"), frozenset({1, 2}))
+
+
+def _ended_by(record: RunRecord) -> str:
+    return str(record.info.get("totals", {}).get("ended_by", ""))
 
 
 def sweep_plan(scenarios: Iterable[Scenario]) -> TableRows:
@@ -90,45 +142,62 @@ def sweep_plan(scenarios: Iterable[Scenario]) -> TableRows:
     return TableRows(cells, ("point", "runs", "seeds", "methods"), frozenset({1}))
 
 
-def sweep_table(summaries: Mapping[str, pd.DataFrame], scenarios: Mapping[str, Scenario]) -> TableRows:
+def sweep_table(summaries: Mapping[str, pd.DataFrame]) -> TableRows:
     """Return the printed form of a sweep's summaries: a row per point and method.
 
     Args:
         summaries: of each point, by its name.
-        scenarios: of each point, by its name.
     """
-    looks: Columns = {
-        "final_accuracy": ("final accuracy", "{:.3f}".format),
-        "time_to_target_s": ("s to target", "{:,.0f}".format),
-        "versions": ("versions", "{:,.0f}".format),
+    looks: Looks = {
+        "final_accuracy": accuracy_looks()["final_accuracy"],
+        **time_looks((), "target"),
+        "versions": ("versions", whole),
         "mean_staleness": ("staleness", "{:.1f}".format),
         "bytes_up": ("up", size),
     }
     columns = {c: look for c, look in looks.items() if any(c in summary for summary in summaries.values())}
     cells = [
-        [point, str(row["method"]), *(_cell(row, c, look, scenarios[point]) for c, (_, look) in columns.items())]
+        [point, method_text(row), *cells_of(row, columns)]
         for point, summary in summaries.items()
-        for _, row in summary.iterrows()
+        for row in summary.to_dict("records")
     ]
     header = ["point", "method", *(name for name, _ in columns.values())]
-    return TableRows(cells, header, frozenset(range(2, len(header))))
+    return TableRows(cells, header, frozenset(range(2, len(header))), _judged(columns, None))
 
 
-def _is_modality(column: str) -> bool:
-    return column.startswith("accuracy_") and not column.endswith("_ci95")
+def trials_plan(trials: Iterable[Trials]) -> TableRows:
+    """Return the plan of a tuning: a row per scenario and method."""
+    cells = [
+        [
+            tried.scenario,
+            tried.label,
+            str(len(tried.scenarios)),
+            ", ".join(map(str, tried.seeds)),
+            "; ".join(f"{field} {', '.join(map(str, values))}" for field, values in tried.grid.items()),
+        ]
+        for tried in trials
+    ]
+    return TableRows(cells, ("scenario", "method", "runs", "seeds", "every one of"), frozenset({2}))
 
 
-def _cell(row: "pd.Series[Any]", column: str, look: Callable[[float], str], scenario: Scenario) -> str:
-    value, spread = float(row[column]), float(row.get(f"{column}_ci95", math.nan))
-    if column in ("time_to_target_s", "energy_to_target_j"):
-        reached, _, seeds = str(row["reached"]).partition("/")
-        if reached == "0" and column == "energy_to_target_j":
-            return "never"
-        if reached == "0":
-            return "never" if scenario.until.simulated_s is None else f"> {scenario.until.simulated_s:,.0f}"
-        if reached != seeds:
-            return f"{look(value)} ({row['reached']})"
-    return interval_text(value, spread, look, limits_of(column))
+def choice_table(found: Sequence[Tried], choices: Sequence[Choice]) -> TableRows:
+    """Return the settings that were chosen: a row per scenario and method."""
+    fields = list(dict.fromkeys(field for choice in choices for field in choice.grid))
+    cells = [
+        [
+            choice.scenario,
+            choice.label,
+            *(str(choice.values.get(field, "")) for field in fields),
+            f"{choice.validation_accuracy:.3f}",
+            str(len(tried.scores)),
+            str(sum(None in scores for scores in tried.scores)),
+            ", ".join(short_name(field, fields) for field in choice.at_the_end),
+        ]
+        for tried, choice in zip(found, choices, strict=True)
+    ]
+    names = [short_name(field, fields) for field in fields]
+    header = ["scenario", "method", *names, "validation accuracy", "settings", "failed", "at the end of its list"]
+    return TableRows(cells, header, frozenset(range(2, len(header) - 1)))
 
 
 def _energy(joules: float) -> str:

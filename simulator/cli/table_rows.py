@@ -12,6 +12,8 @@ class TableRows:
     header: Sequence[str] = ()
     numbers: frozenset[int] = frozenset()
     """Columns that are right-aligned."""
+    note: str = ""
+    """A sentence below the table."""
 
 
 def size(num_bytes: float) -> str:

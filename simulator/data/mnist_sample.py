@@ -30,24 +30,22 @@ Split = tuple[Bytes, Indices]
 """Images [N, 28, 28] and labels [N]."""
 
 
-def read_sample(path: Path, verify: bool) -> tuple[Split, Split]:
+def read_sample(path: Path, verify: bool, split: Stream) -> tuple[Split, Split]:
     """Return the training set and the test set: four fifths and one fifth of each digit.
-
-    Which digits are for the test is drawn once and for all, as if they had been published so: neither the seed of the
-    run nor that of the colours moves it.
 
     Args:
         path: the file, a table compressed by gzip.
         verify: whether the content must be that of the published file.
+        split: draws which digits are for the test.
 
     Raises:
         BadInputError: if it is damaged or not what it should be.
     """
     pixels, labels = _read(path, verify)
     is_test = np.zeros(len(labels), bool)
+    draw = split.generator()
     for digit in range(_NUM_CLASSES):
-        of_digit = np.flatnonzero(labels == digit)
-        order = Stream(0, "mnist-sample", "test", digit).generator().permutation(of_digit)
+        order = draw.permutation(np.flatnonzero(labels == digit))
         is_test[order[: len(order) // _TEST_SHARE]] = True
     if not is_test.any():
         raise BadInputError(f"{path}: holds {len(labels)} digits, too few for a test set")

@@ -8,7 +8,7 @@ Physiological Measurement 2018.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +20,15 @@ from interlude.simulator.data.dataset import Dataset, standardised
 from interlude.simulator.data.packaged import PackagedFile
 from interlude.simulator.data.pickled import PickledArray, read_pickled
 from interlude.simulator.data.source import Expected, Source
-from interlude.simulator.data.spec import DataSpec
+from interlude.simulator.data.spec import DrawnSpec
 from interlude.simulator.errors import BadInputError, shortened
 from interlude.simulator.files import data_directory
 
 MODALITIES = ("accelerometer", "gyroscope")
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 """By class: pendulum, abduction, forward elevation, internal and external rotation, trapezius extension, row."""
-TEST_SUBJECTS = (8, 9, 10)
-"""Held out unless the scenario says otherwise; the other seven are for training."""
+NUM_TEST_SUBJECTS = 3
+"""How many are held out unless the scenario names them; the other seven are for training."""
 RATE_HZ = 50.0
 
 _AXES = ("ax", "ay", "az", "wx", "wy", "wz")
@@ -40,7 +40,7 @@ _PACKAGED = PackagedFile("seglearn", f"data/{_NAME}", "watch")
 Signal = npt.NDArray[np.float32]
 
 
-class WatchSpec(DataSpec):
+class WatchSpec(DrawnSpec):
     """Options of watch."""
 
     dataset: Literal["watch"] = "watch"
@@ -54,14 +54,18 @@ class WatchSpec(DataSpec):
         "last series in the file, which the person's other arm has done",
     )
     test_subjects: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None, min_length=1, description="people held out by 'split: people'; unset: 8, 9 and 10"
+        None, min_length=1, description="people held out by 'split: people'; unset: three, drawn"
     )
 
     @model_validator(mode="after")
-    def _one_split(self) -> "WatchSpec":
+    def _one_split(self) -> Self:
         if self.split == "series" and self.test_subjects is not None:
             raise ValueError("takes 'test_subjects' with 'split: people' only; with 'split: series' all people train")
         return self
+
+    def content(self, seed: int) -> Self:
+        """Return what decides the samples; only who is held out may be drawn."""
+        return super().content(seed if self.split == "people" and self.test_subjects is None else 0)
 
 
 class _Recordings(NamedTuple):
@@ -111,8 +115,10 @@ def _windows(series: npt.NDArray[np.floating], window: int, step: int) -> Signal
 def _test_series(spec: WatchSpec, recordings: _Recordings, path: Path) -> npt.NDArray[np.bool_]:
     """Return which series are for the test."""
     if spec.split == "people":
-        held_out = spec.test_subjects or TEST_SUBJECTS
         people = np.unique(recordings.subjects).tolist()
+        held_out = spec.test_subjects
+        if held_out is None:
+            held_out = spec.stream("test-subjects").generator().permutation(people)[:NUM_TEST_SUBJECTS].tolist()
         if unknown := [subject for subject in held_out if subject not in people]:
             raise BadInputError(
                 f"data.test_subjects: {unknown[0]} is none of the people in {path.name}: {', '.join(map(str, people))}"

@@ -1,5 +1,6 @@
 """The page: self-contained, accessible, and enough to run it all again."""
 
+import copy
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from interlude.analysis.report import report_page, reproducing_scenario
+from interlude.analysis.report.basis import basis_of
 from interlude.analysis.summary import summarise_runs
 from interlude.analysis.tables import difference_table, paper_table, summary_table
 from interlude.simulator.scenario.loading import parse_scenario
@@ -85,6 +87,26 @@ def test_the_tables_have_a_row_per_method_and_per_difference(trained):
     differences = difference_table(trained, "fedavg")
     assert [row[:2] for row in differences.rows] == [["mba", "3"]]
     assert len(differences.rows[0]) == len(differences.header)
+
+
+def test_paired_differences_stand_beside_means_and_every_table_says_what_it_rests_on(trained, page):
+    table = summary_table(trained, baseline="fedavg")
+    place = table.header.index("final accuracy") + 1
+    assert table.header[place] == "difference from fedavg, paired"
+    finals = summarise_runs(trained).pivot(index="seed", columns="method", values="final_accuracy")
+    mean = (finals["mba"] - finals["fedavg"]).mean()
+    assert [row[place] == "" for row in table.rows] == [True, False]
+    assert table.rows[1][place].startswith(f"{mean:+.3f}")
+    basis = "Data set cg-digits; seeds 0 to 2; nothing was tuned; what of a method is a reconstruction is listed in its card"
+    assert page.text.count(basis) == len(page.all("table"))
+
+
+def test_what_was_tuned_is_told_with_its_grid(trained):
+    tuned = copy.copy(trained[0])
+    field = "training.learning_rate"
+    choice = {"fedavg": {"chosen": {field: 0.1}, "grid": {field: [0.01, 0.1]}, "seeds": [7]}}
+    tuned.info = {**tuned.info, "origin": {**tuned.origin, "tuned": choice}}
+    assert "; tuned on the validation part: fedavg (learning rate 0.1 of 0.01, 0.1); " in basis_of([tuned])
 
 
 def test_several_scenarios_have_a_part_each_and_one_across(grid):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from interlude.analysis.comparison import paired_differences
+from interlude.analysis.comparison import holm, paired_differences
 from interlude.analysis.seeds import band, count
 
 
@@ -60,7 +60,26 @@ def test_only_seeds_that_both_have_are_pairs():
     assert math.isnan(difference.p_value)  # both differences are 1: no spread to test against
 
 
-def test_a_censored_time_leaves_no_mean():
-    (difference,) = paired_differences(runs_table(base=[1.0, math.inf], other=[2.0, math.inf]), "base", ["x"])
-    assert difference.num_censored == 1
-    assert math.isnan(difference.mean)
+def test_a_censored_time_counts_with_the_horizon_and_is_told():
+    runs = runs_table(base=[1.0, 9.0], other=[2.0, 9.0]).rename(columns={"x": "restricted_time_s"})
+    runs = runs.assign(time_to_target_s=[1.0, math.inf, 2.0, math.inf])
+    (difference,) = paired_differences(runs, "base", ["restricted_time_s"])
+    assert (difference.num_pairs, difference.num_censored, difference.mean) == (2, 1, 0.5)
+
+
+def test_a_pair_of_which_a_run_diverged_is_left_out():
+    runs = runs_table(base=[1.0, 2.0], other=[2.0, 9.0]).assign(diverged_at_s=[math.nan, math.nan, math.nan, 3.0])
+    (difference,) = paired_differences(runs, "base", ["x"])
+    assert (difference.num_pairs, difference.num_missing, difference.mean) == (1, 1, 1.0)
+
+
+def test_p_values_are_adjusted_by_holm():
+    """Sorted: 0.01 x 3, 0.03 x 2, then 0.04 x 1 but not below its predecessor; a missing one is no test."""
+    assert holm([0.01, 0.04, math.nan, 0.03]) == pytest.approx([0.03, 0.06, math.nan, 0.06], nan_ok=True)
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_differences_have_p_values_adjusted_for_all_of_them():
+    runs = runs_table(base=[0.9, 0.1, 0.5], a=[1.0, 0.3, 0.8], b=[1.0, 0.3, 0.8])
+    first, second = paired_differences(runs, "base", ["x"])
+    assert first.adjusted_p_value == second.adjusted_p_value == pytest.approx(2 * first.p_value)

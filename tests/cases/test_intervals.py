@@ -9,7 +9,7 @@ from interlude.analysis.choices import Choices, DoesNotApplyError
 from interlude.analysis.curves import accuracy_vs_time
 from interlude.analysis.sensitivity import sensitivity
 from interlude.analysis.summary import summarise_methods, summarise_runs
-from interlude.analysis.tables import difference_table, summary_table
+from interlude.analysis.tables import difference_table, final_differences, summary_table
 from interlude.simulator.cli.summary_tables import summary_tables
 from interlude.simulator.scenario.loading import parse_scenario
 
@@ -44,6 +44,25 @@ def test_an_interval_of_accuracies_ends_at_0_and_1_in_tables_and_bands(tmp_path,
     ends = [y for axis in figure.axes for band in axis.collections for y in band.get_paths()[0].vertices[:, 1]]
     assert max(ends) == 1.0
     assert min(ends) >= 0.0
+
+
+def test_printed_tables_fit_a_terminal_of_100_columns(tmp_path, scenario_with):
+    """Two targets, of which one is reached by two of three seeds, and differences from a baseline."""
+    changes = {"evaluate": {"target_accuracy": [0.3, 0.9]}, "until": {"accuracy": 0.3}}
+    totals = {"ended_by": "accuracy"}
+    records = [
+        write_run(tmp_path, label, seed, final, changes=changes, totals=totals)
+        for label in ("fedavg", "fedasync-first")
+        for seed, final in enumerate((0.2, 0.35, 0.41))
+    ]
+    runs = summarise_runs(records)
+    scenario = parse_scenario(scenario_with({"evaluate": {"every_s": 5, **changes["evaluate"]}}))
+    beside = ("vs fedavg", final_differences(runs, "fedavg"))
+    for _, rows in summary_tables(summarise_methods(runs), scenario, beside):
+        columns = zip(rows.header, *rows.cells, strict=True)
+        longest = [max(len(word) for word in (*heading.split(), *cells)) for heading, *cells in columns]
+        assert sum(width + 2 for width in longest) <= 100
+        assert rows.header[:3] != ["method", "final accuracy", "vs fedavg"] or "reached 2/3" in rows.cells[0][4]
 
 
 def swept(runs, finals):

@@ -165,7 +165,7 @@ def test_what_is_unknown_is_not_drawn_and_what_is_censored_is_open(tmp_path):
     accuracy, time = points(runs, Choices()).figure.axes
     assert [line.get_xdata().tolist() for line in accuracy.get_lines() if line.get_marker() == "o"] == [[0.4, 0.5], []]
     (filled, bound) = (line for line in time.get_lines() if line.get_marker() == "o")
-    assert (bound.get_xdata().tolist(), bound.get_markerfacecolor()) == ([10.0], "white")
+    assert (bound.get_xdata().tolist(), bound.get_markerfacecolor()) == ([10.0, 10.0], "white")  # of two evaluations
     assert bound.get_zorder() > filled.get_zorder()
     for run in runs:
         run.metrics = run.metrics[run.metrics["metric"] != "accuracy"]

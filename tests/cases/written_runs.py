@@ -20,7 +20,9 @@ SCENARIO = {
 SPANS = [(0, "download", 0, 1), (0, "train", 1, 6), (0, "upload", 6, 10), (1, "download", 0, 2), (1, "train", 2, 10)]
 
 
-def write_run(runs, label, seed=0, final=0.5, *, point="base", changes=None, options=None, origin=None, **identity):
+def write_run(
+    runs, label, seed=0, final=0.5, *, point="base", changes=None, options=None, origin=None, totals=None, **identity
+):
     """Write a complete run of two evaluations, at 0 and 10 simulated seconds; return its record.
 
     Args:
@@ -32,6 +34,7 @@ def write_run(runs, label, seed=0, final=0.5, *, point="base", changes=None, opt
         changes: sections of the scenario.
         options: of the method.
         origin: what run.json says of the order of methods, and of swept fields.
+        totals: more of run.json's.
         identity: what run.json says of files, device and code.
     """
     entry = {"name": label, "label": label, **(options or {})}
@@ -50,4 +53,4 @@ def write_run(runs, label, seed=0, final=0.5, *, point="base", changes=None, opt
         for client, activity, start, end in SPANS
     ]
     writer.add_timeline(pa.Table.from_pylist(rows, SCHEMA))
-    return writer.close("complete", {"simulated_s": 10.0, "versions": 1})
+    return writer.close("complete", {"simulated_s": 10.0, "versions": 1, **(totals or {})})

@@ -46,7 +46,7 @@ def test_explain_prints_the_card_and_every_option(cli, method):
     assert result.code == 0
     assert card_of(METHODS[method]).title in result.out
     for part in ("paper", "payload", "staleness", *METHODS[method].Options.model_fields.keys() - {"name"}):
-        assert part in result.out
+        assert f"\n {part} " in result.out  # a row of its own
 
 
 def test_explain_says_what_is_reconstructed(cli):

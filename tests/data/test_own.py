@@ -265,7 +265,7 @@ def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(off
         offer(lambda: None)
     for name in ("own_data:other", "no_such_module:make", ":", "os:sep", "os:getcwd"):
         with pytest.raises(BadInputError, match=f"data.dataset: '{name}'"):
-            load_dataset(FunctionSpec(dataset=name))
+            load_dataset(FunctionSpec(dataset=name), seed=0)
 
 
 @pytest.mark.parametrize("text", ["def make(: pass", "nowhere()"])
@@ -273,7 +273,7 @@ def test_a_module_that_cannot_be_imported_is_one_sentence(text, tmp_path, monkey
     (tmp_path / "broken_data.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BadInputError, match=r"broken_data.py, line 1, '.*': .*\(in the import of 'broken_data:make'\)"):
-        load_dataset(FunctionSpec(dataset="broken_data:make"))
+        load_dataset(FunctionSpec(dataset="broken_data:make"), seed=0)
 
 
 def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, scenario_with):
@@ -293,9 +293,9 @@ def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, sc
     assert record.partition.groupby("client")["count"].sum().tolist() == [6, 6]
     scenario = parse_scenario(given)
     run = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), False)
-    files = files_of(scenario, load_dataset(scenario.data))
+    files = files_of(scenario, load_dataset(scenario.data, scenario.seed))
     before = run.identity(files)["files"]
     write_npz(tmp_path, *(changed(words=None)(split(n)) for n in (15, 6)))
-    assert len(load_dataset(scenario.data).train[1]) == 15
+    assert len(load_dataset(scenario.data, scenario.seed).train[1]) == 15
     after = run.identity(files)["files"]
     assert [path for path in before if before[path] != after[path]] == ["train.npz"]

