@@ -98,7 +98,7 @@ def test_at_correlation_1_a_test_image_has_its_digits_colour(folder, content):
     color = small(colour_variance=0.0, test_correlation=1.0).test[0]["color"]
     # a seven and a one: (255, 0, 128) and (0, 255, 0)
     assert color[:, :, 3, 4].tolist() == [[255, 0, 128], [0, 255, 0]]
-    with pytest.raises(ValidationError, match="test_correlation.*coloured_file"):
+    with pytest.raises(ValidationError, match=r"test_correlation.*coloured_file"):
         CgMnistSpec(test_correlation=1.0, coloured_file="official.npz")
 
 
