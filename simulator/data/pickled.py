@@ -8,6 +8,7 @@ import math
 import pickle
 import pickletools
 import re
+from collections.abc import Sized
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,20 +43,21 @@ class PickledArray:
         _, shape, kind, is_fortran, content = state
         if not isinstance(shape, tuple) or any(type(length) is not int or length < 0 for length in shape):
             raise ValueError(f"an array has the shape {shortened(shape, 60)}")
-        if not isinstance(kind, _PickledType) or not isinstance(content, list if kind.is_object else bytes):
-            raise ValueError("an array's content is not of its type")
-        dtype = np.dtype(object) if kind.is_object else np.dtype(kind.order + kind.code)
-        num_expected = math.prod(shape) * (1 if kind.is_object else dtype.itemsize)
-        if len(content) != num_expected:
-            unit = "objects" if kind.is_object else "bytes"
-            raise ValueError(
-                f"an array of shape {shortened(shape, 60)} needs {shortened(num_expected, 30)} {unit}, "
-                f"but holds {len(content)}"
-            )
-        if kind.is_object:
+        if isinstance(kind, _PickledType) and kind.is_object and isinstance(content, list):
+            _check_length(content, shape, math.prod(shape), "objects")
             self.values = content
-        else:
+        elif isinstance(kind, _PickledType) and not kind.is_object and isinstance(content, bytes):
+            dtype = np.dtype(kind.order + kind.code)
+            _check_length(content, shape, math.prod(shape) * dtype.itemsize, "bytes")
             self.values = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+        else:
+            raise ValueError("an array's content is not of its type")
+
+
+def _check_length(content: Sized, shape: tuple[int, ...], num_needed: int, unit: str) -> None:
+    if len(content) != num_needed:
+        needs = f"{shortened(num_needed, 30)} {unit}"
+        raise ValueError(f"an array of shape {shortened(shape, 60)} needs {needs}, but holds {len(content)}")
 
 
 class _PickledType:
@@ -148,7 +150,7 @@ def read_pickled(path: Path) -> Any:
             )
         content = stream.read()
         for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name.endswith("PUT") and argument > _MOST_MEMO:
+            if opcode.name.endswith("PUT") and int(argument or 0) > _MOST_MEMO:
                 raise BadFileError(f"{path}: is a pickle of more than {_MOST_MEMO} objects")
         held = _Unpickler(content, path).load()
         if not isinstance(held, PickledArray) or len(held.values) != 1:

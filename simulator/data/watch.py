@@ -95,7 +95,7 @@ def load(spec: WatchSpec) -> Dataset:
     if is_test.all() or not is_test.any():
         held = f"{(~is_test).sum()} windows of {spec.window_s:g} s for training and {is_test.sum()} for the test"
         raise BadInputError(f"{path}: holds {held}; both need some")
-    pairs = [standardised(part[~is_test], part[is_test]) for part in signals.split(3, dim=1)]
+    pairs = [standardised(part[~is_test], part[is_test]) for part in (signals[:, :3], signals[:, 3:])]
     return Dataset(
         train=({m: pair[0] for m, pair in zip(MODALITIES, pairs, strict=True)}, classes[~is_test]),
         test=({m: pair[1] for m, pair in zip(MODALITIES, pairs, strict=True)}, classes[is_test]),
@@ -108,7 +108,8 @@ def load(spec: WatchSpec) -> Dataset:
 def _windows(series: npt.NDArray[np.floating], window: int, step: int) -> Signal:
     """Return the windows [N, 6, window] of a series that lie wholly inside it."""
     rows = np.arange(0, len(series) - window + 1, step)[:, None] + np.arange(window)
-    return series.astype(np.float32)[rows].transpose(0, 2, 1)
+    windows: Signal = series.astype(np.float32)[rows].transpose(0, 2, 1)
+    return windows
 
 
 def _test_series(spec: WatchSpec, recordings: _Recordings, path: Path) -> npt.NDArray[np.bool_]:

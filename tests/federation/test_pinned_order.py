@@ -164,6 +164,16 @@ PINNED: dict[str, dict[str, str]] = {
         "fedasync-first": "3db7171340d4860aae4e94a365087954252cae330a7aaf5a2948d900c29d9c34",
         "mba": "55b4c25cd16862a25a463b50bc929a960483f79eb4065f4aab1d87dd9d97be12",
     },
+    "watch_subjects": {
+        "mba": "ffe092de41ec6888ae415337bcea161b5c11ea05efd53e324f35f5bbf3dcce31",
+        "bmsfed": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "fedcmi": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "fedmchain": "aeedec2ee7ba9288dd2d76bdebbce48920f3cd1cd39909210f47762f25129ae2",
+        "fedavg": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "fedasync-all": "3970180e7124ce1c39e3db0025dff3a2a5a66578899581fef50acbc95b8ebd14",
+        "fedasync-first": "610ee69bd3504643ba9ef53f9a0bb10c56080d588533156ae206da4c199e3967",
+        "fedbuff": "6cd6dd5372f9a0c12d8eabf93e92fea6d5fcf42ebc23fd4b9ab3ceff09b2aa4b",
+    },
 }
 """Scenario (or its variant, or the first point of a sweep) -> label -> SHA-256 of its first minute's order."""
 
