@@ -280,6 +280,8 @@ def _difference(difference: Difference, look: Look) -> str:
     if difference.num_pairs == difference.num_censored > 0 and difference.mean == 0 == difference.half_width:
         return "neither reached it"
     text = _mean_difference(difference, look)
+    if math.isnan(difference.mean):
+        return text
     if not math.isnan(difference.adjusted_p_value):
         text += f" (p = {difference.adjusted_p_value:.2g})"
     notes = [(difference.num_censored, "censored"), (difference.num_missing, "diverged")]

@@ -6,7 +6,7 @@ is resumed where it was saved, or else begins again. A `SweepExecutor` executes 
 """
 
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.errors import BadInputError, RecordError
 from interlude.simulator.files import only_one
 from interlude.simulator.record.checkpoint import Checkpoints
@@ -280,7 +279,7 @@ def tasks_of(sweep: Sweep, runs: Path, device: torch.device, timing_only: bool) 
 
 def _files_of_all(scenarios: Sequence[Scenario]) -> list[dict[str, Path]]:
     """Return the input files of each scenario, once it is checked against its data; each data set is loaded once."""
-    sharing: dict[DataSpec, list[int]] = {}
+    sharing: dict[Hashable, list[int]] = {}
     for at, scenario in enumerate(scenarios):
         sharing.setdefault(scenario.data.content(scenario.seed), []).append(at)
     files = {at: files_of(scenarios[at], load(scenarios[at])) for group in sharing.values() for at in group}

@@ -97,7 +97,7 @@ def test_paired_differences_stand_beside_means_and_every_table_says_what_it_rest
     mean = (finals["mba"] - finals["fedavg"]).mean()
     assert [row[place] == "" for row in table.rows] == [True, False]
     assert table.rows[1][place].startswith(f"{mean:+.3f}")
-    basis = "Data set cg-digits; seeds 0 to 2; nothing was tuned; what of a method is a reconstruction is listed in its card"
+    basis = "Data set cg-digits; seeds 0 to 2; nothing was tuned; what of a method is a reconstruction is listed"
     assert page.text.count(basis) == len(page.all("table"))
 
 

@@ -10,8 +10,8 @@ step by step. Of gray + colour, the accuracies on one modality with the other ze
 
 A number t is the palette {between: t}; ten colours are given as JSON, '[[255, 0, 0], ...]'. All palettes meet the same
 noise, batches and initial values. ``--restart 16`` empties the momentum every 16 steps, as clients of FedAvg do;
-``--falls-to 0.001 --constant 0.44`` is the course of the rate in scenarios/paper. LNTL's own network and training are
-in `bench_colour.py`; FedAvg itself is ``interlude run scenarios/paper/bmsfed_cgmnist.yaml --set data.palette=...``.
+``--falls-to 0.001 --constant 0.44`` is the course of the rate in scenarios/paper. LNTL's own network and training
+are in `bench_colour.py`; FedAvg itself is ``interlude run scenarios/paper/bmsfed_cgmnist.yaml --set data.palette=...``.
 
 ``--smoke`` trains on a few images of noise.
 """

@@ -253,6 +253,20 @@ def test_damaged_files_and_missing_folders_are_named(tmp_path):
         from_npz(tmp_path)
 
 
+def test_a_function_that_takes_a_seed_gets_the_runs_unless_an_option_pins_it(tmp_path, monkeypatch):
+    (tmp_path / "seeded_data.py").write_text(
+        "import interlude\n@interlude.dataset\ndef make(seed=3):\n"
+        "    return {'x': [[float(seed)], [0.0]], 'label': [0, 1]}, {'x': [[0.0]], 'label': [0]}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def seen(run_seed, **options):
+        data = load_dataset(FunctionSpec(dataset="seeded_data:make", options=options), run_seed)
+        return data.train[0]["x"][0].item()
+
+    assert (seen(0), seen(1), seen(1, seed=2)) == (0.0, 1.0, 2.0)
+
+
 def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(offer):
     def fails(of):
         raise KeyError("nothing\nthere")
