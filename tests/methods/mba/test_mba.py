@@ -129,7 +129,12 @@ SCENARIO = {
     "until": {"simulated_s": 15},
     "evaluate": {"every_s": 5},
 }
-SHORT = {"until": {"simulated_s": 8}, "evaluate": {"every_s": 4}}
+SHORT = {
+    "training": {**SCENARIO["training"], "window_samples": 64},
+    "until": {"simulated_s": 6},
+    "evaluate": {"every_s": 6, "samples": 100},
+    "executor": {"kind": "sequential"},
+}
 PLAIN = {"name": "fedasync", "proximal": 0.0}
 
 
