@@ -17,7 +17,7 @@ from interlude.simulator.record.reader import RunRecord
 
 _MEASURED = {
     "imbalance": "imbalance ratio r",
-    "anchor_distance": "anchor distance D",
+    "distance": "distance D",
     "modality_ratio": "modality ratio",
 }
 

@@ -34,7 +34,7 @@ def sweep_point(runs, beta, count, label):
         *(runs, label, 0, 0.3 + (beta / 10 if label == "mba" else 0)),
         point=f"base-beta-{beta}-clients-{count}",
         changes={**SECTIONS, "clients": {"count": count, "modalities": None}},
-        options={"beta": beta, "decoupled": False, "anchor": None} if label == "mba" else {},
+        options={"beta": beta, "late_term": False, "anchor": None} if label == "mba" else {},
         origin={
             "methods": list(METHODS),
             "place": BETAS.index(beta),

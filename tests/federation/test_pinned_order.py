@@ -55,6 +55,54 @@ PINNED: dict[str, dict[str, str]] = {
         "mba-gamma-2": "3d9f7aafa55fe4b82e2c4ecdb96318b6945af6c9bb90959294ba62318b9dab9a",
         "mba-near": "3d9f7aafa55fe4b82e2c4ecdb96318b6945af6c9bb90959294ba62318b9dab9a",
     },
+    "mba_readings-weak-first-test_correlation-0.0_local_epochs-1": {
+        "r0-drift": "fe52f0cbf95b6cdeb4b6ee8a1aaca3e46f01fb7c14f016c4966b2d7b9bdef048",
+        "r1-displacement": "fe52f0cbf95b6cdeb4b6ee8a1aaca3e46f01fb7c14f016c4966b2d7b9bdef048",
+        "r2-late-term": "a6f907ee35dc6a14e2d967c1d0e814e7dbeb09b1cb436367e0a68b41bedcfe8a",
+        "r3-prediction": "35eae28546c58eb9abc5489baa233a5f6ad145ee80c47ce7fb0b470d3a9be1f1",
+        "r4-input": "81d58dbe8c03396a8eab53f994b95ec840641d13bf27fd9fba2eb22a0f6fe7db",
+        "r2-r3": "98fbeea69319896d36a40e44ff0bc715dd7115d3fb67eeb19230665e605b1928",
+        "r2-r4": "3864b33c9c810bab505100645b76624a831236a3fe701828f59471561a2314ef",
+        "r2-r3-r4": "61ac0b2c9423820a7fcf344fbf686337b34eb3840b4becf362f98082b1989aa3",
+        "gap-training": "cedc30b05f6d629d061f710bc79660a8aaea5c5f777bcfcae91bbf28de79d99e",
+        "fedasync-all": "80a2ef2c1bdc4a62614386a54fd217b0b626d6afa99d9242ee258cb47ac52500",
+    },
+    "mba_readings_cgmnist-weak-first-test_correlation-0.0_local_epochs-1": {
+        "r0-drift": "648a2270a3f77a02f09ade45f9a25440a13f50c617bd32dfb0f4eef6266b4e73",
+        "r1-displacement": "648a2270a3f77a02f09ade45f9a25440a13f50c617bd32dfb0f4eef6266b4e73",
+        "r2-late-term": "78c7fe34769ca362ba34d996980c7af258c33b9bb20b93f5a70c1c9b17c0c47a",
+        "r3-prediction": "5ddd5f5f8358b61908ad96aa983f1e4241e785145f82db44734710615f6d5d18",
+        "r4-input": "7fc2696ce3ff0d3cf933355abbc28210934b7bd98c6f67ae9aa8657b4aaea538",
+        "r2-r3": "5ddd5f5f8358b61908ad96aa983f1e4241e785145f82db44734710615f6d5d18",
+        "r2-r4": "7fc2696ce3ff0d3cf933355abbc28210934b7bd98c6f67ae9aa8657b4aaea538",
+        "r2-r3-r4": "87f64a8e8e851a6d5238917ca6e15fef6a9bdb44f975b55952c848569cc75786",
+        "gap-training": "48e876e673fe52374c795b9b84726bde4dd1d6a19f84d17375b59e78c95668a7",
+        "fedasync-all": "e799f16c8195de33d0098a9fec6f05a129ab8af2243caa8cafe431b842377106",
+    },
+    "mba_readings_har-weak-first-local_epochs-1": {
+        "r0-drift": "d9ae3b4b55e566f04ffe87b8b331c963c48b5ebdfde0f950832aa13153b56397",
+        "r1-displacement": "d9ae3b4b55e566f04ffe87b8b331c963c48b5ebdfde0f950832aa13153b56397",
+        "r2-late-term": "d9ae3b4b55e566f04ffe87b8b331c963c48b5ebdfde0f950832aa13153b56397",
+        "r3-prediction": "4aa8e76ed8a9ef4acbd6214dc34f300b87a65209d9ed62ed874c96aad5174188",
+        "r4-input": "4217bdb02e3a8a9381b7daadf6aa3cfa18155b29c1e9390f614073f4d24b7eca",
+        "r2-r3": "4aa8e76ed8a9ef4acbd6214dc34f300b87a65209d9ed62ed874c96aad5174188",
+        "r2-r4": "4217bdb02e3a8a9381b7daadf6aa3cfa18155b29c1e9390f614073f4d24b7eca",
+        "r2-r3-r4": "87fcb4f8fca361d0d3a255361f324bbe2ab77a26affc7d97c7daa93a71e2dac4",
+        "gap-training": "7ebf7cd72ce1cce3c92386e09b8f48e1c37e2ce22b676e6eb9b47ccab7248fb8",
+        "fedasync-all": "95dbeacd94446f83d4114c03632243f5e7f28ea7eb610f5b8ed1900a4fc0f45c",
+    },
+    "mba_readings_watch-weak-first-local_epochs-1": {
+        "r0-drift": "a99e8293e5698c64d5f4debb7375027bf4c958693db74d53377d719977663653",
+        "r1-displacement": "a99e8293e5698c64d5f4debb7375027bf4c958693db74d53377d719977663653",
+        "r2-late-term": "a99e8293e5698c64d5f4debb7375027bf4c958693db74d53377d719977663653",
+        "r3-prediction": "69b5952e152ea4c33b24dff4fbb79f3e6c04060bcc788a7a4b9407910b7c14eb",
+        "r4-input": "3d8e91f764e8fd31113413528d2c79ddc82d6a350031e6c9fc352f0bfc39d469",
+        "r2-r3": "86cf1ed5b90fa3963272cdedf705a0980ddd3d1ce921edced54b2e3aa70a837e",
+        "r2-r4": "3d8e91f764e8fd31113413528d2c79ddc82d6a350031e6c9fc352f0bfc39d469",
+        "r2-r3-r4": "812128a4e6dceb92a6c03e6738eb3027088fcb4f3b001af68f32ebc1e225fdd7",
+        "gap-training": "9a26c21d49b221ee7b57643c608cb9f04b3305e4fab1a54ee8ff930fcc24f4ea",
+        "fedasync-all": "14e6b0c838916411189199346dc311d25408adc2b4a8d70d80cbeb5f60e23eb9",
+    },
     "mba_vs_synchronous": {
         "mba": "6642bc22f9e8400dec4ee9ad4ed1fc0482317323585c7a8422395ef16458e3fb",
         "bmsfed": "4b604f24a62f3d1349d4c7738896c50c48dee00cb999c07bf1fae396088f783b",
@@ -177,7 +225,7 @@ PINNED: dict[str, dict[str, str]] = {
 }
 """Scenario (or its variant, or the first point of a sweep) -> label -> SHA-256 of its first minute's order."""
 
-READ_FILES = ("bmsfed_cgmnist", "har_subjects", "phones")
+READ_FILES = ("bmsfed_cgmnist", "har_subjects", "mba_readings_har", "phones")
 """What names of scenarios begin with whose data or traces are files of the user's."""
 
 

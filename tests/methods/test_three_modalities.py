@@ -29,12 +29,24 @@ def make():
     return {**samples(labels), "key_owner": owners}, samples(np.arange(30) % 3)
 
 
+ENTRIES = {
+    **EVERY_METHOD,
+    "mba-readings": {
+        "name": "mba",
+        "distance": "prediction",
+        "anchor": "input",
+        "late_term": True,
+        "imbalance_acts": "both",
+    },
+}
+
+
 def num_versions(name):
     """Return enough for every client to have trained: a version is a round, or one client's update."""
     return 3 if METHODS[name].Options(name=name).server.rule == "barrier" else 20
 
 
-def scenario(scenario_with, name, kind):
+def scenario(scenario_with, entry, kind):
     arrivals = {m: {"per_client": {"distribution": "lognormal", "median_s": 2.0, "sigma": 0.8}} for m in SIZES}
     return parse_scenario(
         scenario_with(
@@ -45,8 +57,8 @@ def scenario(scenario_with, name, kind):
                 "clients": {"count": 5, "modalities": {"b": 0.8, "c": 0.6}},
                 "world.arrival": arrivals,
                 "training.batch_size": 8,
-                "methods": [EVERY_METHOD[name]],
-                "until": {"versions": num_versions(name)},
+                "methods": [entry],
+                "until": {"versions": num_versions(entry["name"])},
                 "evaluate": {"every_s": 20},
                 "executor": {"kind": kind},
             }
@@ -54,17 +66,18 @@ def scenario(scenario_with, name, kind):
     )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ENTRIES)
 def test_every_method_trains_three_modalities_alike_one_by_one_and_batched(name, scenario_with, tmp_path):
+    entry = ENTRIES[name]
     plain, batched = (
-        run_scenario(scenario(scenario_with, name, kind), runs=tmp_path, device="cpu", workers=1)[0]
+        run_scenario(scenario(scenario_with, entry, kind), runs=tmp_path, device="cpu", workers=1)[0]
         for kind in ("sequential", "auto")
     )
     assert np.isfinite(plain.metrics["value"]).all()
     assert {"a", "b", "c", "fused"} <= set(plain.metrics["modality"])
     pd.testing.assert_frame_equal(plain.timeline, batched.timeline)
     pd.testing.assert_frame_equal(plain.metrics, batched.metrics, rtol=1e-3, atol=0.04)  # a test sample may tip over
-    assert plain.info["totals"]["versions"] == num_versions(name)
+    assert plain.info["totals"]["versions"] == num_versions(entry["name"])
     counts = plain.partition.groupby("client")["count"].agg(["sum", "size"])
     assert counts.loc[0].tolist() == [1, 1]
     assert counts.loc[1].tolist() == [12, 1]

@@ -32,7 +32,7 @@ SCENARIO = {
     "evaluate": {"every_s": 4},
 }
 
-READ_FILES = ("bmsfed_cgmnist", "har_subjects", "phones")
+READ_FILES = ("bmsfed_cgmnist", "har_subjects", "mba_readings_har", "phones")
 
 
 def test_three_lines_give_frames(tmp_path):

@@ -16,7 +16,11 @@ from interlude.simulator.scenario.loading import load_scenario, parse_scenario
 VARIANTS = [
     {},
     {"methods": [{"name": name} for name in METHODS]},
-    {"methods": [{"name": "mba", "server": {"rule": "buffered", "size": 3}, "anchor": "class_mean", "label": "b"}]},
+    {
+        "methods": [
+            {"name": "mba", "server": {"rule": "buffered", "size": 3}, "anchor_form": "class_mean", "label": "b"}
+        ]
+    },
     {"methods": [{"name": "fedasync", "server": {"staleness": {"function": "hinge"}}}]},
     {"model.encoder": {"gray": "mlp", "color": "conv4"}},
     {"evaluate": {"every_s": 5, "target_accuracy": [0.6, 0.8]}},

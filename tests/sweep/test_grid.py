@@ -73,7 +73,15 @@ def test_every_shipped_sweep_is_one(pytestconfig):
         for path in sorted((pytestconfig.rootpath / "scenarios").rglob("*.yaml"))
         if "\nsweep:" in path.read_text()
     }
-    assert shipped == {"asynchrony_dial": 48, "client_scaling": 72, "sensitivity_beta_gamma": 48}
+    assert shipped == {
+        "asynchrony_dial": 48,
+        "client_scaling": 72,
+        "mba_readings": 120,
+        "mba_readings_cgmnist": 120,
+        "mba_readings_har": 60,
+        "mba_readings_watch": 60,
+        "sensitivity_beta_gamma": 48,
+    }
 
 
 def test_the_worlds_of_the_asynchrony_dial_have_equal_means(pytestconfig):

@@ -1,4 +1,4 @@
-"""What an MBA server remembers of every modality: how far joint training draws it from its anchor.
+"""What an MBA server remembers of every modality: its distance, by whichever reading.
 
 Formulas: see `interlude.simulator.methods.mba.MBA`.
 """

@@ -310,7 +310,7 @@ def test_bytes_are_those_of_the_groups_sent_and_durations_the_worlds(wild, run, 
 
 
 def test_mba_downloads_the_imbalance_only_where_clients_weight_by_it(wild, run):
-    given_ = wild({"name": "mba", "anchor_weights": "imbalance"}, world=PLAIN)
+    given_ = wild({"name": "mba", "imbalance_acts": "both"}, world=PLAIN)
     (record,) = run(given_)
     downloads = spans_of(record).query("activity == 'download' and end_s < 15")
     assert set(downloads["bytes"]) == {group_bytes(parse_scenario(given_), "gray", "color") + 2 * 4}

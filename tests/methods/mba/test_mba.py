@@ -5,11 +5,19 @@ import math
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
 from interlude import parse_scenario, run_scenario
+from interlude.models.network import Network
+from interlude.models.spec import ModelSpec
+from interlude.simulator.methods.fedasync import FedAsync
 from interlude.simulator.methods.mba import MBA, MBAOptions
 from interlude.simulator.methods.mba.imbalance import Imbalance
+from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.objective import CrossEntropy
+from interlude.simulator.training.profile.costs import CostModel
+from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import named
 
 
@@ -59,8 +67,19 @@ def test_mixing_weights_are_clipped():
 
 
 def test_a_coupled_merge_mixes_everything_alike():
-    merged, _ = merge(MBAOptions(decoupled=False), [arrived(10.0, report=distances(gray=0.6, color=0.2))])
-    assert list(merged.values()) == pytest.approx([6.0] * 5)
+    for acts in ("none", "client"):
+        options = MBAOptions(imbalance_acts=acts)
+        merged, _ = merge(options, [arrived(10.0, report=distances(gray=0.6, color=0.2))])
+        assert list(merged.values()) == pytest.approx([6.0] * 5)
+
+
+def test_gamma_zero_merges_as_fedasync_whatever_is_reported():
+    updates = [arrived(10.0, report=distances(gray=0.6, color=0.2), staleness=2)]
+    merged, memory = merge(MBAOptions(gamma=0.0), updates)
+    start = dict.fromkeys(updates[0].parameters, torch.tensor([0.0]))
+    plain = FedAsync(FedAsync.Options()).merge(start, None, updates)
+    assert merged == {name: value.item() for name, value in plain.items()}
+    assert memory.ratios("far")["gray"].item() == pytest.approx(1.5)  # measured all the same
 
 
 def test_buffered_weights_prefer_the_faithful():
@@ -110,6 +129,12 @@ SCENARIO = {
     "until": {"simulated_s": 15},
     "evaluate": {"every_s": 5},
 }
+SHORT = {
+    "training": {**SCENARIO["training"], "window_samples": 64},
+    "until": {"simulated_s": 6},
+    "evaluate": {"every_s": 6, "samples": 100},
+    "executor": {"kind": "sequential"},
+}
 PLAIN = {"name": "fedasync", "proximal": 0.0}
 
 
@@ -119,24 +144,33 @@ def test_without_gamma_beta_and_gap_training_it_is_fedasync_number_for_number(tm
     pd.testing.assert_frame_equal(fedasync, mba)
 
 
-def test_gamma_zero_merges_every_modality_as_fedasync_would(tmp_path):
-    # the same clients, so gap training and anchors stay on; only the server rule differs
-    with_gamma_0 = {"name": "mba", "gamma": 0.0}
-    coupled = {"name": "mba", "label": "coupled", "decoupled": False}
-    first, second = accuracy_curves(SCENARIO, [with_gamma_0, coupled], tmp_path)
-    pd.testing.assert_frame_equal(first, second)
+def test_gamma_zero_ignores_the_imbalance_at_clients_and_server(tmp_path):
+    terms = {"late_term": True, "distance": "prediction", "gamma": 0.0}
+    methods = [{"name": "mba", "label": acts, "imbalance_acts": acts, **terms} for acts in ("server", "client", "both")]
+    server, *others = accuracy_curves({**SCENARIO, **SHORT}, methods, tmp_path)
+    for other in others:
+        pd.testing.assert_frame_equal(server, other)
 
 
-def test_without_arrival_gaps_it_is_its_wait_for_all_ablation(tmp_path):
+def test_without_arrival_gaps_it_is_fedasync_waiting_for_all_number_for_number(tmp_path):
     together = {"per_client": {"distribution": "constant", "value_s": 3.0}}
     world = {**SCENARIO["world"], "arrival": {"gray": together, "color": together}}
-    methods = [{"name": "mba"}, {"name": "mba", "label": "idle", "waiting": "all"}]
-    first, second = accuracy_curves({**SCENARIO, "world": world}, methods, tmp_path)
-    pd.testing.assert_frame_equal(first, second)
+    readings = [
+        {"label": "drift"},
+        {"label": "idle", "waiting": "all"},
+        {"label": "input", "distance": "displacement", "anchor": "input"},
+        {"label": "late-without-weight", "late_term": True, "beta": 0.0, "imbalance_acts": "both"},
+        {"label": "nothing-measured", "distance": "prediction", "imbalance_acts": "none"},
+    ]
+    methods = [PLAIN, *({"name": "mba", **reading} for reading in readings)]
+    fedasync, *others = accuracy_curves({**SCENARIO, "world": world}, methods, tmp_path)
+    for other in others:
+        pd.testing.assert_frame_equal(fedasync, other)
 
 
 def test_gap_training_costs_no_joint_training_its_place(tmp_path):
-    methods = [{"name": "mba", "anchor": "none"}, {"name": "mba", "label": "idle", "waiting": "all"}]
+    bare = {"name": "mba", "anchor": "none", "imbalance_acts": "none"}
+    methods = [bare, {**bare, "label": "idle", "waiting": "all"}]
     records = run_scenario(parse_scenario({**SCENARIO, "methods": methods}), runs=tmp_path, timing_only=True)
     with_gaps, idle = [r.timeline[r.timeline["activity"] == "train"].reset_index(drop=True) for r in records]
     assert (records[0].timeline["activity"] == "train_unimodal").any()
@@ -144,18 +178,71 @@ def test_gap_training_costs_no_joint_training_its_place(tmp_path):
     pd.testing.assert_frame_equal(with_gaps[columns], idle[columns], rtol=1e-9)
 
 
-@pytest.mark.parametrize("switch", [{"anchor": "none"}, {"anchor": "class_mean"}, {"distance": "squared"},
-                                    {"lazy_when": "near"}, {"anchor_weights": "imbalance"}, {"decoupled": False},
-                                    {"server": {"rule": "buffered", "size": 3}}, {"server": {"rule": "barrier"}},
-                                    {"waiting": "first"}])  # fmt: skip
-def test_every_ablation_switch_runs_and_changes_the_result(switch, tmp_path):
-    base, switched = accuracy_curves(SCENARIO, [{"name": "mba"}, {"name": "mba", "label": "x", **switch}], tmp_path)
-    assert switched["value"].notna().all()
-    assert not base["value"].equals(switched["value"])
+SWITCHES = [
+    {"anchor": "none"},
+    {"anchor": "input"},
+    {"anchor_form": "class_mean"},
+    {"delta": "squared"},
+    {"distance": "displacement"},
+    {"distance": "prediction"},
+    {"late_term": True},
+    {"imbalance_acts": "client"},
+    {"imbalance_acts": "both"},
+    {"imbalance_acts": "none"},
+    {"lazy_when": "near"},
+    {"server": {"rule": "buffered", "size": 3}},
+    {"server": {"rule": "barrier"}},
+    {"waiting": "first"},
+]
 
 
-def test_anchor_weights_travel_down(tmp_path):
-    methods = [{"name": "mba"}, {"name": "mba", "label": "weighted", "anchor_weights": "imbalance"}]
-    records = run_scenario(parse_scenario({**SCENARIO, "methods": methods}), runs=tmp_path, timing_only=True)
-    downloads = [r.timeline.query("activity == 'download' and end_s < 15")["bytes"].unique() for r in records]
-    assert downloads[1] - downloads[0] == [8]  # two float32
+def test_every_switch_runs_and_changes_the_result(tmp_path):
+    methods = [{"name": "mba", "label": f"v{i}", **switch} for i, switch in enumerate([{}, *SWITCHES])]
+    base, *switched = accuracy_curves({**SCENARIO, **SHORT}, methods, tmp_path)
+    assert all(curves["value"].notna().all() for curves in switched)
+    assert [s for s, curves in zip(SWITCHES, switched, strict=True) if base["value"].equals(curves["value"])] == []
+
+
+def test_the_readings_report_who_can_report(tmp_path):
+    # gray comes first everywhere: only a prediction is known of color
+    arrival = {m: {"per_client": {"distribution": "constant", "value_s": s}} for m, s in (("gray", 1), ("color", 2))}
+    world = {**SCENARIO["world"], "arrival": arrival}
+    names = ["drift", "displacement", "prediction"]
+    methods = [{"name": "mba", "label": name, "distance": name} for name in names]
+    scenario = parse_scenario({**SCENARIO, "world": world, "until": {"simulated_s": 5}, "methods": methods})
+    records = run_scenario(scenario, runs=tmp_path)
+    reported = {r.label: set(r.metrics.query("metric == 'distance'")["modality"]) for r in records}
+    assert reported == {"drift": {"gray"}, "displacement": {"gray"}, "prediction": {"gray", "color"}}
+
+
+@pytest.mark.parametrize(
+    ("switches", "num_down", "num_up"),
+    [
+        ({}, 0, 1),
+        ({"imbalance_acts": "both"}, 2, 1),
+        ({"imbalance_acts": "both", "beta": 0.0}, 0, 1),
+        ({"imbalance_acts": "client", "anchor": "none", "distance": "prediction"}, 0, 2),  # no term to weigh
+        ({"imbalance_acts": "client", "anchor": "none", "distance": "prediction", "late_term": True}, 2, 2),
+        ({"anchor": "input"}, 0, 0),  # no drift
+        ({"anchor": "input", "distance": "displacement"}, 0, 1),
+        ({"imbalance_acts": "none"}, 0, 0),
+    ],
+)
+def test_floats_beside_the_model(switches, num_down, num_up):
+    network = Network(ModelSpec(encoder="mlp", width=4), {"gray": (3,), "color": (3,)}, num_classes=2)
+    method = MBA(MBAOptions(**switches))
+    broadcast = method.broadcast(method.initial_memory(network, 3))
+    assert len(broadcast) == num_down
+    steps = LocalSteps(method.objective(None, Ready(("gray", "color"), ("gray",))), 1, "joint")
+    assert CostModel(network, 4, broadcast).of_task((steps,), 8).report_bytes == 4 * num_up
+
+
+def test_a_single_modality_has_its_turn_in_the_fused_loss():
+    terms = MBAOptions(late_term=True)
+    assert MBA(terms).objective(None, Ready(("gray",))) == CrossEntropy(("gray",))
+    assert MBA(terms).objective(None, Ready(("a", "b", "c"), ("b",))).late == ("a", "c")
+
+
+def test_class_means_are_no_inputs():
+    with pytest.raises(ValidationError, match="anchor_form 'class_mean' is no input: it needs anchor 'target'"):
+        MBAOptions(anchor="input", anchor_form="class_mean")
