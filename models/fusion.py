@@ -4,6 +4,7 @@ A missing modality counts as zero features, so it adds nothing to the sum and ge
 B batch, D features, K classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -25,6 +26,8 @@ class ConcatHead(nn.Module):
         for modality in modalities:
             self._modules[modality] = nn.Linear(width, num_classes, bias=False)
         self.bias = nn.Parameter(torch.empty(num_classes))
+        self.slice_gain = math.sqrt((width + num_classes) / (len(modalities) * width + num_classes))
+        """Xavier's deviation of the joint layer [K, M D], in which a slice starts, by that of a layer [K, D]."""
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] of the features [B, D] at hand."""

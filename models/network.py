@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from interlude.models.encoders import ENCODERS
-from interlude.models.fusion import HEADS
-from interlude.models.groups import HEAD, SHARED_HEAD, encoder_group, group_of, modality_of
+from interlude.models.fusion import HEADS, ConcatHead
+from interlude.models.groups import HEAD, SHARED_HEAD, encoder_group, group_of, modality_of, part_of
 from interlude.models.inputs import Inputs, InputSpec, Reader
 from interlude.models.own import own_encoder, own_fusion
 from interlude.models.packed import layout_of
@@ -105,8 +105,8 @@ class Network:
     def initial_parameters(self, generator: torch.Generator, device: torch.device) -> Parameters:
         """Return fresh parameters: Kaiming (fan-out) for convolutions, Xavier for linear layers, norms 1, biases 0.
 
-        Embeddings are standard normal, however many tokens there are. All are drawn on the CPU, so that every device
-        starts from the same numbers.
+        The slices of a concatenation head are one layer [K, M D] to Xavier. Embeddings are standard normal, however
+        many tokens there are. All are drawn on the CPU, so that every device starts from the same numbers.
         """
         parameters = {}
         for name, shape in self.shapes.items():
@@ -116,7 +116,7 @@ class Network:
             elif name.endswith(".embedding"):
                 nn.init.normal_(value, generator=generator)
             elif value.dim() == 2:
-                nn.init.xavier_normal_(value, generator=generator)
+                nn.init.xavier_normal_(value, self._xavier_gain(name), generator=generator)
             elif name.endswith("weight"):
                 nn.init.ones_(value)
             parameters[name] = value.to(device)
@@ -148,6 +148,11 @@ class Network:
         head, fusion = (self.modalities, spec.width, self.num_classes), spec.fusion
         modules[HEAD] = own_fusion(fusion, *head) if isinstance(fusion, OwnModule) else HEADS[fusion](*head)
         return modules
+
+    def _xavier_gain(self, name: str) -> float:
+        """Return the factor on Xavier's deviation of a matrix by itself."""
+        head = self._modules[HEAD]
+        return head.slice_gain if part_of(name) == HEAD and isinstance(head, ConcatHead) else 1.0
 
     def _full_name(self, prefix: str, name: str) -> str:
         """Return a parameter's name from its module's prefix and its own; what a user's own head shares is marked."""

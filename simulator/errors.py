@@ -38,7 +38,11 @@ class RecordError(InterludeError):
 
 
 class TrainingError(InterludeError):
-    """Training failed (a loss that is not finite); the run stops and keeps its record."""
+    """Training failed; the run stops and keeps its record."""
+
+
+class DivergedError(TrainingError):
+    """The training loss is not finite."""
 
 
 class TooManyEventsError(InterludeError):

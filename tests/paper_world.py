@@ -21,6 +21,7 @@ from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.server import Server
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.methods import METHODS
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
@@ -173,7 +174,7 @@ def play(
         generator = torch.Generator().manual_seed(0)
         inputs = {m: torch.randn(num_samples, _INPUTS, generator=generator) for m in modalities}
         samples = (inputs, torch.arange(num_samples) % _NUM_CLASSES)
-        executor = SequentialExecutor(network, training, 0, samples, samples)
+        executor = SequentialExecutor(network, training, 0, samples, EvaluationSets(samples))
         model = network.initial_parameters(generator, torch.device("cpu"))
     tables: list[pa.Table] = []
     clock, timeline = Clock(most_at_once=10_000), Timeline(tables.append)

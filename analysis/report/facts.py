@@ -5,6 +5,7 @@ from typing import Any
 
 from interlude.analysis.choices import labels_of
 from interlude.analysis.fields import shown
+from interlude.analysis.report.tuned import how_tuned, own_training
 from interlude.analysis.report.words import in_words
 from interlude.simulator.record.reader import RunRecord
 
@@ -25,10 +26,12 @@ def facts_of(records: Sequence[RunRecord]) -> Facts:
             for part, section in scenario["world"].items()
         ),
         ("training", in_words(scenario["training"], has_zeros=False)),
+        ("methods' own training", own_training(records)),
+        ("tuned", how_tuned(records)),
         ("methods", ", ".join(labels_of(records))),
         ("seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
         ("until", _until(scenario["until"])),
-        ("evaluation", in_words(scenario["evaluate"])),
+        ("evaluation", in_words(scenario["evaluate"], has_zeros=False)),
     ]
     if any(record.info.get("timing_only") for record in records):
         facts.append(("timing only", "the clock runs without training, so there are no accuracies"))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from interlude.models.inputs import Samples
 from interlude.models.network import Network
 from interlude.simulator.calibrate.cases import Case
 from interlude.simulator.data.dataset import to_device
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import choose_strategy
@@ -91,11 +91,11 @@ class Bench:
     def executor(self, spec: ExecutorSpec, pool: WorkerPool | None) -> SequentialExecutor | BatchedExecutor:
         """Return an executor as a run would use it."""
         training, (inputs, labels) = self.case.training, self._samples
-        test: Samples = {modality: x[:1] for modality, x in inputs.items()}, labels[:1]
+        sets = EvaluationSets(({modality: x[:1] for modality, x in inputs.items()}, labels[:1]))
         if spec.kind == "sequential":
-            return SequentialExecutor(self.network, training, 0, self._samples, test)
+            return SequentialExecutor(self.network, training, 0, self._samples, sets)
         strategy = choose_strategy(spec, self.network, self.device, training.batch_size)
-        return BatchedExecutor(self.network, training, 0, self._samples, test, strategy, pool)
+        return BatchedExecutor(self.network, training, 0, self._samples, sets, strategy, pool)
 
     def size(self, steps_per_s: float, largest_stack: int, turn_s: float) -> Size:
         """Return the work of a turn for a machine of a known speed."""

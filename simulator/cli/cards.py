@@ -58,9 +58,14 @@ def _options(model: type[BaseModel]) -> TableRows:
     rows = [
         (name, _default(field), _range(field), field.description or "")
         for name, field in model.model_fields.items()
-        if name not in ("name", "rule", "function")
+        if name != "name" and not _is_tag(name, field)
     ]
     return TableRows(rows or [("none", "", "", "")], ("option", "default", "allowed", "meaning"))
+
+
+def _is_tag(name: str, field: FieldInfo) -> bool:
+    """Return whether an option only says which of several choices the others belong to."""
+    return name in ("rule", "function") and len(get_args(field.annotation)) == 1
 
 
 def _default(field: FieldInfo) -> str:

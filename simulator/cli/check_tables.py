@@ -75,6 +75,8 @@ def check_tables(
             frozenset({3, 4, 5, 6, 7}),
         ),
     )
+    if any(options.training for options in scenario.methods):
+        yield _training(scenario)
     yield _limits(scenario, estimates)
     if failing:
         yield (
@@ -88,7 +90,7 @@ def check_tables(
     trained = []
     for options in scenario.methods:
         network = testbed.ingredients(options).network
-        how = how_trained(scenario.executor, network, device, scenario.training.batch_size)
+        how = how_trained(scenario.executor, network, device, scenario.training_of(options).batch_size)
         trained.append((options.run_label, *how))
     yield f"training on {device}", TableRows(trained, ("method", "how", "why"))
 
@@ -96,12 +98,15 @@ def check_tables(
 def _sizes(testbed: Testbed) -> TableRows:
     """Return a table of the data set, the clients and the model."""
     scenario, dataset = testbed.scenario, testbed.dataset
+    num_held_out = len(testbed.validation)
+    held_out = f" ({num_held_out} of them the validation part)" if num_held_out else ""
     shards = np.array([len(shard) for shard in testbed.population.shards])
     return TableRows(
         [
             (
                 "data",
-                f"{scenario.data.dataset}: {len(dataset.train[1])} training, {len(dataset.test[1])} test samples",
+                f"{scenario.data.dataset}: {len(dataset.train[1])} training{held_out}, "
+                f"{len(dataset.test[1])} test samples",
             ),
             ("modalities", ", ".join(f"{m} {list(given.shape)}" for m, given in dataset.inputs.items())),
             ("clients", f"{len(shards)} with {shards.min()} to {shards.max()} samples, median {np.median(shards):g}"),
@@ -165,6 +170,23 @@ def _limits(scenario: Scenario, estimates: Sequence[Estimate]) -> tuple[str, Tab
             frozenset({1, 2, 3}),
         ),
     )
+
+
+def _training(scenario: Scenario) -> tuple[str, TableRows]:
+    """Return a table of each method's local training, where they differ."""
+    found = [(options.run_label, scenario.training_of(options)) for options in scenario.methods]
+    rows = [
+        (
+            label,
+            f"{training.optimizer.learning_rate:g}",
+            str(training.local_epochs),
+            str(training.batch_size),
+            "all" if training.window_samples is None else str(training.window_samples),
+        )
+        for label, training in found
+    ]
+    header = ("method", "learning rate", "local epochs", "batch", "samples")
+    return "local training, methods' own laid over the scenario's", TableRows(rows, header, frozenset({1, 2, 3, 4}))
 
 
 def _contents(scenario: Scenario, world: World, num_clients: int) -> tuple[str, TableRows]:

@@ -12,11 +12,13 @@ from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.analysis.tables import final_differences
 from interlude.analysis.tidy import tidy_runs, tidy_summary
 from interlude.simulator.cli.console import inform, say, show
-from interlude.simulator.cli.summary_tables import Beside, ended_early, summary_tables, sweep_table
+from interlude.simulator.cli.summary_tables import Beside, choice_table, ended_early, summary_tables, sweep_table
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord, in_order, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
+from interlude.simulator.sweep.choice import Choice
+from interlude.simulator.sweep.tuning import Tried, tuning_table
 
 
 def conclude_run(scenario: Scenario, records: Sequence[RunRecord], directory: Path) -> None:
@@ -68,3 +70,17 @@ def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -
     files = write_files({directory / name: table.to_csv(index=False).encode() for name, table in tables.items()})
     draw = f"; draw it with: interlude plot {directory}" if by_point else ""
     say(f"Wrote {', '.join(map(str, files))}{draw}")
+
+
+def conclude_tuning(found: Sequence[Tried], directory: Path) -> list[Choice]:
+    """Write what was tried as a table, show the settings that are chosen, and return them.
+
+    Raises:
+        InterludeError: if every setting of a method has a run that failed.
+    """
+    table = tuning_table(found)
+    files = write_files({directory / "tuning.csv": table.to_csv(index=False).encode()})
+    choices = [tried.choice() for tried in found]
+    show("chosen by the accuracy on the validation part", choice_table(found, choices))
+    say(f"Wrote {', '.join(map(str, files))}")
+    return choices

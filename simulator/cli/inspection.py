@@ -36,6 +36,14 @@ def check(
         show(f"{given.name}: a sweep of {given.num_runs} runs", sweep_plan(given.scenarios))
         planned = list(given.scenarios)
         checked = planned[:1]
+    if any(documents.tunes):
+        from interlude.simulator.cli.summary_tables import trials_plan
+        from interlude.simulator.sweep import Flags, load_sweep
+        from interlude.simulator.sweep.trials import plan_trials
+
+        flags = Flags(seeds=None if seed is None else [seed])
+        trials = plan_trials(load_sweep(scenario, overrides or (), flags, may_be_one=True), scenario)
+        show(f"tried by 'interlude sweep {scenario} --tune'", trials_plan(trials))
     chosen = choose_device(device)
     with naming(scenario):
         tables = list(foreign_table(planned))

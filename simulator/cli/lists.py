@@ -1,6 +1,7 @@
 """Tables of the names that a scenario can use. They load no PyTorch, but for the state of the data sets."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -9,6 +10,9 @@ from interlude.simulator import data, methods
 from interlude.simulator.cli.table_rows import TableRows, size
 from interlude.simulator.files import data_directory
 from interlude.simulator.importing import first_line
+
+if TYPE_CHECKING:
+    from interlude.simulator.data.source import Found
 
 
 def _methods() -> TableRows:
@@ -22,16 +26,20 @@ def _datasets() -> TableRows:
 
 
 def data_sets() -> TableRows:
-    """Return the state of every data set, its path, licence and origin."""
+    """Return the state of every data set, its path, licence and origin; a row for each way of reading it."""
     directory = data_directory()
     rows = []
     for name, source in data.DATASETS.items():
-        found = source.find(directory)
-        where = found.lacks or ("" if directory is None or not source.layouts else str(directory))
-        missing = f"lacks {where}" if found.lacks else where
-        num_bytes = size(found.num_bytes) if found.num_bytes else ""
-        rows.append((name, found.state, num_bytes, missing, source.licence, source.origin))
+        rows.append((name, *_state(source.find(directory)), source.licence, source.origin))
+        found = source.find_on_request()
+        if found is not None and (packaged := source.packaged) is not None:
+            rows.append((f"{name} ({packaged.package})", *_state(found), source.licence, packaged.origin))
     return TableRows(rows, ("name", "state", "size", "where", "licence", "from"), frozenset({2}))
+
+
+def _state(found: "Found") -> tuple[str, str, str]:
+    where = f"lacks {found.lacks}" if found.lacks else str(found.where or "")
+    return found.state, size(found.num_bytes) if found.num_bytes else "", where
 
 
 def _distributions() -> TableRows:

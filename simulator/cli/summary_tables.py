@@ -1,16 +1,19 @@
 """Tables of a comparison's results, and of a sweep's plan."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from interlude.analysis.divergence import diverged_at_s
-from interlude.analysis.fields import shown
+from interlude.analysis.fields import short_name, shown
 from interlude.analysis.tables import Looks, accuracy_looks, alone_looks, cells_of, method_text, time_looks, whole
 from interlude.simulator.cli.table_rows import TableRows, size
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.sweep.choice import Choice
+from interlude.simulator.sweep.trials import Trials
+from interlude.simulator.sweep.tuning import Tried
 
 Beside = tuple[str, Mapping[str, str]]
 """A column that stands beside the final accuracy: its heading, and a cell by the label of a method."""
@@ -159,6 +162,41 @@ def sweep_table(summaries: Mapping[str, pd.DataFrame]) -> TableRows:
     ]
     header = ["point", "method", *(name for name, _ in columns.values())]
     return TableRows(cells, header, frozenset(range(2, len(header))), _judged(columns, None))
+
+
+def trials_plan(trials: Iterable[Trials]) -> TableRows:
+    """Return the plan of a tuning: a row per scenario and method."""
+    cells = [
+        [
+            tried.scenario,
+            tried.label,
+            str(len(tried.scenarios)),
+            ", ".join(map(str, tried.seeds)),
+            "; ".join(f"{field} {', '.join(map(str, values))}" for field, values in tried.grid.items()),
+        ]
+        for tried in trials
+    ]
+    return TableRows(cells, ("scenario", "method", "runs", "seeds", "every one of"), frozenset({2}))
+
+
+def choice_table(found: Sequence[Tried], choices: Sequence[Choice]) -> TableRows:
+    """Return the settings that were chosen: a row per scenario and method."""
+    fields = list(dict.fromkeys(field for choice in choices for field in choice.grid))
+    cells = [
+        [
+            choice.scenario,
+            choice.label,
+            *(str(choice.values.get(field, "")) for field in fields),
+            f"{choice.validation_accuracy:.3f}",
+            str(len(tried.scores)),
+            str(sum(None in scores for scores in tried.scores)),
+            ", ".join(short_name(field, fields) for field in choice.at_the_end),
+        ]
+        for tried, choice in zip(found, choices, strict=True)
+    ]
+    names = [short_name(field, fields) for field in fields]
+    header = ["scenario", "method", *names, "validation accuracy", "settings", "failed", "at the end of its list"]
+    return TableRows(cells, header, frozenset(range(2, len(header) - 1)))
 
 
 def _energy(joules: float) -> str:

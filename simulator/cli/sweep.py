@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from interlude.simulator.cli.console import console, inform, naming
+from interlude.simulator.cli.console import console, inform, naming, say
 from interlude.simulator.cli.options import (
     MOST_PROCESSES,
     CheckpointEvery,
@@ -18,6 +18,7 @@ from interlude.simulator.cli.options import (
     TimingOnly,
     finite,
 )
+from interlude.simulator.errors import BadInputError
 from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S
 
 
@@ -48,21 +49,35 @@ def sweep(
     gpus_per_run: Annotated[
         float, typer.Option(min=0, max=MOST_PROCESSES, callback=finite, help="GPUs that Ray sets aside for a run")
     ] = 0.0,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="choose each method's settings first, on the validation part, as 'tune' says"),
+    ] = False,
     data_dir: DataDir = None,
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
 ) -> None:
     """Run a scenario for many values of its fields, several runs at a time; finished runs are not run again."""
     from interlude.simulator.scenario.documents import load_documents
 
+    if tune and timing_only:
+        raise BadInputError("--timing-only: nothing is trained, so --tune has no accuracies to choose by")
     load_documents(scenario, overrides or ())  # before PyTorch is loaded, so that a mistake is told at once
 
-    from interlude.simulator.cli.conclusions import conclude_sweep
+    from interlude.simulator.cli.conclusions import conclude_sweep, conclude_tuning
     from interlude.simulator.cli.sweep_progress import SweepDisplay
     from interlude.simulator.sweep import load_sweep, parse_flags, run_sweep
     from interlude.simulator.sweep.executors import executor_for
+    from interlude.simulator.sweep.trials import plan_trials
+    from interlude.simulator.sweep.tuning import run_trials, tuned
 
-    given = load_sweep(scenario, overrides or (), parse_flags(clients, seeds, methods))
+    given = load_sweep(scenario, overrides or (), parse_flags(clients, seeds, methods), may_be_one=tune)
     chosen = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run, checkpoint_every)
+    if tune:
+        trials = plan_trials(given, scenario)
+        say(f"Tuning: {sum(len(tried.scenarios) for tried in trials)} runs, then {given.num_runs} with what is chosen")
+        with naming(scenario), SweepDisplay(console) as display:
+            found = run_trials(given, trials, chosen, runs=runs, device=device, overwrite=overwrite, watch=display)
+        given = tuned(given, conclude_tuning(found, given.directory(runs)))
     with naming(scenario), SweepDisplay(console) as display:
         outcomes = run_sweep(
             given, chosen, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display

@@ -17,6 +17,7 @@ PLACES = {
     "cg-digits": f"{_HERE}.cg_digits:SOURCE",
     "cg-mnist": f"{_HERE}.cg_mnist:SOURCE",
     "uci-har": f"{_HERE}.uci_har:SOURCE",
+    "watch": f"{_HERE}.watch:SOURCE",
     "crema-d": f"{_HERE}.crema_d:SOURCE",
     "ave": f"{_HERE}.ave:SOURCE",
     "crisismmd": f"{_HERE}.crisismmd:SOURCE",

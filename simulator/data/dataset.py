@@ -50,6 +50,19 @@ def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     return (train - mean) / std, (test - mean) / std
 
 
+def selected(samples: Samples, indices: Indices) -> Samples:
+    """Return a copy of some samples, in the order of their indices."""
+    inputs, labels = samples
+    index = torch.from_numpy(indices)
+    return {modality: x[index] for modality, x in inputs.items()}, labels[index]
+
+
+def sample_bytes(samples: Samples) -> int:
+    """Return the memory of one sample, its label included."""
+    inputs, labels = samples
+    return labels.itemsize + sum(x.shape[1:].numel() * x.itemsize for x in inputs.values())
+
+
 def to_device(samples: Samples, device: torch.device) -> Samples:
     """Return the samples on a device."""
     inputs, labels = samples

@@ -13,8 +13,12 @@ from interlude.simulator.files import DATA_VARIABLE, data_directory, located
 CACHE_VARIABLE = "INTERLUDE_CACHE"
 
 
-def need_data_directory(dataset: str) -> Path:
+def need_data_directory(dataset: str, otherwise: str | None = None) -> Path:
     """Return the directory of all data sets.
+
+    Args:
+        dataset: which is read from it.
+        otherwise: what else can be done where none is named, for the sentence.
 
     Raises:
         BadInputError: if none is named, or it does not exist.
@@ -23,6 +27,7 @@ def need_data_directory(dataset: str) -> Path:
     if found is None:
         raise BadInputError(
             f"data.dataset: '{dataset}' is read from files; say where with --data-dir DIR or {DATA_VARIABLE}"
+            f"{'' if otherwise is None else f', {otherwise}'}"
         )
     if not found.is_dir():
         raise BadInputError(f"{DATA_VARIABLE}: {found} is not a directory")

@@ -1,15 +1,15 @@
 """package.module:function: your own data, returned by a function as a Dataset or as (train, test) of named arrays.
 
 The function says that it is a data set, by the decorator `interlude.dataset` or the return annotation
-``-> interlude.Dataset``. It is called with ``options`` and returns a `Dataset`, or a pair of mappings (train, test) of
-named arrays as `interlude.simulator.data.own` describes them.
+``-> interlude.Dataset``. It is called with ``options``, and with the run's ``seed`` if it has that parameter, and
+returns a `Dataset`, or a pair of mappings (train, test) of named arrays as `interlude.simulator.data.own` says.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from pydantic import Field
 
@@ -31,6 +31,13 @@ class FunctionSpec(DataSpec):
     def __hash__(self) -> int:
         """Return a hash of all fields; mappings have none of their own."""
         return hash(self.model_dump_json())
+
+    def content(self, seed: int) -> Self:
+        """Return what decides the samples; a function's parameter ``seed`` is the run's unless an option pins it."""
+        content = super().content(seed)
+        if "seed" in self.options or not _takes_seed(find_function(self.dataset)):
+            return content
+        return content.model_copy(update={"options": {**self.options, "seed": seed}})
 
 
 def load(spec: FunctionSpec) -> Dataset:
@@ -69,6 +76,14 @@ def find_function(name: str) -> Callable[..., Any]:
     except BadInputError as error:
         raise CannotRunError(f"data.dataset: {error}") from error
     return found
+
+
+def _takes_seed(function: Callable[..., Any]) -> bool:
+    """Return whether a function has a parameter ``seed``; one without a readable signature has none."""
+    try:
+        return "seed" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _returns_a_dataset(found: Any) -> bool:

@@ -93,30 +93,45 @@ class FilesPartition(_Partition):
     )
 
 
-PartitionSpec = Annotated[
-    IidPartition | DirichletPartition | LabelShardsPartition | QuantityPartition | NaturalPartition | FilesPartition,
-    Field(discriminator="kind"),
-]
+DrawnPartitionSpec = IidPartition | DirichletPartition | LabelShardsPartition | QuantityPartition | NaturalPartition
+
+PartitionSpec = Annotated[DrawnPartitionSpec | FilesPartition, Field(discriminator="kind")]
+
+NO_SAMPLES: Indices = np.empty(0, np.int64)
 
 
-def partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int) -> list[Indices]:
+def partition(
+    spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int, held_out: Indices = NO_SAMPLES
+) -> list[Indices]:
     """Return each client's sample indices: disjoint, sorted, at least one.
 
-    Together they are the whole training set, unless a natural partition has more values than there are clients, or a
-    partition by files is partial.
+    Together they are the whole training set but for what is held out, unless a natural partition has more values than
+    there are clients, or a partition by files is partial.
 
     Args:
         spec: the partition.
         dataset: whose training set is shared.
         num_clients: clients.
         seed: the run's seed.
+        held_out: sample indices that no client gets, sorted; shares are drawn of the others.
 
     Raises:
         BadInputError: if the data set cannot be shared among that many clients, or no draw gives every client enough.
     """
-    check_partition(spec, dataset, num_clients)
-    labels = dataset.train[1].numpy()
-    stream = Stream(seed, "partition")
+    check_partition(spec, dataset, num_clients, held_out)
+    if isinstance(spec, FilesPartition):
+        folder, num_samples = need_located(spec.path, "data.partition.path"), len(dataset.train[1])
+        shards = read_partition(folder, spec.alpha, num_clients, num_samples, dataset.names, spec.partial)
+        return [np.setdiff1d(shard, held_out) for shard in shards]
+    left = _left(dataset, held_out)
+    return [left[shard] for shard in _drawn(spec, dataset, num_clients, Stream(seed, "partition"), left)]
+
+
+def _drawn(
+    spec: DrawnPartitionSpec, dataset: Dataset, num_clients: int, stream: Stream, left: Indices
+) -> list[Indices]:
+    """Return each client's positions among the samples that are left, sorted."""
+    labels = dataset.train[1].numpy()[left]
     match spec:
         case IidPartition():
             return shares.equal(len(labels), num_clients, stream.generator())
@@ -133,13 +148,15 @@ def partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int
             )
             return shares.sized(len(labels), drawn, spec.min_samples, generator)
         case NaturalPartition():
-            keys, generator = dataset.keys[spec.key], stream.generator()
+            keys, generator = dataset.keys[spec.key][left], stream.generator()
             if spec.clients_per_value > 1:
                 return shares.shared_values(keys, num_clients, spec.clients_per_value, generator)
             return shares.by_value(keys, num_clients, spec.group, generator)
-        case FilesPartition():
-            folder = need_located(spec.path, "data.partition.path")
-            return read_partition(folder, spec.alpha, num_clients, len(labels), dataset.names, spec.partial)
+
+
+def _left(dataset: Dataset, held_out: Indices) -> Indices:
+    """Return the indices of the training samples that are not held out, sorted."""
+    return np.setdiff1d(np.arange(len(dataset.train[1])), held_out)
 
 
 def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
@@ -149,21 +166,27 @@ def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
     return client_files(need_located(spec.path, "data.partition.path"), spec.alpha, num_clients)
 
 
-def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int) -> None:
+def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, held_out: Indices = NO_SAMPLES) -> None:
     """Check that a training set can be partitioned among that many clients, as far as is known without a draw.
+
+    Args:
+        spec: the partition.
+        dataset: whose training set is shared.
+        num_clients: clients.
+        held_out: sample indices that no client gets.
 
     Raises:
         BadInputError: naming the field, the given value and the data set's.
     """
     if isinstance(spec, NaturalPartition):
-        _check_natural(spec, dataset, num_clients)
+        _check_natural(spec, dataset, num_clients, held_out)
         return
     fewest = _fewest_samples(spec)
-    num_samples = len(dataset.train[1])
+    num_samples = len(dataset.train[1]) - len(held_out)
     if num_clients * fewest > num_samples:
         raise BadInputError(
             f"clients.count: {num_clients} clients with at least {fewest} samples each need "
-            f"{num_clients * fewest} training samples, but the data set has {num_samples}"
+            f"{num_clients * fewest} training samples, but the data set has {num_samples}{_beside(held_out)}"
         )
 
 
@@ -219,13 +242,17 @@ def _hold_fractions(
     return [some or (spare[consolation[client]],) for client, some in enumerate(held)]
 
 
-def _check_natural(spec: NaturalPartition, dataset: Dataset, num_clients: int) -> None:
+def _beside(held_out: Indices) -> str:
+    return f" beside the {len(held_out)} of its validation part (evaluate.validation)" if len(held_out) else ""
+
+
+def _check_natural(spec: NaturalPartition, dataset: Dataset, num_clients: int, held_out: Indices) -> None:
     if spec.key not in dataset.keys:
         known = f"its keys are {', '.join(dataset.keys)}" if dataset.keys else "it has none"
         raise BadInputError(
             f"data.partition.key: unknown key '{spec.key}' of the data set; {known}{nearest(spec.key, dataset.keys)}"
         )
-    per_value = np.unique(dataset.keys[spec.key], return_counts=True)[1]
+    per_value = np.unique(dataset.keys[spec.key][_left(dataset, held_out)], return_counts=True)[1]
     num_values, sharing = len(per_value), spec.clients_per_value
     if num_clients > num_values * sharing:
         share = f", each shared by {sharing} (data.partition.clients_per_value)" if sharing > 1 else ""
@@ -236,7 +263,7 @@ def _check_natural(spec: NaturalPartition, dataset: Dataset, num_clients: int) -
     if per_value.min() < sharing:
         raise BadInputError(
             f"data.partition.clients_per_value: {sharing} clients cannot share the {per_value.min()} samples of one "
-            f"value of '{spec.key}'"
+            f"value of '{spec.key}'{_beside(held_out)}"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from interlude.simulator.data.dataset import Dataset
+from interlude.simulator.data.packaged import PackagedFile
 from interlude.simulator.data.prepare import Preparation
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.errors import BadInputError
@@ -35,6 +36,8 @@ class Found:
     num_bytes: int = 0
     lacks: str | None = None
     """The first missing file: path, expected and found."""
+    where: Path | None = None
+    """The data directory, or the file inside another package; None where nothing is found."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,42 @@ class Source:
     licence: str = "see origin"
     layouts: tuple[tuple[Expected, ...], ...] = ()
     """The files needed; several tuples where it can be read from one or another set of files. None: built in."""
+    packaged: PackagedFile | None = None
+    """A file inside another package that is read where the layouts' are missing, or where a scenario asks for it."""
     loaded_bytes: Callable[[Any], int] | None = None
     """About how much memory loading takes, by headers alone; None where files are of known sizes or mapped."""
     preparation: Callable[[Any], Preparation] | None = None
     """How raw files become a prepared cache; None where reading is quick."""
 
     def find(self, directory: Path | None) -> Found:
-        """Return the state of the data set below a data directory, from names, counts and sizes only."""
+        """Return the state of the data set on this machine, from names, counts and sizes only.
+
+        Args:
+            directory: the data directory.
+        """
         if not self.layouts:
             return Found("built in")
+        found = self._find_below(directory)
+        if found.state != "complete" and self.packaged is not None and self.packaged.option is None:
+            return _find_packaged(self.packaged)
+        return found
+
+    def find_on_request(self) -> Found | None:
+        """Return the state of the file inside another package that a scenario has to ask for; None if there is none."""
+        return _find_packaged(self.packaged) if self.packaged is not None and self.packaged.option is not None else None
+
+    def _find_below(self, directory: Path | None) -> Found:
         if directory is None:
             return Found("missing", lacks="a data directory (--data-dir or INTERLUDE_DATA)")
         found = [_find(directory, layout) for layout in self.layouts]
         return min(found, key=lambda one: ("complete", "incomplete", "missing").index(one.state))
+
+
+def _find_packaged(packaged: PackagedFile) -> Found:
+    path = packaged.find()
+    if path is None:
+        return Found("missing", lacks=f"the package {packaged.package}: {packaged.advice}")
+    return Found("complete", path.stat().st_size, where=path)
 
 
 def _find(directory: Path, layout: Sequence[Expected]) -> Found:
@@ -74,7 +100,7 @@ def _find(directory: Path, layout: Sequence[Expected]) -> Found:
             lacks = f"{directory / expected.pattern}{wanted}"
     state: Literal["complete", "incomplete", "missing"]
     state = "complete" if lacks is None else "incomplete" if num_found else "missing"
-    return Found(state, num_bytes, lacks)
+    return Found(state, num_bytes, lacks, directory if num_found else None)
 
 
 def need_file(path: Path, sha256: str | None = None) -> Path:

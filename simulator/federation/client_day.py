@@ -93,6 +93,8 @@ class Dispatch:
     start_s: float
     received: Parameters
     """The model that the client downloads."""
+    start: Parameters
+    """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
     """The values that the server sends with the model."""
     now_s: float = 0.0
@@ -271,7 +273,7 @@ class ClientDay:
     def train(
         self, *steps: LocalSteps, activity: Activity = "train", broadcast: Values | None = None
     ) -> Iterable[Span]:
-        """Train from the client's own parameters: those downloaded, or the result of its last training.
+        """Train from the client's parameters: where its training starts, or the result of its last training.
 
         Args:
             steps: optimiser steps, in order.
@@ -288,7 +290,7 @@ class ClientDay:
                 version=self.version,
                 local_steps=steps,
                 samples=window_samples(setting.population.shards[client], window, setting.training.window_samples),
-                start=dispatch.received if self._trained is None else self._trained,
+                start=dispatch.start if self._trained is None else self._trained,
                 received=dispatch.received,
                 broadcast=dispatch.broadcast if broadcast is None else broadcast,
             )

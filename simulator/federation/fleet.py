@@ -143,16 +143,16 @@ class Fleet:
             self._losses.bytes_down_cut += moved.down
             self._losses.bytes_up_cut += moved.up
 
-    def state(self) -> dict[int, tuple[Any, Any]]:
-        """Return the checkpoint's state: the models received by clients whose day will submit more training."""
-        planning = self._at_work.values() if self._links else ()
-        return {one.dispatch.client: (one.dispatch.received, one.dispatch.broadcast) for one in planning}
+    def state(self) -> dict[int, tuple[Any, Any, Any]]:
+        """Return the checkpoint's state: what clients received whose day will submit more training."""
+        planning = [journey.dispatch for journey in self._at_work.values()] if self._links else ()
+        return {one.client: (one.received, one.start, one.broadcast) for one in planning}
 
-    def restore(self, state: Mapping[int, tuple[Any, Any]]) -> None:
+    def restore(self, state: Mapping[int, tuple[Any, Any, Any]]) -> None:
         """Continue from a checkpoint after a replay."""
-        for client, (received, broadcast) in state.items():
+        for client, kept in state.items():
             dispatch = self._at_work[client].dispatch
-            dispatch.received, dispatch.broadcast = received, broadcast
+            dispatch.received, dispatch.start, dispatch.broadcast = kept
 
     def _steps(self, dispatch: Dispatch, submit: Submit) -> Steps:
         """Return a client's day as the method writes it; a client whose data never arrive only downloads."""

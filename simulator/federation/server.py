@@ -60,6 +60,10 @@ class Decisions(Protocol):
         """Return the model that a client downloads."""
         ...
 
+    def start_for(self, received: Parameters, memory: Any, client: int) -> Parameters:
+        """Return the parameters from which a client's training starts."""
+        ...
+
     def initial_memory(self, network: Network, num_clients: int) -> Any:
         """Return the server's memory besides the model, before the first merge."""
         ...
@@ -288,8 +292,9 @@ class Server:
         fleet, now_s = self.fleet, self._clock.now
         for client, role in roles.items():
             received = self._method.model_for(self.model, self._memory, client)
+            start = self._method.start_for(received, self._memory, client)
             window = fleet.take_window(client)
-            fleet.send(Dispatch(client, window, self.version, role, now_s, received, self._broadcast))
+            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast))
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""

@@ -32,6 +32,10 @@ class ActiveVersions(RootModel[PositiveInt | None]):
         return self.root is None or version < self.root
 
 
+MODULATED_VERSIONS = ActiveVersions(71)
+"""How long BMSFed's code (ECCV 2024) modulates: in its rounds 0 to 70, the last included."""
+
+
 class MethodOptions(BaseModel):
     """Options that every method shares."""
 
@@ -50,6 +54,9 @@ class MethodOptions(BaseModel):
     unimodal_epochs: PositiveInt = Field(
         1, description="most passes over the window that gap training makes per modality"
     )
+    training: dict[str, Any] | None = Field(
+        None, description="fields of the training section that are otherwise for this method; unset: none"
+    )
 
     @property
     def run_label(self) -> str:
@@ -63,6 +70,14 @@ class MethodOptions(BaseModel):
             ValueError: naming the option, what was given and what is accepted.
         """
         del modalities
+
+    def check_network(self, network: Network) -> None:
+        """Check options against the scenario's network.
+
+        Raises:
+            ValueError: naming the option, what was given and what is accepted.
+        """
+        del network
 
 
 class Method:
@@ -169,6 +184,14 @@ class Method:
         """Return what a client downloads: the global model here."""
         del memory, client
         return model
+
+    def start_for(self, received: Parameters, memory: Any, client: int) -> Parameters:
+        """Return the parameters from which a client's training starts: what it downloads here.
+
+        `Context.received` and the proximal term see what it downloads, whatever this returns.
+        """
+        del memory, client
+        return received
 
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model, its shapes always the same; nothing here."""

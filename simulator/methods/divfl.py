@@ -1,17 +1,15 @@
 """DivFL: FedAvg on clients whose gradients represent those of all clients (Balakrishnan et al., ICLR 2022)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from interlude.models.groups import ENCODER, part_of
 from interlude.models.network import Network
 from interlude.simulator.federation.client_day import ClientDay, Role, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.base import Method, MethodOptions
-from interlude.simulator.methods.facility_location import GradientMap, greedy, pseudo_gradient, subset_draw
+from interlude.simulator.methods.facility_location import Compared, GradientMap, compared_gradient, greedy, subset_draw
 from interlude.simulator.methods.probe import PROBE, probe, probe_round
 from interlude.simulator.training.merge import ClientUpdate
 
@@ -24,9 +22,7 @@ class DivFLOptions(MethodOptions):
     subset_size: PositiveInt | None = Field(
         None, description="clients a greedy step looks at; unset: clients per round or a tenth of all, the larger"
     )
-    gradients: Literal["model", "encoders"] = Field(
-        "model", description="parts whose gradients are compared; encoders: heads left out"
-    )
+    gradients: Compared = Field("model", description="parts whose gradients are compared; encoders: heads left out")
 
 
 class DivFL(Method):
@@ -52,12 +48,11 @@ class DivFL(Method):
         always 0; the gradients of clients that were not selected lately are old
     Limits:
         * server.clients_per_round unset: FedAvg after a probe
-        * gradients: encoders is, by that inference, the DivFL of BMSFed's code
+        * gradients: model is the DivFL of BMSFed's code, which compares all parameters, heads included
         * timing-only: selection is uniform, as there are no gradients
     Reconstructed:
         * a client whose probe was lost counts as a zero gradient until it sends an update
-        * the gradient is that of the whole model unless gradients: encoders says otherwise
-        * that BMSFed's code runs DivFL on the encoders alone is inferred from its own distances, without heads
+        * gradients: encoders, without heads, is this project's
     """
 
     Options = DivFLOptions
@@ -89,9 +84,5 @@ class DivFL(Method):
 
     def remember(self, memory: GradientMap, updates: Sequence[ClientUpdate]) -> GradientMap:
         """Return the map with the updates' gradients."""
-        encoders_only = self.options.gradients == "encoders"
-
-        def wanted(group: str) -> bool:
-            return not encoders_only or part_of(group) == ENCODER
-
-        return memory.refreshed({update.client: pseudo_gradient(update, wanted) for update in updates})
+        parts = self.options.gradients
+        return memory.refreshed({update.client: compared_gradient(update, parts) for update in updates})

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interlude.models.groups import group_of
+from interlude.models.groups import ENCODER, group_of, part_of
 from interlude.simulator.arrays import Floats
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.randomness import Stream
@@ -27,7 +27,8 @@ from interlude.simulator.training.merge import ClientUpdate
 Draw = Callable[[int, Sequence[int]], Sequence[int]]
 """The subset R that a greedy step looks at, from the step's index and the clients not selected yet."""
 
-Rule = Literal["paper", "code"]
+Rule = Literal["paper", "code", "literal"]
+Compared = Literal["model", "encoders"]
 
 
 def subset_draw(view: SelectionView, num_wanted: int, subset_size: int | None) -> Draw:
@@ -82,9 +83,13 @@ def balanced_greedy(
     """Return the multi-modal clients S_M and the uni-modal clients S_W of BMSFed (eq. 12-13).
 
     Each step finds k1, best for S_M by the gradients of all modalities, and k2, best for S_W by those of the weak one.
-    ``paper``: k1 = k2 joins S_M, else k2 joins S_W where its imbalance is above the threshold and S_M where not;
-    who joins S_M stands for others in both functions. ``code``: k2 joins S_W where its imbalance is above the
-    threshold, else k1 joins S_M; each function knows its own set only.
+
+    * ``paper``: one client a step. k1 = k2 joins S_M, else k2 joins S_W where its imbalance is above the threshold and
+      S_M where not, and k1 does not join. A client in S_M stands for others in both functions.
+    * ``literal``: up to two clients a step. k1 joins S_M, as eq. 12 says; then k2, if it is another client and there is
+      room for it, joins S_W or S_M as in ``paper``. A client in S_M stands for others in both functions.
+    * ``code``: one client a step. k2 joins S_W where its imbalance is above the threshold, else k1 joins S_M. Each
+      function knows its own set only.
 
     Args:
         fused: [N, N] distances D^M of all modalities' gradients.
@@ -95,7 +100,7 @@ def balanced_greedy(
         num_selected: how many are wanted in all.
         draw: the subset that each step looks at.
         threshold: chi.
-        rule: of the paper or of its published code.
+        rule: whom a step selects.
     """
     left = list(candidates)
     multimodal: list[int] = []
@@ -104,15 +109,24 @@ def balanced_greedy(
     while left and len(multimodal) + len(unimodal) < num_selected:
         subset = draw(len(multimodal) + len(unimodal), left)
         first, second = _best(fused, nearest_fused, subset), _best(weak, nearest_weak, subset)
-        goes_alone = dominance[second] > threshold and (rule == "code" or first != second)
-        chosen = second if goes_alone or rule == "paper" else first
-        (unimodal if goes_alone else multimodal).append(chosen)
-        if not goes_alone:
-            nearest_fused = np.minimum(nearest_fused, fused[:, chosen])
-        if goes_alone or rule == "paper":
-            nearest_weak = np.minimum(nearest_weak, weak[:, chosen])
-        left.remove(chosen)
+        room = num_selected - len(multimodal) - len(unimodal)
+        for chosen, is_alone in _placed(rule, first, second, bool(dominance[second] > threshold))[:room]:
+            (unimodal if is_alone else multimodal).append(chosen)
+            if not is_alone:
+                nearest_fused = np.minimum(nearest_fused, fused[:, chosen])
+            if is_alone or rule != "code":
+                nearest_weak = np.minimum(nearest_weak, weak[:, chosen])
+            left.remove(chosen)
     return multimodal, unimodal
+
+
+def _placed(rule: Rule, first: int, second: int, is_far_behind: bool) -> list[tuple[int, bool]]:
+    """Return whom a step with k1 and k2 selects, and whether each is to train the weak modality alone."""
+    if rule == "code":
+        return [(second, True)] if is_far_behind else [(first, False)]
+    if first == second:
+        return [(first, False)]
+    return [(second, is_far_behind)] if rule == "paper" else [(first, False), (second, is_far_behind)]
 
 
 def _best(distances: Floats, nearest: Floats, subset: Sequence[int]) -> int:
@@ -160,3 +174,8 @@ def pseudo_gradient(update: ClientUpdate, wanted: Callable[[str], bool]) -> Tens
     return torch.cat(
         [(update.start[name] - value).flatten() for name, value in update.parameters.items() if wanted(group_of(name))]
     )
+
+
+def compared_gradient(update: ClientUpdate, parts: Compared) -> Tensor:
+    """Return the pseudo-gradient [P] that clients are compared by: of the whole model, or without heads."""
+    return pseudo_gradient(update, lambda group: parts == "model" or part_of(group) == ENCODER)

@@ -22,17 +22,17 @@ class FedMSplitOptions(MethodOptions):
 
     name: str = "fedmsplit"
     server: Barrier = Field(Barrier(), description="a barrier: the graph is drawn over a round's clients")
-    block_weight: NonNegativeFloat = Field(0.01, description="lambda of the distance from the client's own blocks")
+    block_weight: NonNegativeFloat = Field(0.01, description="lambda of the distance from an earlier global model")
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Own:
     """What the server keeps of one client."""
 
-    parameters: Parameters
-    """The client's own blocks."""
-    num_samples: int
-    """n_k of its last round."""
+    blocks: Parameters
+    """Its own blocks, mixed when it was last merged."""
+    anchor: Parameters
+    """The global model as it was before that merge."""
 
 
 def graph_weights(updates: Sequence[ClientUpdate]) -> dict[str, Tensor]:
@@ -84,27 +84,36 @@ class FedMSplit(Method):
         Chen, Zhang, FedMSplit: Correlation-Adaptive Federated Multi-Task Learning across Multimodal Split Networks, KDD
         2022
     Client:
-        E epochs of SGD on CE(fused logits) + lambda sum_b ||w^b - w_k^b||^2, w_k^b the client's own downloaded block
+        from its own blocks w_k, E epochs of SGD on CE(fused logits) + lambda sum_b ||w^b - a_k^b||^2, where a_k is the
+        global model as it was before k was last merged; a client that never was starts from the global model, and a_k
+        is that
     Server:
-        every client gets its own, over the clients l that share block b with k:
+        every client of the round gets its own blocks, over the round's clients l that share block b with k:
             A_b[k, l] = softmax_l(<w_k^b, w_l^b> / sqrt(dim_b))
             q_b[k, l] = A_b[k, l] (sum_b' A_b'[k, l]) / (1 + #modalities shared by k and l)
             w_k^b    <- sum_l q_b[k, l] w_l^b / sum_l q_b[k, l]
+        The global model, which is evaluated, is the plain mean of these mixed blocks, per block over those that trained
+        it.
     Payload:
-        down: the client's own blocks of the modalities held; up: the blocks trained, and n_k
+        down: the client's own blocks of the modalities held; up: the blocks trained, and n_k. The port sends the global
+        model, too, and lets mixed blocks reach clients for nothing; here the anchor is what is not counted
     Waits:
         clients for all their modalities; the server for all dispatched clients
     Staleness:
         always 0: every update starts from the client's own last blocks
     Limits:
         * one client per round: it keeps its blocks, so every client trains alone
+        * own blocks advance only in their client's rounds: with K of N clients a round, N / K times slower than
+          FedAvg's model, so compare it with all clients in every round, or after N / K times the rounds
+        * with all clients in every round the attention of large networks is nearly uniform, which is nearly FedAvg
+        * the released code of BMSFed, whose tables list FedMSplit, trains FedAvg under this name: every client loads
+          the global model, and the server averages
     Reconstructed:
-        * block formulas and lambda = 0.01 follow a third party's port; no official code was found, and the citation is
-          not verified
-        * the graph spans the clients whose updates are merged together; the others keep their blocks
+        * no official code was found, and the citation is not verified: all follows a third party's port
+          (hangpt01/Foundation_Multimodal_Missing_FL, ptbxl_reduce_classification/fedmsplit.py), lambda = 0.01, too
+        * all blocks of a round are mixed from those that clients sent; the port overwrites them one by one
         * of the head two clients share the slices of common modalities (and a shared bias); dim_b counts those
-        * the global model that is evaluated: the mean of all personal blocks, weighted by samples, per group over its
-          holders; a client that was never merged starts from it
+        * `proximal` pulls towards the anchor, too
     """
 
     Options = FedMSplitOptions
@@ -112,45 +121,41 @@ class FedMSplit(Method):
 
     @property
     def proximal(self) -> float:
-        """Mu of the distance from the client's own blocks: 2 lambda, and what the options add."""
+        """Mu of the distance from the anchor: 2 lambda, and what the options add."""
         return 2.0 * self.options.block_weight + self.options.proximal
 
-    def initial_memory(self, network: Network, num_clients: int) -> Mapping[int, Blocks]:
+    def initial_memory(self, network: Network, num_clients: int) -> Mapping[int, Own]:
         """Return no blocks: all start from the same model."""
         del network, num_clients
         return {}
 
-    def model_for(self, model: Parameters, memory: Mapping[int, Blocks], client: int) -> Parameters:
-        """Return the client's own blocks; the global model where it has none."""
-        return {**model, **memory[client].parameters} if client in memory else model
+    def model_for(self, model: Parameters, memory: Mapping[int, Own], client: int) -> Parameters:
+        """Return the client's anchor; the global model where it was never merged."""
+        return memory[client].anchor if client in memory else model
+
+    def start_for(self, received: Parameters, memory: Mapping[int, Own], client: int) -> Parameters:
+        """Return the client's own blocks, and the anchor's where it has none."""
+        return {**received, **memory[client].blocks} if client in memory else received
 
     def advance(
-        self, model: Parameters, memory: Mapping[int, Blocks], updates: Sequence[ClientUpdate]
-    ) -> tuple[Parameters, Mapping[int, Blocks]]:
-        """Return the mean of all clients' blocks, and the blocks after mixing those of `updates` along the graph."""
+        self, model: Parameters, memory: Mapping[int, Own], updates: Sequence[ClientUpdate]
+    ) -> tuple[Parameters, Mapping[int, Own]]:
+        """Return the mean of the blocks of `updates`, mixed along the graph, and what is kept of every client."""
         weights = graph_weights(updates)
         mixed: list[dict[str, Tensor]] = [{} for _ in updates]
+        mean = dict(model)
         for name in model:
             group = group_of(name)
             holders = [position for position, update in enumerate(updates) if group in update.groups]
             if holders:
                 stacked = torch.stack([updates[position].parameters[name] for position in holders])
                 shares = weights[block_of(group)][holders][:, holders].softmax(dim=1)  # q / sum_l q
-                for position, value in zip(holders, torch.tensordot(shares, stacked, dims=1), strict=True):
-                    mixed[position][name] = value
-        blocks = dict(memory)
-        for update, parameters in zip(updates, mixed, strict=True):
-            old = blocks[update.client].parameters if update.client in blocks else {}
-            blocks[update.client] = Blocks({**old, **parameters}, update.num_samples)
-        return _mean(model, list(blocks.values())), blocks
-
-
-def _mean(model: Parameters, blocks: Sequence[Blocks]) -> Parameters:
-    """Return the sample-weighted mean of each parameter over the clients that have their own."""
-    mean = dict(model)
-    for name in model:
-        own = [(b.parameters[name], b.num_samples) for b in blocks if name in b.parameters]
-        total = sum(num_samples for _, num_samples in own)
-        if own:
-            mean[name] = torch.stack([value * (num_samples / total) for value, num_samples in own]).sum(dim=0)
-    return mean
+                blocks = torch.tensordot(shares, stacked, dims=1)
+                mean[name] = blocks.mean(dim=0)
+                for position, block in zip(holders, blocks, strict=True):
+                    mixed[position][name] = block
+        kept = dict(memory)
+        for update, trained in zip(updates, mixed, strict=True):
+            untrained = memory[update.client].blocks if update.client in memory else {}
+            kept[update.client] = Own({**untrained, **trained}, anchor=model)
+        return mean, kept

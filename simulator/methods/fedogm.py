@@ -11,14 +11,14 @@ from torch import Tensor
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.base import MODULATED_VERSIONS, ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 
 TensorsName = Literal["conv", "weights"]
 
 _SMALLEST_DEVIATION = 1e-8
-_LEAST_DIMENSIONS: Mapping[TensorsName, int] = {"conv": 4, "weights": 2}
+_LEAST_DIMENSIONS: Mapping[TensorsName, int] = {"conv": 3, "weights": 2}
 
 
 class FedOGMOptions(MethodOptions):
@@ -30,12 +30,20 @@ class FedOGMOptions(MethodOptions):
     noise: bool = Field(True, description="generalisation enhancement: Gaussian noise on the modulated tensors")
     tensors: TensorsName = Field(
         "conv",
-        description="conv: what the paper modulates; weights: linear layers too, for encoders without convolutions",
+        description="conv: kernels of convolutions, as the paper; weights: linear layers too, for encoders without any",
     )
     versions: ActiveVersions = Field(
-        ActiveVersions(70),
-        description="modulate while the model has fewer versions (rounds at a barrier); unset: always",
+        MODULATED_VERSIONS,
+        description="modulate while the model has fewer versions (rounds at a barrier); null: always",
     )
+
+    def check_network(self, network: Network) -> None:
+        """Check that some encoder has a tensor to modulate: without one FedOGM is FedAvg under another name."""
+        if not any(modulated_names(network, modality, self.tensors) for modality in network.modalities):
+            raise ValueError(
+                f"tensors: '{self.tensors}' modulates the kernels of convolutions, but no encoder has any, so that "
+                "this would be FedAvg; use tensors: weights"
+            )
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,7 @@ class Modulated(CrossEntropy):
         del context
         modulated = dict(gradients)
         for modality, k in coefficients(self.scores(network, parameters, batch), self.alpha).items():
-            for name in network.groups[network.encoder_group(modality)]:
-                if network.shapes[name].dim() < _LEAST_DIMENSIONS[self.tensors]:
-                    continue
+            for name in modulated_names(network, modality, self.tensors):
                 gradient = gradients[name]
                 jitter = (gradient.std() + _SMALLEST_DEVIATION) * noise(gradient) if self.noise else 0.0
                 modulated[name] = k * gradient + jitter
@@ -79,6 +85,12 @@ class Modulated(CrossEntropy):
             true = logits.softmax(dim=1).gather(1, batch.labels[:, None]).squeeze(1)
             scores[modality] = batch.mean(true)
         return scores
+
+
+def modulated_names(network: Network, modality: str, tensors: TensorsName) -> list[str]:
+    """Return the names of the tensors of a modality's encoder that are modulated."""
+    names = network.groups[network.encoder_group(modality)]
+    return [name for name in names if network.shapes[name].dim() >= _LEAST_DIMENSIONS[tensors]]
 
 
 def coefficients(scores: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
@@ -114,12 +126,16 @@ class FedOGM(Method):
         always 0 at a barrier; elsewhere as the server rule's paper
     Limits:
         * alpha = 0 without noise is FedAvg, number for number
+        * an encoder without convolutions (mlp, text) is left alone; where none has any, it would be FedAvg: refused,
+          with `tensors: weights` as the way out
     Reconstructed:
-        * tensors: weights is an extension: the published rule touches no encoder without convolutions (mlp)
+        * kernels of one-dimensional convolutions (conv1d, 3 dimensions) count as convolutions; the published rule is
+          for tensors of 4 dimensions
+        * tensors: weights is an extension, to linear layers
         * M > 2: ratio_m = s_m / mean of the others, a common bias shared in M parts
         * the default alpha = 0.5, inside the published range 0.1 to 0.8; with summed classifiers (late_sum) each counts
           its own bias whole
-        * the first 70 rounds are versions where the server has no rounds
+        * the 71 rounds of BMSFed's code (0 to 70) are versions where the server has no rounds
         * a client with one modality is plain FedAvg
     """
 

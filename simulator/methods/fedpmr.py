@@ -14,7 +14,7 @@ from torch.nn import functional
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.base import MODULATED_VERSIONS, ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.prototypes import PROTOTYPE, class_means, enhancement_loss, true_class_scores
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
@@ -29,7 +29,7 @@ class FedPMROptions(MethodOptions):
     server: ServerRule = Barrier()
     weight: NonNegativeFloat = Field(1.0, description="a, weight of the prototype term; published runs use 1 to 3")
     versions: ActiveVersions = Field(
-        ActiveVersions(70),
+        MODULATED_VERSIONS,
         description="rebalance while the model has fewer versions (rounds at a barrier); null: always",
     )
 
@@ -91,6 +91,7 @@ class FedPMR(Method):
     Reconstructed:
         * class means over the samples of the local round; classes that the client does not hold take no part
         * with more than two modalities the one that is furthest behind is pulled
+        * the 71 rounds of BMSFed's code (0 to 70) are versions where the server has no rounds
     """
 
     Options = FedPMROptions

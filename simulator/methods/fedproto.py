@@ -11,7 +11,7 @@ from torch.nn import functional
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import NO_WEIGHTS, REPORT_ONLY, ClientDay, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.base import MODULATED_VERSIONS, ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.prototypes import (
     CLASS_COUNT,
     PROTOTYPE,
@@ -37,7 +37,7 @@ class FedProtoOptions(MethodOptions):
     form: Form = Field("original", description="original: prototypes travel, no weights; balanced: as BMSFed's code")
     weight: NonNegativeFloat = Field(1.0, description="lambda, weight of the prototype term")
     versions: ActiveVersions = Field(
-        ActiveVersions(70),
+        MODULATED_VERSIONS,
         description="balanced: lambda is 0 once the model has so many versions (rounds at a barrier); null: never",
     )
 
@@ -115,6 +115,8 @@ class FedProto(Method):
         * original: a round whose upload breaks off or comes too late is lost to the client's own model too
         * balanced with lambda (weight) = 0 is FedAvg but for the prototypes' bytes; original with weight 0 is local
           training
+        * lambda = 1 is the default of BMSFed's code; its 2 was for AVE at a learning rate of 1e-3, and at 1e-2 with
+          momentum 0.9 prototypes and features chase each other outward until the run diverges
     Reconstructed:
         * prototypes of each modality, and lambda alike for all of them; class means over the local round's samples
         * a class that no merged update holds keeps its prototype; one that no client ever held takes no part

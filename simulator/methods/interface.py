@@ -6,7 +6,8 @@ which they matter:
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
   `downloaded_groups`, `local_steps` (which `objective`, how many steps, `proximal` term), `payload`.
 * at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `initial_memory`,
-  `model_for` (what a client downloads), `broadcast` (what is sent along), `observe` (what is recorded).
+  `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
+  `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
 
 What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.

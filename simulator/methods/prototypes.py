@@ -83,6 +83,12 @@ def true_class_scores(features: Tensor, labels: Tensor, prototypes: Tensor) -> T
     return log_scores(features, labels, prototypes).exp()
 
 
+def nearest_is_true(features: Tensor, labels: Tensor, prototypes: Tensor) -> Tensor:
+    """Return 1 where the nearest of the known prototypes, the first of equals, is the true class's, else 0 [B]."""
+    away = torch.where(known_classes(prototypes), distances(features, prototypes), -_FAR)
+    return (away.argmin(dim=1) == labels).to(features.dtype)
+
+
 def excess(ratio: Tensor) -> Tensor:
     """Return clip(ratio - 1, 0, 1), the weight of a modality's enhancement (eq. 19).
 

@@ -22,6 +22,12 @@ SCHEMA_VERSION = 2
 1: timelines with a column ``kind``; its run.json gives no schema.
 """
 
+TUNING = "_tuning"
+"""The folder of a sweep that holds the runs its settings were chosen by; no scenario can have this name.
+
+They are no results: what looks for runs below a path passes them by, unless the path itself leads into the folder.
+"""
+
 METRIC_COLUMNS = {"time_s": "float64", "version": "int64", "metric": "str", "modality": "str", "value": "float64"}
 """The columns of metrics.csv, and their types."""
 PARTITION_COLUMNS = {"client": "int64", "modalities": "str", "label": "int64", "count": "int64"}
@@ -43,6 +49,7 @@ class _Totals(BaseModel):
 
     simulated_s: float = 0.0
     versions: int = 0
+    diverged_at_s: float | None = None
 
 
 class _Info(BaseModel):
@@ -203,7 +210,7 @@ class RunRecord:
 def run_directories(path: str | Path) -> list[Path]:
     """Return the run directories at or below a path, sorted; numbers in names count as numbers.
 
-    One that has lost its run.json is among them.
+    One that has lost its run.json is among them; those in a folder `TUNING` below the path are not.
 
     Raises:
         BadInputError: if there is no such directory, or no run in it.
@@ -216,6 +223,7 @@ def run_directories(path: str | Path) -> list[Path]:
         found |= {metrics.parent for metrics in path.rglob("metrics.csv") if (metrics.parent / "timeline").is_dir()}
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    found = {directory for directory in found if TUNING not in directory.relative_to(path).parts}
     if not found:
         raise BadInputError(f"{path}: holds no run directory (none with a run.json)")
     return sorted(found, key=_natural)

@@ -8,12 +8,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.data.dataset import Dataset, to_device
+from interlude.simulator.arrays import Indices
+from interlude.simulator.data.dataset import Dataset, selected, to_device
 from interlude.simulator.data.loading import check_memory, load_dataset
 from interlude.simulator.data.partition import hold_modalities, partition, partition_files
+from interlude.simulator.data.validation import validation_part
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.files import short_names
@@ -26,7 +30,7 @@ from interlude.simulator.run.spec import RunSpec
 from interlude.simulator.scenario import checks
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario
-from interlude.simulator.training.evaluation import evaluation_subset
+from interlude.simulator.training.evaluation import EvaluationSets, evaluation_subset
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
@@ -53,6 +57,8 @@ class Ingredients:
     """The network that the method trains."""
     world: World
     method: Method
+    validation: Indices
+    """The training samples of the validation part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +72,15 @@ class Testbed:
     network: Network
     """The scenario's network; a method may add parts of its own."""
     world: World
+    validation: Indices
+    """The training samples of the validation part."""
 
     def ingredients(self, options: MethodOptions) -> Ingredients:
         """Return the ingredients of one method's run."""
         with blaming_method(options):
             method = method_class(options.name)(options)
             network = method.network(self.scenario.model, self.dataset.inputs, self.dataset.num_classes)
-        return Ingredients(self.dataset, self.population, network, self.world, method)
+        return Ingredients(self.dataset, self.population, network, self.world, method, self.validation)
 
 
 def blaming_method(options: MethodOptions) -> AbstractContextManager[None]:
@@ -89,13 +97,18 @@ def build_testbed(scenario: Scenario) -> Testbed:
     """
     dataset = load(scenario)
     check_population(scenario, len(dataset.train[1]))
-    population = _population(scenario, dataset)
+    validation = validation_part(
+        scenario.evaluate.validation, scenario.data.partition, dataset, scenario.clients.count, scenario.seed
+    )
+    population = _population(scenario, dataset, validation)
     network = Network(scenario.model, dataset.inputs, dataset.num_classes)
+    checks.check_network(scenario, network)
     flops = None
     if isinstance(scenario.world.compute, ComputePerSampleSpec):
+        # the devices are the same for all methods, so their speed is that of the scenario's own mini-batches
         flops = joint_flops_per_sample(network, scenario.training.batch_size)
     world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities, flops)
-    return Testbed(scenario, dataset, population, network, world)
+    return Testbed(scenario, dataset, population, network, world, validation)
 
 
 def load(scenario: Scenario) -> Dataset:
@@ -105,7 +118,7 @@ def load(scenario: Scenario) -> Dataset:
         BadInputError: if a file is missing or damaged, or the scenario does not fit.
     """
     check_memory(scenario.data, scenario.limits.memory_gb * 1e9)
-    dataset = load_dataset(scenario.data)
+    dataset = load_dataset(scenario.data, scenario.seed)
     checks.check(scenario, dataset)
     return dataset
 
@@ -118,8 +131,8 @@ def files_of(scenario: Scenario, dataset: Dataset) -> dict[str, Path]:
     return {name: located[given] for name, given in short_names(located).items()}
 
 
-def _population(scenario: Scenario, dataset: Dataset) -> Population:
-    shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed)
+def _population(scenario: Scenario, dataset: Dataset, validation: Indices) -> Population:
+    shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed, validation)
     clients = scenario.clients
     held = hold_modalities(
         clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed, clients.modalities
@@ -134,16 +147,37 @@ def executor_and_model(
     scenario, device, network, dataset = spec.scenario, spec.device, ingredients.network, ingredients.dataset
     if spec.timing_only:
         return TimingOnlyExecutor(), network.shapes
-    subset = evaluation_subset(dataset.test, scenario.evaluate.samples, scenario.seed)
-    train, test = to_device(dataset.train, device), to_device(subset, device)
+    train, sets = to_device(dataset.train, device), _evaluation_sets(spec, ingredients)
     generator = torch.Generator().manual_seed(torch_seed(Stream(scenario.seed, "model")))
     model = network.initial_parameters(generator, device)
     if scenario.executor.kind == "sequential":
-        return SequentialExecutor(network, scenario.training, scenario.seed, train, test), model
-    strategy = choose_strategy(scenario.executor, network, device, scenario.training.batch_size)
+        return SequentialExecutor(network, spec.training, scenario.seed, train, sets), model
+    strategy = choose_strategy(scenario.executor, network, device, spec.training.batch_size)
     help_here = workers if device.type == "cpu" else None
-    executor = BatchedExecutor(network, scenario.training, scenario.seed, train, test, strategy, help_here)
+    executor = BatchedExecutor(network, spec.training, scenario.seed, train, sets, strategy, help_here)
     return executor, network.layout.pack(model)
+
+
+def _evaluation_sets(spec: RunSpec, ingredients: Ingredients) -> EvaluationSets:
+    """Return the samples that a run's models are evaluated on, on its device."""
+    dataset, validation = ingredients.dataset, ingredients.validation
+
+    def evaluated(samples: Samples) -> Samples:
+        subset = evaluation_subset(samples, spec.scenario.evaluate.samples, spec.scenario.seed)
+        return to_device(subset, spec.device)
+
+    held_out = evaluated(selected(dataset.train, validation)) if len(validation) else None
+    return EvaluationSets(evaluated(dataset.test), held_out, _references(spec, ingredients))
+
+
+def _references(spec: RunSpec, ingredients: Ingredients) -> Samples | None:
+    """Return the training samples whose class means classify the test samples, if that is asked for."""
+    train, num_samples = ingredients.dataset.train, spec.scenario.evaluate.nearest_mean_samples
+    if num_samples is None:
+        return None
+    candidates = np.setdiff1d(np.arange(len(train[1])), ingredients.validation)
+    drawn = Stream(spec.scenario.seed, "nearest-mean").generator().permutation(candidates)[:num_samples]
+    return to_device(selected(train, np.sort(drawn)), spec.device)
 
 
 def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batch_size: int) -> tuple[str, str]:

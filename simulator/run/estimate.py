@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from interlude.simulator.arrays import Floats
+from interlude.simulator.data.dataset import sample_bytes
 from interlude.simulator.errors import CannotRunError
 from interlude.simulator.federation.rules import Barrier, Buffered
 from interlude.simulator.methods.base import Method
@@ -116,7 +117,7 @@ def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
     opening = Opening(spec, ingredients, num_played)
     in_flight = spec.options.server.in_flight(num_clients).num_clients
     counts_alike = ingredients.world.availability is None or not _all_are_in_flight(ingredients)
-    rates = None if counts_alike else partial(_rates, testbed, spec.options.waiting)
+    rates = None if counts_alike else partial(_rates, testbed, spec)
     presence = Presence(ingredients.world, num_played, in_flight, rates)
     most_events = _MOST_EVENTS + _MOST_EVENTS_PER_CLIENT * num_played
     target = _LEAST_EVENTS
@@ -141,10 +142,10 @@ def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
     return _totals(opening, presence, whole, needs)
 
 
-def _rates(testbed: Testbed, waiting: str, clients: Sequence[int]) -> Floats:
+def _rates(testbed: Testbed, spec: RunSpec, clients: Sequence[int]) -> Floats:
     """Return how many local rounds clients make in a second while they are on, by their first ones."""
-    rounds = first_rounds(testbed, clients)
-    durations_s = rounds.shortest_s if waiting == "first" else rounds.total_s
+    rounds = first_rounds(testbed, clients, spec.training)
+    durations_s = rounds.shortest_s if spec.options.waiting == "first" else rounds.total_s
     return 1.0 / np.maximum(durations_s, _SHORTEST * durations_s.max()) if durations_s.any() else np.ones(len(clients))
 
 
@@ -284,16 +285,19 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
 
 
 def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
-    """Return the memory that a run's clients and models take."""
+    """Return the memory that a run's clients, models and samples of their own to evaluate take."""
     num_clients = ingredients.population.num_clients
     num_bytes = population_bytes(num_clients, len(ingredients.dataset.train[1]))
     if spec.timing_only:
         return num_bytes
-    training = spec.scenario.training
+    training = spec.training
     largest = max(len(shard) for shard in ingredients.population.shards)
     batch_size = min(training.batch_size, training.window_samples or largest, largest)
     strategy = choose_strategy(spec.scenario.executor, ingredients.network, spec.device, batch_size)
     in_flight = spec.options.server.in_flight(num_clients)
+    train, num_references = ingredients.dataset.train, spec.scenario.evaluate.nearest_mean_samples or 0
+    num_copied = len(ingredients.validation) + min(num_references, len(train[1]))
+    num_bytes += num_copied * sample_bytes(train)
     return num_bytes + training_bytes(
         ingredients.network, strategy, batch_size, in_flight.num_clients, in_flight.num_versions, MOST_OBSERVATIONS
     )

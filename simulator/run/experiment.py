@@ -177,7 +177,7 @@ def _run(
             if run is not None:
                 run.salvage(may_compute=isinstance(error, InterludeError))
                 with suppress(RecordError):
-                    came_to = totals(run, checkpointer.why_not)
+                    came_to = totals(run, checkpointer.why_not, error=error)
             status = "failed" if isinstance(error, Exception) else "interrupted"
             message = str(error) if isinstance(error, InterludeError | Interrupted) else sentence_of(error)
             with suppress(RecordError):  # the error that broke the run off is the one to report
@@ -199,7 +199,7 @@ def _add_facts(writer: RunWriter, spec: RunSpec, ingredients: Ingredients) -> No
     writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
     label, reason = "none", "timing only"
     if not spec.timing_only:
-        executor, batch_size = spec.scenario.executor, spec.scenario.training.batch_size
+        executor, batch_size = spec.scenario.executor, spec.training.batch_size
         label, reason = how_trained(executor, ingredients.network, spec.device, batch_size)
     writer.add_facts({**spec.facts, "executor": {"label": label, "reason": reason}})
     if dataset.num_dropped:

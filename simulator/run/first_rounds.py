@@ -10,6 +10,7 @@ from interlude.simulator.errors import BadInputError, CannotRunError
 from interlude.simulator.run.build import Testbed
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.profile.costs import shared_costs
+from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.task import LocalSteps
 
 
@@ -34,18 +35,21 @@ class FirstRounds:
         return np.maximum(self.download_s, self.first_arrival_s) + self.train_s + self.upload_s
 
 
-def first_rounds(testbed: Testbed, clients: Sequence[int] | None = None) -> FirstRounds:
+def first_rounds(
+    testbed: Testbed, clients: Sequence[int] | None = None, training: TrainingSpec | None = None
+) -> FirstRounds:
     """Return the durations of clients' first local rounds, trained jointly on all modalities that each holds.
 
     Args:
         testbed: the data set, clients and world.
         clients: whose; None: all.
+        training: how they train; None: as the scenario says for methods without a training of their own.
 
     Raises:
         CannotRunError: if a local round would take more optimiser steps than are allowed.
     """
     network, world, population = testbed.network, testbed.world, testbed.population
-    training = testbed.scenario.training
+    training = training or testbed.scenario.training
     costs = shared_costs(network, training.batch_size, {})
     rows = []
     for client in range(population.num_clients) if clients is None else clients:

@@ -59,7 +59,7 @@ class Run:
             network=ingredients.network,
             model=model,
             executor=self.executor if decisions is None or spec.timing_only else ReplayingExecutor(decisions),
-            training=scenario.training,
+            training=spec.training,
             population=ingredients.population,
             timeline=self.timeline,
             seed=scenario.seed,

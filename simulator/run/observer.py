@@ -8,6 +8,7 @@ from typing import Any, Literal
 from interlude.simulator.federation.server import Server
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.scenario.sections import UntilSpec
+from interlude.simulator.training.evaluation import has_diverged
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor
 from interlude.simulator.training.values import FUSED, Values
 
@@ -17,7 +18,7 @@ MOST_OBSERVATIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The test metrics of one version of the model."""
+    """The metrics of one version of the model."""
 
     label: str
     """The run's label."""
@@ -25,8 +26,16 @@ class Evaluated:
     """When the run was evaluated, in simulated seconds."""
     version: int
     accuracy: Mapping[str, float]
-    """Top-1 accuracy in [0, 1], ``fused`` and of each modality alone."""
+    """Top-1 accuracy in [0, 1] on the test set, ``fused`` and of each modality alone."""
     loss: float
+    """Mean cross-entropy of the fused logits on the test set."""
+    validation_accuracy: Mapping[str, float] | None = None
+    """As `accuracy`, on the validation part; None where there is none."""
+
+    @property
+    def deciding_accuracy(self) -> Mapping[str, float]:
+        """The accuracy that decisions are made by: on the validation part, or on the test set where there is none."""
+        return self.accuracy if self.validation_accuracy is None else self.validation_accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,8 @@ class Observer:
         self._best: tuple[float, float] | None = None
         self.ended_by: EndedBy | None = None
         """Why the latest evaluation ends the run."""
+        self.diverged_at_s: float | None = None
+        """The first evaluation from which on the model stays diverged, in simulated seconds; None if it is sound."""
 
     def observe(self, time_s: float) -> None:
         """Request the current version's evaluation for a moment of simulated time."""
@@ -136,18 +147,23 @@ class Observer:
         while self._observations and (len(self._observations) > most_left or self._observations[0].evaluation.is_done):
             observation = self._observations.popleft()
             evaluation = observation.evaluation.result()
-            rows = [("accuracy", modality, value) for modality, value in evaluation.accuracy.items()]
-            rows.append(("loss", FUSED, evaluation.loss))
+            rows = evaluation.rows()
             rows += [(key.name, key.modality, float(value)) for key, value in observation.memory.items()]
             self._sink.add_metrics(observation.time_s, observation.version, rows)
             time_s, version = observation.time_s, observation.version
-            self._latest = Evaluated(self._label, time_s, version, evaluation.accuracy, evaluation.loss)
+            self._latest = Evaluated(
+                self._label, time_s, version, evaluation.accuracy, evaluation.loss, evaluation.validation_accuracy
+            )
             self._may_end_by(self._latest)
+            if not has_diverged(evaluation.loss, self._server.network.num_classes):
+                self.diverged_at_s = None
+            elif self.diverged_at_s is None:
+                self.diverged_at_s = time_s
 
     def _may_end_by(self, latest: Evaluated) -> None:
         """Find out whether an evaluation ends the run."""
         until = self._until
-        accuracy = latest.accuracy[until.modality or FUSED]
+        accuracy = latest.deciding_accuracy[until.modality or FUSED]
         if self._best is None or accuracy > self._best[0]:
             self._best = accuracy, latest.time_s
         if until.accuracy is not None and accuracy >= until.accuracy:
@@ -171,12 +187,13 @@ class Observer:
             "evaluated": evaluated,
             "latest": None if self._latest is None else astuple(self._latest),
             "best": self._best,
+            "diverged_at_s": self.diverged_at_s,
         }
 
     def restore(self, state: dict[str, Any], executor: TrainingExecutor) -> None:
         """Continue from a checkpoint's state; the executor computes the pending evaluations."""
         self._latest = None if state["latest"] is None else Evaluated(*state["latest"])
-        self._best = state["best"]
+        self._best, self.diverged_at_s = state["best"], state["diverged_at_s"]
         futures = [executor.restored_evaluation(kept) for kept in state["evaluations"]]
         self._observations.extend(
             _Observation(time_s, version, futures[index], memory)

@@ -12,6 +12,7 @@ from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.record.provenance import code_digest
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario
+from interlude.simulator.training.spec import TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class RunSpec:
     def options(self) -> MethodOptions:
         """The method's options."""
         return self.scenario.methods[0]
+
+    @property
+    def training(self) -> TrainingSpec:
+        """The method's local training."""
+        return self.scenario.training_of(self.options)
 
     @property
     def path(self) -> Path:

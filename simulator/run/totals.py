@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from interlude.simulator.errors import DivergedError
 from interlude.simulator.federation.accounting.energy import Energy
 from interlude.simulator.federation.accounting.invariants import Audit
 from interlude.simulator.record.sink import Sink
@@ -15,13 +16,21 @@ from interlude.simulator.training.values import FUSED
 from interlude.simulator.world.world import World
 
 
-def totals(run: Run, *notes: str | None) -> dict[str, Any]:
+def totals(run: Run, *notes: str | None, error: BaseException | None = None) -> dict[str, Any]:
     """Return the totals of a run, finished or not.
+
+    ``diverged_at_s`` names a run whose training diverged: the simulated second of the first evaluation from which on
+    the model stays so (`evaluation.has_diverged`), else that at which a training loss that is not finite stopped the
+    run; None if neither.
 
     Args:
         run: the run.
         notes: sentences to keep beside those of the executor.
+        error: what broke the run off.
     """
+    diverged_at_s = run.observer.diverged_at_s
+    if diverged_at_s is None and isinstance(error, DivergedError):
+        diverged_at_s = run.clock.now
     kept = [*(run.trainer.notes if run.trainer is not None else ()), *filter(None, notes)]
     return {
         **({"notes": kept} if kept else {}),
@@ -32,6 +41,7 @@ def totals(run: Run, *notes: str | None) -> dict[str, Any]:
         "versions": run.server.version,
         "local_rounds": run.server.fleet.num_returned,
         "rejected_updates": run.server.num_rejected,
+        "diverged_at_s": diverged_at_s,
         "order_sha256": run.timeline.order_digest(),
     }
 

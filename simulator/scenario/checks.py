@@ -1,9 +1,11 @@
 """Checks a scenario against its data set, once that is loaded: modalities, encoders, clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from interlude.models.encoders import misfit
+from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.partition import check_partition
@@ -41,11 +43,29 @@ def check(scenario: Scenario, dataset: Dataset) -> None:
     for i, method in enumerate(scenario.methods):
         _check_number(f"methods.{i}.name", method.name, dataset.modalities)
         _check_head(f"methods.{i}.name", method.name, scenario.model)
-        with blaming(f"methods.{i}", is_own=False):
-            try:
-                method.check_modalities(dataset.modalities)
-            except ValueError as error:
-                raise CannotRunError(f"methods.{i}.{error}") from error
+        with _of_method(i):
+            method.check_modalities(dataset.modalities)
+
+
+def check_network(scenario: Scenario, network: Network) -> None:
+    """Check that the methods of a scenario can train its network.
+
+    Raises:
+        CannotRunError: one sentence with the option, what was given and what is accepted.
+    """
+    for i, method in enumerate(scenario.methods):
+        with _of_method(i):
+            method.check_network(network)
+
+
+@contextmanager
+def _of_method(index: int) -> Iterator[None]:
+    """Turn what a method's options refuse into one sentence that begins with the field."""
+    with blaming(f"methods.{index}", is_own=False):
+        try:
+            yield
+        except ValueError as error:
+            raise CannotRunError(f"methods.{index}.{error}") from error
 
 
 def _check_number(field: str, method: str, modalities: Sequence[str]) -> None:

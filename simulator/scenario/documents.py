@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from interlude.simulator import data, methods
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.scenario.sections import Name
+from interlude.simulator.scenario.sections import Name, TuneSpec
 from interlude.simulator.scenario.validation import check_numbers, validated
 from interlude.simulator.scenario.yaml_reader import apply_override, read_yaml, set_field
 
@@ -25,6 +25,8 @@ class Documents:
     """One mapping per variant; the whole file where it has none."""
     sweep: Any
     """The content of ``sweep``, None without one."""
+    tunes: list[TuneSpec | None]
+    """The ``tune`` block of each variant, None without one."""
 
 
 def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents:
@@ -48,10 +50,20 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
         documents = [_changed(given, {}, changes, str(path))]
     else:
         documents = _variants(given, variants, changes, str(path))
+    tunes = [_tune_of(document, str(path)) for document in documents]
     if sweep is None:
         for document in documents:
             _check(document, str(path))
-    return Documents(str(given.get("name")), documents, sweep)
+    return Documents(str(given.get("name")), documents, sweep, tunes)
+
+
+def _tune_of(document: dict[str, Any], source: str) -> TuneSpec | None:
+    """Remove and return what a document says of tuning."""
+    if "tune" not in document:
+        return None
+    given = document.pop("tune")
+    check_numbers(given, ("tune",), source)
+    return validated(TuneSpec, given, ("tune",), source)
 
 
 def _check(document: Mapping[str, Any], source: str) -> None:

@@ -21,6 +21,7 @@ from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import NAME_FORM
 from interlude.simulator.scenario.validation import check_numbers, validated
 from interlude.simulator.scenario.yaml_reader import apply_override
+from interlude.simulator.training.spec import TrainingSpec
 
 
 def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> list[Scenario]:
@@ -53,7 +54,8 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 
     Args:
         path: the file.
-        overrides: ``key=value`` pairs applied on top; dots lead into sections and lists, e.g. ``methods.0.beta=2``.
+        overrides: ``key=value`` pairs applied on top; dots lead into sections and lists, e.g. ``methods.0.beta=2``
+            or ``methods.mba.beta=2``.
 
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
@@ -83,7 +85,8 @@ def parse_scenario(given: Mapping[str, Any], source: str = "scenario") -> Scenar
         filled["methods"] = [_parse_method(entry, f"methods.{i}", source) for i, entry in enumerate(given["methods"])]
     scenario = validated(Scenario, filled, (), source)
     _check_labels(scenario, source)
-    return scenario
+    methods = tuple(_with_training(scenario, i, source) for i in range(len(scenario.methods)))
+    return scenario.model_copy(update={"methods": methods})
 
 
 def preparation_of(name: str, overrides: Sequence[str] = ()) -> Preparation:
@@ -130,6 +133,21 @@ def _parse_method(given: Any, where: str, source: str) -> MethodOptions:
         raise BadInputError(f"{source}: {where}.name: {error}") from error
     with blaming(f"{where}, the options of '{given['name']}'", is_own=False):
         return validated(method.Options, _with_default_server(given, method), (where,), source)
+
+
+def _with_training(scenario: Scenario, position: int, source: str) -> MethodOptions:
+    """Return a method whose own training is checked where it is laid over the scenario's, and typed as that is."""
+    method = scenario.methods[position]
+    if method.training is None:
+        return method
+    where = ("methods", str(position), "training")
+    whole = validated(TrainingSpec, scenario.training.overlaid(method.training), where, source)
+    return method.model_copy(update={"training": _typed(method.training, whole.model_dump(mode="json"))})
+
+
+def _typed(part: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a whole at the keys of its part, to any depth."""
+    return {key: _typed(part[key], whole[key]) if isinstance(whole[key], dict) else whole[key] for key in part}
 
 
 def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapping[str, Any]:

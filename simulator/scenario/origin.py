@@ -1,7 +1,7 @@
 """Where a scenario comes from: it changes no run, but names and orders what is drawn from the records of many."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -18,6 +18,13 @@ class Origin:
     swept: Mapping[str, Any] = field(default_factory=dict)
     """Value of every field that the sweep varies, methods by their labels: ``methods.mba.beta``."""
 
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By the label of a method whose settings were chosen by tuning: the grid, the seeds and the choice."""
+
+    def of_method(self, label: str) -> "Origin":
+        """Return it for a run of one method, whose tuning alone matters."""
+        return replace(self, tuned={label: self.tuned[label]} if label in self.tuned else {})
+
     def facts(self) -> dict[str, Any]:
         """Return it as plain data, for a record."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "tuned" or value}

@@ -12,6 +12,7 @@ from interlude.simulator.files import located, without_folders
 from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.scenario.origin import Origin
 from interlude.simulator.scenario.outline import Outline
+from interlude.simulator.training.spec import TrainingSpec
 
 
 class Scenario(Outline):
@@ -38,7 +39,14 @@ class Scenario(Outline):
 
     def for_run(self, method: MethodOptions, seed: int) -> "Scenario":
         """Return the scenario of one run: one method, one seed."""
-        return self.model_copy(update={"methods": (method,), "seed": seed}).with_origin(self.origin)
+        origin = self.origin.of_method(method.run_label)
+        return self.model_copy(update={"methods": (method,), "seed": seed}).with_origin(origin)
+
+    def training_of(self, method: MethodOptions) -> TrainingSpec:
+        """Return the local training of a method: the scenario's, with the fields of its own laid over."""
+        if not method.training:
+            return self.training
+        return TrainingSpec.model_validate(self.training.overlaid(method.training))
 
     def resolved(self) -> dict[str, Any]:
         """Return all fields of the scenario, defaults included, as plain data."""

@@ -1,11 +1,12 @@
 """The sections of a scenario YAML, as models that pydantic validates."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -49,14 +50,22 @@ class ClientsSpec(Section):
 class UntilSpec(Section):
     """The ``until`` section: the end of a run, whichever is reached first.
 
-    `accuracy` and `patience_s` are looked at whenever the run is evaluated, of the `modality` alone if it is given.
-    Every evaluation then waits for the training that it needs; in a timing-only run they have no effect.
+    `accuracy` and `patience_s` are looked at whenever the run is evaluated, of the `modality` alone if it is given: on
+    the validation part where there is one (``evaluate.validation``), else on the test set. Every evaluation then waits
+    for the training that it needs; in a timing-only run they have no effect.
     """
 
     simulated_s: PositiveFloat | None = Field(None, description="simulated seconds")
     versions: PositiveInt | None = Field(None, description="merges; rounds where there is a barrier")
-    accuracy: float | None = Field(None, gt=0, le=1, description="test accuracy that is reached")
-    patience_s: PositiveFloat | None = Field(None, description="simulated seconds without a better test accuracy")
+    accuracy: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="accuracy that is reached, of the validation part if there is one, else of the test",
+    )
+    patience_s: PositiveFloat | None = Field(
+        None, description="simulated seconds without a better accuracy, of the validation part or the test likewise"
+    )
     modality: str | None = Field(None, description="whose accuracy it is, alone; unset: the fused accuracy")
 
     @model_validator(mode="after")
@@ -90,12 +99,26 @@ class EvaluateSpec(Section):
 
     every_s: PositiveFloat = Field(description="simulated seconds between two evaluations")
     samples: PositiveInt | None = Field(
-        None, description="test samples that are evaluated, a fixed random subset; unset: all"
+        None,
+        description="samples that are evaluated, a fixed random subset of the test set, and as many of the validation "
+        "part; unset: all",
+    )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of the training samples that no client gets, the same of every class (of every subject or "
+        "client where these are given); evaluated beside the test set, and what 'until' looks at",
+    )
+    nearest_mean_samples: PositiveInt | None = Field(
+        None,
+        description="training samples, a fixed random subset, whose class means classify the test samples by each "
+        "modality's features (metric nearest_mean_accuracy); unset: not computed",
     )
     target_accuracy: _Target | Annotated[tuple[_Target, ...], Field(min_length=1)] | None = Field(
         None,
-        description="fused accuracy, or a list of several, whose time is reported: the first of three evaluations in a "
-        "row that have it; figures are drawn for the first of a list",
+        description="fused test accuracy, or a list of several, whose time is reported: the first of three evaluations "
+        "in a row that have it; figures are drawn for the first of a list",
     )
 
     @property
@@ -103,6 +126,39 @@ class EvaluateSpec(Section):
         """The target accuracies, each once; figures are drawn for the first."""
         given = self.target_accuracy
         return tuple(dict.fromkeys(given)) if isinstance(given, tuple) else () if given is None else (given,)
+
+
+_Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class TuneSpec(Section):
+    """The ``tune`` block of a scenario: what ``interlude sweep --tune`` tries, for each method apart.
+
+    Fields are those of a method's entry: ``training.local_epochs`` is that of its own training.
+    """
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = Field(
+        (100, 101), description="seeds that settings are tried on, none of them a seed of the results"
+    )
+    grid: dict[str, _Values] = Field(
+        {}, description="lists of values by field of training, every one with every one of the others; for all methods"
+    )
+    methods: dict[str, dict[str, _Values]] = Field(
+        {}, description="by the label of a method, lists of its own options besides, or in place of the grid's"
+    )
+    per_point: bool = Field(
+        False, description="tuned at every point of a sweep; else once, on the scenario without the sweep's values"
+    )
+
+    @model_validator(mode="after")
+    def _tries_something(self) -> "TuneSpec":
+        if not self.grid and not any(self.methods.values()):
+            raise ValueError("needs a 'grid' that maps fields to lists of values, e.g. training.local_epochs: [1, 5]")
+        return self
+
+    def grid_of(self, label: str) -> dict[str, list[Any]]:
+        """Return the lists of values that are tried for a method."""
+        return {**self.grid, **self.methods.get(label, {})}
 
 
 class LimitsSpec(Section):

@@ -7,6 +7,7 @@ import yaml
 
 from interlude.simulator.errors import BadInputError, one_line
 from interlude.simulator.formats.core_yaml import load
+from interlude.simulator.scenario.labels import position_of
 
 _LARGEST_BYTES = 1_000_000
 
@@ -60,7 +61,7 @@ def set_field(document: dict[str, Any], key: str, value: Any, source: str) -> No
 
     Args:
         document: changed in place.
-        key: the field, e.g. ``methods.0.beta``; missing sections are created.
+        key: the field, e.g. ``methods.0.beta`` or ``methods.mba.beta``; missing sections are created.
         value: its new value.
         source: name of the change in messages.
 
@@ -74,8 +75,7 @@ def set_field(document: dict[str, Any], key: str, value: Any, source: str) -> No
             node.setdefault(step, {})
         node = _child(node, step, ".".join(path[: i + 1]), source)
     if isinstance(node, list):
-        _child(node, last, key, source)
-        node[int(last)] = value
+        node[_position(node, last, key, source)] = value
     elif isinstance(node, dict):
         node[last] = value
     else:
@@ -87,6 +87,13 @@ def _child(node: Any, step: str, where: str, source: str) -> Any:
         return node[step]
     if not isinstance(node, list):
         raise BadInputError(f"{source}: '{where}' leads into a value, not a section")
-    if not step.isdecimal() or int(step) >= len(node):
-        raise BadInputError(f"{source}: '{where}' must be one of the list's positions 0 to {len(node) - 1}")
-    return node[int(step)]
+    return node[_position(node, step, where, source)]
+
+
+def _position(entries: list[Any], step: str, where: str, source: str) -> int:
+    position = position_of(step, entries)
+    if position is None:
+        raise BadInputError(
+            f"{source}: '{where}' must be one of the list's positions 0 to {len(entries) - 1}, or a method's label"
+        )
+    return position

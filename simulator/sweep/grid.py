@@ -16,10 +16,8 @@ methods are swept there is one point, the scenario itself, and its runs are thos
 """
 
 import copy
-import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,19 +26,18 @@ from typing import Any
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.documents import load_documents
+from interlude.simulator.scenario.labels import label_of, position_of
 from interlude.simulator.scenario.loading import parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
-from interlude.simulator.scenario.sections import LONGEST_NAME
+from interlude.simulator.scenario.sections import TuneSpec
 from interlude.simulator.scenario.yaml_reader import set_field
+from interlude.simulator.sweep.names import point_name
 from interlude.simulator.sweep.origins import by_label, placed
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 
-_SHORT = {COUNT: "clients"}
-_LONGEST_VALUE = 40
 _MOST_DIGITS = 18
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
-_FIXED = ("name", "sweep", "variants")
+_FIXED = ("name", "sweep", "variants", "tune")
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,17 @@ class Flags:
 
 
 @dataclass(frozen=True)
+class Base:
+    """What points of a sweep are made from: a variant of the scenario, without any value of an axis."""
+
+    document: Mapping[str, Any]
+    """It as plain data, with the methods that the sweep runs."""
+    tune: TuneSpec | None
+    points: frozenset[str]
+    """Names of the points."""
+
+
+@dataclass(frozen=True)
 class Sweep:
     """Scenarios to run, each with all its methods: one per point and seed."""
 
@@ -60,6 +68,9 @@ class Sweep:
     scenarios: tuple[Scenario, ...]
     has_points: bool
     """Whether scenarios differ in more than their seeds, so that they get a common directory."""
+    documents: tuple[Mapping[str, Any], ...] = ()
+    """Each scenario as the plain data that it was read from."""
+    bases: tuple[Base, ...] = ()
 
     @property
     def num_runs(self) -> int:
@@ -84,13 +95,16 @@ class _Axis:
     """One value per field for each step along the axis."""
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | None = None) -> Sweep:
+def load_sweep(
+    path: str | Path, overrides: Sequence[str] = (), flags: Flags | None = None, *, may_be_one: bool = False
+) -> Sweep:
     """Read a scenario YAML and return the sweep of its ``sweep`` block and flags.
 
     Args:
         path: the file.
         overrides: ``key=value`` pairs applied before the sweep's own values.
         flags: they replace the block's entries of the same fields.
+        may_be_one: whether it may be a single scenario, of which nothing is swept.
 
     Raises:
         BadInputError: one sentence that names the file or flag, the field, what was given and what is allowed.
@@ -99,19 +113,27 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), flags: Flags | N
     documents = load_documents(path, overrides)
     source = f"{path}: sweep"
     methods, axes = _axes(documents.sweep, flags, source)
-    if documents.sweep is None and not axes and methods is None and len(documents.variants) == 1:
+    is_one = documents.sweep is None and not axes and methods is None and len(documents.variants) == 1
+    if is_one and not may_be_one:
         raise BadInputError(f"{path}: has no 'sweep' block, and no --clients, --seeds or --methods is given")
     if documents.sweep is not None and not axes and methods is None:
         raise BadInputError(f"{source}: is empty; it maps fields to lists of values, e.g. clients.count: [16, 32]")
     _check_not_set(overrides, axes)
-    scenarios = [
-        scenario
-        for document in documents.variants
-        for scenario in _scenarios_of(document, methods, axes, str(path), _source_of_methods(flags, source))
-    ]
-    _check_distinct(scenarios, source)
+    scenarios: list[Scenario] = []
+    changed: list[Mapping[str, Any]] = []
+    bases = []
+    for document, tune in zip(documents.variants, documents.tunes, strict=True):
+        parse_scenario(document, str(path))  # errors of the scenario itself are not reported as the sweep's
+        source_of_methods = _source_of_methods(flags, source)
+        points = list(_points_of(document, methods, axes, str(path), source_of_methods))
+        scenarios += [scenario for scenario, _ in points]
+        changed += [values for _, values in points]
+        names = frozenset(scenario.name for scenario, _ in points)
+        bases.append(Base(_with_methods(document, methods, source_of_methods), tune, names))
+    check_distinct(scenarios, source)
     has_points = len(documents.variants) > 1 or any(set(axis.fields) - {SEED} for axis in axes)
-    return Sweep(documents.name, tuple(placed(scenarios, documents.name)), has_points)
+    placed_scenarios = tuple(placed(scenarios, documents.name))
+    return Sweep(documents.name, placed_scenarios, has_points, tuple(changed), tuple(bases))
 
 
 def parse_flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
@@ -223,26 +245,30 @@ def _source_of_methods(flags: Flags, source: str) -> str:
     return f"{source}.{METHODS_FIELD}" if flags.methods is None else "--methods"
 
 
-def _scenarios_of(
+def _points_of(
     document: Mapping[str, Any], methods: Sequence[Any] | None, axes: Sequence[_Axis], path: str, source_of_methods: str
-) -> Iterator[Scenario]:
-    """Yield the scenarios of one variant, in the order of the axes; the last one turns fastest."""
-    parse_scenario(document, path)  # errors of the scenario itself are not reported as the sweep's
+) -> Iterator[tuple[Scenario, Mapping[str, Any]]]:
+    """Yield the scenarios of one variant and their plain data, in the order of the axes; the last one turns fastest."""
     fields = [_resolved(field, document, f"{path}: sweep.{field}") for axis in axes for field in axis.fields]
-    labels = [_label(entry) for entry in document[METHODS_FIELD]]
+    labels = [label_of(entry) for entry in document[METHODS_FIELD]]
     taken: dict[str, str] = {}
     for choice in itertools.product(*(axis.choices for axis in axes)):
         changed = copy.deepcopy(dict(document))
         values = list(itertools.chain(*choice))
         for field, value in zip(fields, values, strict=True):
             set_field(changed, field, copy.deepcopy(value), f"{path}: sweep.{field}")
-        if methods is not None:
-            changed[METHODS_FIELD] = list(_selected(changed[METHODS_FIELD], methods, source_of_methods))
+        changed = _with_methods(changed, methods, source_of_methods)
         changed["name"] = _point_name(str(document["name"]), axes, choice, taken)
         scenario = parse_scenario(changed, f"{path}: sweep" if axes else path)
         swept = {by_label(f, labels): value for f, value in zip(fields, values, strict=True) if f != SEED}
         methods_in_order = tuple(dict.fromkeys([*labels, *scenario.origin.methods]))
-        yield scenario.with_origin(replace(scenario.origin, methods=methods_in_order, swept=swept))
+        yield scenario.with_origin(replace(scenario.origin, methods=methods_in_order, swept=swept)), changed
+
+
+def _with_methods(document: Mapping[str, Any], methods: Sequence[Any] | None, source: str) -> dict[str, Any]:
+    """Return a document with the methods that are requested; None: all of its own."""
+    entries = document[METHODS_FIELD]
+    return {**document, METHODS_FIELD: entries if methods is None else list(_selected(entries, methods, source))}
 
 
 def _resolved(field: str, document: Mapping[str, Any], source: str) -> str:
@@ -250,12 +276,12 @@ def _resolved(field: str, document: Mapping[str, Any], source: str) -> str:
     head, *rest = field.split(".")
     if head != METHODS_FIELD or not rest or rest[0].isdecimal():
         return field
-    labels = [_label(entry) for entry in document[METHODS_FIELD]]
-    found = [index for index, label in enumerate(labels) if label == rest[0]]
-    if not found:
+    position = position_of(rest[0], document[METHODS_FIELD])
+    if position is None:
+        labels = [label_of(entry) for entry in document[METHODS_FIELD]]
         known = f"{', '.join(labels)}{nearest(rest[0], labels)}"
         raise BadInputError(f"{source}: no method has the label '{rest[0]}'; labels are {known}")
-    return ".".join([head, str(found[0]), *rest[1:]])
+    return ".".join([head, str(position), *rest[1:]])
 
 
 def _selected(entries: Sequence[Any], wanted: Sequence[Any], source: str) -> Iterator[Any]:
@@ -264,58 +290,25 @@ def _selected(entries: Sequence[Any], wanted: Sequence[Any], source: str) -> Ite
         if not isinstance(name, str):
             yield name
             continue
-        found = [entry for entry in entries if _label(entry) == name]
+        found = [entry for entry in entries if label_of(entry) == name]
         found = found or [entry for entry in entries if entry["name"] == name]
         if not found and name not in METHODS and ":" not in name:
-            known = list(dict.fromkeys([*map(_label, entries), *METHODS]))
+            known = list(dict.fromkeys([*map(label_of, entries), *METHODS]))
             raise BadInputError(
                 f"{source}: unknown method '{name}'; known are {', '.join(known)}{nearest(name, known)}"
             )
         yield from found or [{"name": name}]
 
 
-def _label(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("label") or str(entry["name"]).rpartition(":")[2])
-
-
 def _point_name(base: str, axes: Sequence[_Axis], choice: Sequence[Sequence[Any]], taken: dict[str, str]) -> str:
     """Return the name of a point; zipped lists are named after the first of them."""
-    pairs = list(zip(axes, choice, strict=True))
-    steps = [pair for axis, values in pairs for pair in zip(axis.fields, values, strict=True) if pair[0] != SEED]
-    named = [next((p for p in zip(axis.fields, values, strict=True) if p[0] != SEED), None) for axis, values in pairs]
-    fields = [pair[0] for pair in named if pair]
-    name = "_".join(f"{_short(pair[0], fields)}-{_slug(pair[1])}" for pair in named if pair)
-    name = f"{base}-{name}" if name else base
-    said = json.dumps(steps, sort_keys=True, default=str)
-    if len(name) > LONGEST_NAME:
-        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
-    candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(candidate for candidate in candidates if taken.setdefault(candidate, said) == said)
+    pairs = [list(zip(axis.fields, values, strict=True)) for axis, values in zip(axes, choice, strict=True)]
+    kept = [[pair for pair in pairs_of_axis if pair[0] != SEED] for pairs_of_axis in pairs]
+    return point_name(base, [axis[0] for axis in kept if axis], list(itertools.chain(*kept)), taken)
 
 
-def _short(field: str, fields: Sequence[str]) -> str:
-    """Return the last parts of a field, as many as distinguish it from the others."""
-    if field in _SHORT:
-        return _SHORT[field]
-    parts = field.split(".")
-    ends = (".".join(parts[-length:]) for length in range(1, len(parts) + 1))
-    short = next((end for end in ends if sum(f".{f}".endswith(f".{end}") for f in fields) == 1), field)
-    return _NOT_IN_NAMES.sub("-", short)
-
-
-def _slug(value: Any) -> str:
-    """Return a value as part of a file name."""
-    if value is None:
-        return "unset"
-    if isinstance(value, dict):
-        return "-".join(_slug(child) for child in value.values())[:_LONGEST_VALUE]
-    if isinstance(value, list):
-        return "-".join(_slug(child) for child in value)[:_LONGEST_VALUE]
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return _NOT_IN_NAMES.sub("-", text)[:_LONGEST_VALUE]
-
-
-def _check_distinct(scenarios: Sequence[Scenario], source: str) -> None:
+def check_distinct(scenarios: Sequence[Scenario], source: str) -> None:
+    """Raise BadInputError if two scenarios differ in nothing but their names."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
         other = seen.setdefault(scenario.model_copy(update={"name": "any"}).digest(), scenario)

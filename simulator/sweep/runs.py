@@ -6,7 +6,7 @@ is resumed where it was saved, or else begins again. A `SweepExecutor` executes 
 """
 
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +25,7 @@ from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import files_of, load
 from interlude.simulator.run.observer import Moment
 from interlude.simulator.run.spec import RunSpec, run_specs
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep.grid import Sweep
 
 _LOCK_WAIT_S = 10.0  # workers hold the lock, too: those of a killed sweep take a moment to end
@@ -270,11 +271,19 @@ def tasks_of(sweep: Sweep, runs: Path, device: torch.device, timing_only: bool) 
     """
     root = sweep.parent_of_points(runs)
     tasks = []
-    for scenario in sweep.scenarios:
-        files = files_of(scenario, load(scenario))
+    for scenario, files in zip(sweep.scenarios, _files_of_all(sweep.scenarios), strict=True):
         specs = run_specs(scenario, root, device, timing_only)
         tasks += [SweepTask(spec.path.relative_to(root).as_posix(), spec, files) for spec in specs]
     return tasks
+
+
+def _files_of_all(scenarios: Sequence[Scenario]) -> list[dict[str, Path]]:
+    """Return the input files of each scenario, once it is checked against its data; each data set is loaded once."""
+    sharing: dict[Hashable, list[int]] = {}
+    for at, scenario in enumerate(scenarios):
+        sharing.setdefault(scenario.data.content(scenario.seed), []).append(at)
+    files = {at: files_of(scenarios[at], load(scenarios[at])) for group in sharing.values() for at in group}
+    return [files[at] for at in range(len(scenarios))]
 
 
 def _outcome(task: SweepTask, ended: Ended | None) -> Outcome:

@@ -1,6 +1,7 @@
 """The ``training`` and ``executor`` sections of a scenario. They load no PyTorch: a mistake is told at once."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -8,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 class LinearDecay(BaseModel):
     """Linear from the learning rate to another one: at version v, lr + (to - lr) min(v / over_versions, 1).
 
-    With `constant_versions` the learning rate stays constant before that version, as in BMSFed's code.
+    With `constant_versions` the learning rate stays constant before that version. In BMSFed's code it is constant
+    through round 80, counted from 0, and then falls onto the line: ``constant_versions: 81``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -58,7 +60,7 @@ class OptimizerSpec(BaseModel):
 
 
 class TrainingSpec(BaseModel):
-    """The ``training`` section of a scenario: local training, the same for every method."""
+    """The ``training`` section of a scenario: local training, of every method whose entry says nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -72,6 +74,22 @@ class TrainingSpec(BaseModel):
     on_divergence: Literal["stop", "reject"] = Field(
         "stop", description="an update with NaN or infinity ends the run, or is left out of the merge and counted"
     )
+
+    def overlaid(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section with a part of it laid over, as plain data that is yet to be validated."""
+        return _overlaid(self.model_dump(), changes)
+
+
+def _overlaid(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section with others' fields laid over, to any depth; a section of another kind has none in common."""
+    merged = dict(section)
+    for key, value in changes.items():
+        old = section.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
+            merged[key] = _overlaid(old, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 class ExecutorSpec(BaseModel):

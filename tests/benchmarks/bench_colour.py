@@ -121,7 +121,7 @@ def plain_network():
 def accuracies(spec, options, device):
     """Yield the accuracies on training and test images after every epoch of training on colour alone."""
     torch.manual_seed(options.seed)
-    data = load_dataset(spec)
+    data = load_dataset(spec, options.seed)
     reader = Reader(data.inputs["color"])
     network = plain_network().to(device)
     images, labels = data.train[0]["color"].to(device), data.train[1].to(device)

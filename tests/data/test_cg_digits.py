@@ -1,5 +1,7 @@
 """cg-digits: real digits untouched, a colour that tells the class in training and nothing in the test."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,12 @@ from interlude.models.inputs import InputSpec
 from interlude.simulator.data.cg_digits import CgDigitsSpec, load
 from interlude.simulator.data.colouring import PALETTE, colour
 from interlude.simulator.data.dataset import Dataset, standardised
+from interlude.simulator.data.loading import load_dataset
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return load(CgDigitsSpec())
+    return load(CgDigitsSpec(seed=0))
 
 
 def unscaled(values):
@@ -102,7 +105,7 @@ def test_noise_moves_an_images_colour_and_is_clipped():
 
 
 def test_without_noise_training_colour_is_the_classs_colour_in_every_pixel():
-    digits = load(CgDigitsSpec(colour_variance=0.0))
+    digits = load(CgDigitsSpec(seed=0, colour_variance=0.0))
     inputs, labels = digits.train
     gray, color = unscaled(inputs["gray"]), unscaled(inputs["color"])
     expected = np.rint(255 * gray * PALETTE[labels.numpy()][:, :, None, None]) / 255
@@ -131,11 +134,41 @@ def test_colour_tells_the_class_in_training_and_nothing_in_the_test(digits):
     assert accuracy_by_colour(digits.test) == pytest.approx(0.1, abs=0.05)  # chance, deviation 0.014
 
 
+def test_colour_tells_as_much_in_the_test_as_in_training_at_correlation_1():
+    correlated = load(CgDigitsSpec(seed=0, test_correlation=1.0, colour_variance=0.0))
+    assert accuracy_by_colour(correlated.train) == accuracy_by_colour(correlated.test) == 1.0
+
+
+def test_the_correlation_is_the_share_of_digits_whose_colour_is_theirs_and_leaves_the_others_alone():
+    labels = np.arange(20_000) % 10
+    colours = {c: CgDigitsSpec(seed=0, test_correlation=c).test_colours(labels, 10) for c in (0.0, 0.3, 0.6)}
+    for correlation, drawn in colours.items():
+        # of those that are drawn a tenth is right by chance
+        right = correlation + (1 - correlation) / 10
+        assert (drawn == labels).mean() == pytest.approx(right, abs=4 * math.sqrt(right * (1 - right) / 20_000))
+    for lower, higher in ((0.0, 0.3), (0.3, 0.6)):
+        changed = colours[lower] != colours[higher]
+        assert (colours[higher][changed] == labels[changed]).all()
+
+
 def test_the_data_set_is_the_same_every_time_and_another_for_another_seed(digits):
-    again, other = load(CgDigitsSpec()), load(CgDigitsSpec(seed=1))
+    again, other = load(CgDigitsSpec(seed=0)), load(CgDigitsSpec(seed=1))
     assert all(torch.equal(digits.train[0][m], again.train[0][m]) for m in digits.modalities)
     assert torch.equal(digits.test[1], again.test[1])
     assert not torch.equal(digits.train[0]["color"], other.train[0]["color"])
+    assert not torch.equal(digits.train[1], other.train[1])  # the split, too
+
+
+def test_what_is_drawn_follows_the_runs_seed_unless_the_scenario_pins_it(digits):
+    def color(dataset):
+        return dataset.train[0]["color"]
+
+    follows = {seed: load_dataset(CgDigitsSpec(), seed) for seed in (0, 2**40)}
+    assert torch.equal(color(follows[0]), color(digits))
+    assert not torch.equal(color(follows[2**40]), color(digits))
+    assert load_dataset(CgDigitsSpec(seed=0), 7) is follows[0]
+    with pytest.raises(ValueError, match="follow a run's seed"):
+        load(CgDigitsSpec())
 
 
 def test_shapes_of_a_data_set_are_those_of_one_sample():

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.optimize import linear_sum_assignment
 
 from interlude.models.inputs import Reader
 from interlude.simulator.data.cg_mnist import INPUTS, CgMnistSpec, load
-from interlude.simulator.data.colouring import DRAWN_PALETTE, PALETTE
+from interlude.simulator.data.colouring import DRAWN_PALETTE, PALETTE, between
 from interlude.simulator.data.idx import read_idx
 from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.errors import BadInputError
@@ -50,7 +51,7 @@ def write(folder, content, changes=None):
 
 
 def small(**options):
-    return load(CgMnistSpec(verify=False, **options))
+    return load(CgMnistSpec(**{"verify": False, "seed": 0, **options}))
 
 
 def test_without_noise_every_pixel_is_gray_times_the_digits_colour(folder, content):
@@ -75,9 +76,40 @@ def test_a_palette_has_a_name_or_ten_colours(folder, content):
     by_name = small(colour_variance=0.0, palette="drawn").train[0]["color"]
     assert by_name[1, :, 3, 4].tolist() == [208, 166, 233]  # the digit is a three
     assert torch.equal(by_name, small(colour_variance=0.0, palette=(DRAWN_PALETTE * 255).tolist()).train[0]["color"])
-    for wrong in ("drawnn", [[0, 0, 0]] * 9, [[0, 0, 256]] * 10):
+    wrong = [[0, 0, 0]] * 9, [[0, 0, 256]] * 10, {"between": 1.1}, {"between": "0.5"}, {"beyond": 0.5}
+    for palette in ("drawnn", *wrong):
         with pytest.raises(ValidationError):
-            CgMnistSpec(palette=wrong)
+            CgMnistSpec(palette=palette)
+
+
+def test_palettes_between_the_two_named_ones():
+    assert CgMnistSpec(palette={"between": 0}) == CgMnistSpec(palette="drawn")
+    biased = CgMnistSpec(palette="biased-mnist").palette
+    assert sorted(CgMnistSpec(palette={"between": 1}).palette) == sorted(biased)
+    # drawn (19, 4, 44) is darkest and moves to blue (0, 0, 255): half-way (9.5, 2, 149.5), rounded to even
+    assert CgMnistSpec(palette={"between": 0.5}).palette[2] == (10, 2, 150)
+    distances = torch.cdist(torch.from_numpy(DRAWN_PALETTE), torch.from_numpy(PALETTE)) ** 2
+    pairs = linear_sum_assignment(distances.numpy())[1]
+    assert between(1.0).tolist() == PALETTE[pairs].tolist()
+
+
+def test_at_correlation_1_a_test_image_has_its_digits_colour(folder, content):
+    write(folder, content)
+    color = small(colour_variance=0.0, test_correlation=1.0).test[0]["color"]
+    # a seven and a one: (255, 0, 128) and (0, 255, 0)
+    assert color[:, :, 3, 4].tolist() == [[255, 0, 128], [0, 255, 0]]
+    with pytest.raises(ValidationError, match=r"test_correlation.*coloured_file"):
+        CgMnistSpec(test_correlation=1.0, coloured_file="official.npz")
+
+
+def test_colours_follow_the_runs_seed_and_images_from_a_file_do_not(folder, content):
+    write(folder, content)
+    drawn, coloured = CgMnistSpec(verify=False), CgMnistSpec(verify=False, coloured_file="official.npz")
+    assert drawn.content(1) != drawn.content(2)
+    assert coloured.content(1) == coloured.content(2)
+    first, other = (load_dataset(drawn, seed).train[0]["color"] for seed in (0, 1))
+    assert torch.equal(first, small().train[0]["color"])
+    assert not torch.equal(first, other)
 
 
 def test_noise_moves_a_whole_image_by_one_clipped_colour(folder, content, monkeypatch):
@@ -88,11 +120,14 @@ def test_noise_moves_a_whole_image_by_one_clipped_colour(folder, content, monkey
         def integers(self, high, size):
             return np.zeros(size, dtype=np.int64)
 
+        def random(self, size):
+            return np.zeros(size)
+
         def normal(self, mean, deviation, size):
             assert (mean, deviation) == (0.0, pytest.approx(0.2))
             return noise[: size[0]]
 
-    monkeypatch.setattr("interlude.simulator.data.cg_mnist.Stream.generator", lambda *_: Generator())
+    monkeypatch.setattr("interlude.simulator.randomness.Stream.generator", lambda *_: Generator())
     color = small(colour_variance=0.04).train[0]["color"]
     # digit 0 is (1, 0, 0): (0.8, 0.1, 0) in bytes 204, 25.5 -> 26 (to even), 0; at gray 100: 80, 10, 0
     assert color[0, :, 3, 4].tolist() == [204, 26, 0]
@@ -197,7 +232,7 @@ def test_a_bad_file_gets_one_sentence_with_its_name(folder, content, name, given
 def test_other_data_than_the_published_are_refused_unless_asked_for(folder, content):
     write(folder, content)
     with pytest.raises(BadInputError, match=r"is not the published file.*ba891046.*data\.verify"):
-        load(CgMnistSpec())
+        load(CgMnistSpec(seed=0))
 
 
 def test_a_missing_file_is_named(folder, content):
@@ -218,7 +253,7 @@ def published():
     directory = data_directory()
     if directory is None or not (directory / "mnist").is_dir():
         pytest.skip(f"{DATA_VARIABLE} names no directory with mnist/ in it")
-    return load_dataset(CgMnistSpec())
+    return load_dataset(CgMnistSpec(), seed=0)
 
 
 def test_the_published_set_has_its_known_counts(published):

@@ -49,7 +49,7 @@ def spec(**options):
 
 def prepared(**options):
     prepare(preparation(spec(**options)), cache_directory("crema-d"), 0)
-    return load_dataset(spec(**options))
+    return load_dataset(spec(**options), seed=0)
 
 
 def frames_of(dataset, sample):
@@ -148,7 +148,7 @@ def test_clips_that_lack_a_file_are_left_out_and_counted_where_an_option_says_so
 
 def test_what_is_not_prepared_says_how_to(root):
     with pytest.raises(BadInputError, match=r"run: interlude data prepare crema-d --set image_size=16$"):
-        load_dataset(spec())
+        load_dataset(spec(), seed=0)
     assert preparation_of("crema-d", ["image_size=16"]) == preparation(spec())
 
 

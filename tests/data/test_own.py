@@ -253,6 +253,20 @@ def test_damaged_files_and_missing_folders_are_named(tmp_path):
         from_npz(tmp_path)
 
 
+def test_a_function_that_takes_a_seed_gets_the_runs_unless_an_option_pins_it(tmp_path, monkeypatch):
+    (tmp_path / "seeded_data.py").write_text(
+        "import interlude\n@interlude.dataset\ndef make(seed=3):\n"
+        "    return {'x': [[float(seed)], [0.0]], 'label': [0, 1]}, {'x': [[0.0]], 'label': [0]}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def seen(run_seed, **options):
+        data = load_dataset(FunctionSpec(dataset="seeded_data:make", options=options), run_seed)
+        return data.train[0]["x"][0].item()
+
+    assert (seen(0), seen(1), seen(1, seed=2)) == (0.0, 1.0, 2.0)
+
+
 def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(offer):
     def fails(of):
         raise KeyError("nothing\nthere")
@@ -265,7 +279,7 @@ def test_a_function_that_is_missing_fails_or_returns_something_else_is_named(off
         offer(lambda: None)
     for name in ("own_data:other", "no_such_module:make", ":", "os:sep", "os:getcwd"):
         with pytest.raises(BadInputError, match=f"data.dataset: '{name}'"):
-            load_dataset(FunctionSpec(dataset=name))
+            load_dataset(FunctionSpec(dataset=name), seed=0)
 
 
 @pytest.mark.parametrize("text", ["def make(: pass", "nowhere()"])
@@ -273,7 +287,7 @@ def test_a_module_that_cannot_be_imported_is_one_sentence(text, tmp_path, monkey
     (tmp_path / "broken_data.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BadInputError, match=r"broken_data.py, line 1, '.*': .*\(in the import of 'broken_data:make'\)"):
-        load_dataset(FunctionSpec(dataset="broken_data:make"))
+        load_dataset(FunctionSpec(dataset="broken_data:make"), seed=0)
 
 
 def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, scenario_with):
@@ -293,9 +307,9 @@ def test_another_version_of_a_file_is_another_run_and_is_read_again(tmp_path, sc
     assert record.partition.groupby("client")["count"].sum().tolist() == [6, 6]
     scenario = parse_scenario(given)
     run = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), False)
-    files = files_of(scenario, load_dataset(scenario.data))
+    files = files_of(scenario, load_dataset(scenario.data, scenario.seed))
     before = run.identity(files)["files"]
     write_npz(tmp_path, *(changed(words=None)(split(n)) for n in (15, 6)))
-    assert len(load_dataset(scenario.data).train[1]) == 15
+    assert len(load_dataset(scenario.data, scenario.seed).train[1]) == 15
     after = run.identity(files)["files"]
     assert [path for path in before if before[path] != after[path]] == ["train.npz"]

@@ -111,7 +111,7 @@ def test_another_version_of_a_file_is_another_run(tmp_path, scenario_with):
     spec = {"kind": "files", "path": str(tmp_path), "alpha": 2}
     scenario = parse_scenario(scenario_with({"data.partition": spec, "clients.count": 2}))
     run = RunSpec(scenario.for_run(scenario.methods[0], 0), tmp_path, torch.device("cpu"), timing_only=True)
-    files = files_of(scenario, load_dataset(scenario.data))
+    files = files_of(scenario, load_dataset(scenario.data, scenario.seed))
     before = run.identity(files)["files"]
     (inner / "client-0.txt").write_text("0\n")
     after = run.identity(files)["files"]

@@ -266,9 +266,9 @@ def test_a_description_that_is_damaged_means_that_nothing_is_prepared(raw, cache
 def test_worker_processes_map_the_files_and_hold_no_copy(raw, cache):
     prepare(raw, cache, 0)
     dataset = open_prepared(raw, cache, "numbers")
-    shared = SharedSamples(dataset.train, dataset.test)
+    shared = SharedSamples({"train": dataset.train, "test": dataset.test})
     of_files = {name for name, place in shared.places.items() if place.file is not None}
     assert of_files == {"train.a", "train.b", "test.a", "test.b"}
     tensors = looking_at(shared.descriptor, shared.places)
-    again = dataclasses.replace(dataset, train=samples_in(tensors, "train"), test=samples_in(tensors, "test"))
+    again = dataclasses.replace(dataset, **samples_in(tensors))
     assert_holds_numbers(again, TRAIN, TEST)

@@ -56,15 +56,15 @@ PINNED: dict[str, dict[str, str]] = {
         "mba-near": "3d9f7aafa55fe4b82e2c4ecdb96318b6945af6c9bb90959294ba62318b9dab9a",
     },
     "mba_vs_synchronous": {
-        "mba": "6832175c386449ee8aa286ca1e932e5e3121321a1be24bdabf2449d99798895b",
-        "bmsfed": "0fed2d92261e19dc65f08d3a3618b9503fa09850f2d29dc598fc84347ea70fd3",
-        "bmsfed-5": "fe10042ea533f7d3e8865900bb20edb7f80cf9aa809c463726abeb36af60a1db",
-        "fedcmi": "5a3f64eb527b696e3a5c0b01c0940d19f07ed021be4a02e53272380fbed830b7",
-        "fedmchain": "c2d6a49dc77a808e0732a48061760ddf770cbe286e0e551e2561cf141345c839",
-        "fedmchain-1": "3b99f5969346e85c424c7a23848e2921a3ba39654153874bc3fcfea0bb902eee",
-        "fedavg": "8b422e1e9e1b58377be0f66099791d9626fe654fe052fa95bd771bb8dff091d5",
-        "fedasync-all": "cbb00a91a7fe69c1c8f552f41c77bb809bb2209c8751878fa378dcea957e64e5",
-        "fedasync-first": "6c7c26e02c22f3a0eedc3140855a0856ce31cf288cec57b291f2ee34151e147c",
+        "mba": "6642bc22f9e8400dec4ee9ad4ed1fc0482317323585c7a8422395ef16458e3fb",
+        "bmsfed": "4b604f24a62f3d1349d4c7738896c50c48dee00cb999c07bf1fae396088f783b",
+        "bmsfed-5": "513d4e891a98d0dccf60029ab6034eb8c905743929082c123903473381f50704",
+        "fedcmi": "075a07471a29731216797f68040a6d478c4188a97a00d0f29e4fcdb33676b71a",
+        "fedmchain": "bca18f237583f878844efa6ea9ab830bf90d5a5fc2ed7d2773650374a7cf6b19",
+        "fedmchain-1": "989d47a44cd93ce2d7083bcc096dfd6dfa5aa38482929a49b251c6fe23fba3a4",
+        "fedavg": "88051158e88e9f52882429d335f84e104362d1d796824c403d4c4686162b5861",
+        "fedasync-all": "f3b0ce9d35e55cb62a53fc51f0092cdf5c637aa0116e1d87ed2b4ec671e91ca9",
+        "fedasync-first": "8665206d8990121bae29b66a023eabd9019c0daa00ce3a3217d03a8d9bb63965",
     },
     "quickstart": {
         "fedavg": "8b422e1e9e1b58377be0f66099791d9626fe654fe052fa95bd771bb8dff091d5",
@@ -85,7 +85,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
     "client_scaling-clients-16": {
         "mba": "6832175c386449ee8aa286ca1e932e5e3121321a1be24bdabf2449d99798895b",
-        "bmsfed": "0fed2d92261e19dc65f08d3a3618b9503fa09850f2d29dc598fc84347ea70fd3",
+        "bmsfed": "e6e361b481f44fef593a0dbbe6820c3981006f11c8499435d5645d8f06862676",
         "fedcmi": "5a3f64eb527b696e3a5c0b01c0940d19f07ed021be4a02e53272380fbed830b7",
         "fedmchain": "c2d6a49dc77a808e0732a48061760ddf770cbe286e0e551e2561cf141345c839",
         "fedavg": "8b422e1e9e1b58377be0f66099791d9626fe654fe052fa95bd771bb8dff091d5",
@@ -93,7 +93,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
     "har_subjects": {
         "mba": "c85675dfe8d2f274eed6ccb7ad624fbd43d0a385c909b93c14811c4333be1435",
-        "bmsfed": "7458b0a6bd4ab50824bcbff2ab6a1a0ced0dece3e254636b171ff408a300a45a",
+        "bmsfed": "67e127661fbdbb88b37acae70db9a95bd9035d6ec7ca5247ce1c0f28deee79db",
         "fedcmi": "5e29e2cf4e2e2ee380d488e7faa9327e466ea38907fd01ecd5a8cda6a4b52b62",
         "fedmchain": "342189663fa38adef38944f06285586816a00715f29f7894234424a4fbc541bd",
         "fedavg": "9f3fef92751885a9f330d09fa3f6dde4aa5ef92cb8e8d4dd04d9a3ef75d3731c",
@@ -119,7 +119,7 @@ PINNED: dict[str, dict[str, str]] = {
         "pow-d": "05641977a0dbeb0c1ce289a38c5f254ddb322517457f667a04166908d9790dc2",
         "divfl": "22151225baebef5554273918786ebe6e79d00384642ea99b81ed0a61a49e9685",
         "fedmsplit": "f3c17d463501937aedaea85c6761d61c46bdcb515a29e85f6657f273dfe4785c",
-        "bmsfed": "564f29242f6fe0302098f3c44b48c4b02b27bf98a83956aee92545b34bdfb271",
+        "bmsfed": "374d9da910c8c8c04fa03a634a272beda1b2462dd911ac996e8c424157bbbdc1",
     },
     "bmsfed_cgmnist_small-iid": {
         "fedavg": "b65d7c2e3b8569c00137f5d3abdc3d54003e8cf6b2d42d1e7e5b12e1300ef627",
@@ -163,6 +163,16 @@ PINNED: dict[str, dict[str, str]] = {
         "fedasync-all": "047147c0dce17063f6ebc5d8e54b8be22dc4bcc8fc2dd0ce22d15e10f786f978",
         "fedasync-first": "3db7171340d4860aae4e94a365087954252cae330a7aaf5a2948d900c29d9c34",
         "mba": "55b4c25cd16862a25a463b50bc929a960483f79eb4065f4aab1d87dd9d97be12",
+    },
+    "watch_subjects": {
+        "mba": "ffe092de41ec6888ae415337bcea161b5c11ea05efd53e324f35f5bbf3dcce31",
+        "bmsfed": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "fedcmi": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "fedmchain": "aeedec2ee7ba9288dd2d76bdebbce48920f3cd1cd39909210f47762f25129ae2",
+        "fedavg": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "fedasync-all": "3970180e7124ce1c39e3db0025dff3a2a5a66578899581fef50acbc95b8ebd14",
+        "fedasync-first": "610ee69bd3504643ba9ef53f9a0bb10c56080d588533156ae206da4c199e3967",
+        "fedbuff": "6cd6dd5372f9a0c12d8eabf93e92fea6d5fcf42ebc23fd4b9ab3ceff09b2aa4b",
     },
 }
 """Scenario (or its variant, or the first point of a sweep) -> label -> SHA-256 of its first minute's order."""

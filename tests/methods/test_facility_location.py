@@ -70,13 +70,29 @@ def test_code_rule_by_hand():
     assert select("code", 3) == ([2, 3], [0])
 
 
+def test_literal_rule_by_hand():
+    # 1: k1 = 2 -> S_M, k2 = 0 (costs as in the paper's rule), imbalance 2 > 1.5: 0 -> S_W;
+    #    u = (2, 1, 0, 8, 10), w = min of columns 2 and 0: (0, 5, 0, 14, 24)
+    # 2: k1: 0 leaves 19, 1 leaves 19, 3 leaves 2 + 1 + 0 + 0 + 2 = 5, 4 leaves 2 + 1 + 0 + 2 + 0 = 5: 3 -> S_M;
+    #    k2: 1 leaves 38, 3 leaves 0 + 5 + 0 + 0 + 10 = 15, 4 leaves 0 + 5 + 0 + 10 + 0 = 15: 3 as well
+    # 3: u = (2, 1, 0, 0, 2), w = (0, 5, 0, 0, 10): k1: 1 leaves 3, as does 4: 1 -> S_M; k2: 1 leaves 10, 4 leaves 5: 4,
+    #    imbalance 1.8: 4 -> S_W
+    assert select("literal", 1) == ([2], [])  # room for k1 only
+    assert select("literal", 2) == ([2], [0])
+    assert select("literal", 3) == ([2, 3], [0])
+    assert select("literal", 5) == ([2, 3, 1], [0, 4])
+    # below the threshold k2 trains everything, too
+    assert select("literal", 2, threshold=2.0) == ([2, 0], [])
+
+
 def test_who_is_best_for_both_trains_everything_in_the_paper_and_alone_in_the_code():
     very = np.full(5, 9.0)
     assert select("paper", 1, weak=FUSED, dominance=very) == ([2], [])
+    assert select("literal", 1, weak=FUSED, dominance=very) == ([2], [])
     assert select("code", 1, weak=FUSED, dominance=very) == ([], [2])
 
 
-@pytest.mark.parametrize("rule", ["paper", "code"])
+@pytest.mark.parametrize("rule", ["paper", "code", "literal"])
 def test_above_any_threshold_no_client_trains_alone(rule):
     multimodal, unimodal = select(rule, 4, threshold=math.inf)
     assert (len(multimodal), unimodal) == (4, [])

@@ -9,7 +9,8 @@ import torch
 from interlude import parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.methods.fedogm import Modulated, coefficients
+from interlude.simulator.errors import CannotRunError
+from interlude.simulator.methods.fedogm import Modulated, coefficients, modulated_names
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel
 
@@ -118,6 +119,12 @@ def test_linear_layers_are_an_extension(conv):
     assert torch.equal(found["head.color.weight"], conv[3]["head.color.weight"])
 
 
+def test_kernels_of_series_are_convolutions_too():
+    network = Network(ModelSpec(encoder="conv1d", width=4), {"gray": (3, 32), "color": (3, 32)}, num_classes=2)
+    found = modulated_names(network, "gray", "conv")
+    assert found == [n for n in network.groups["encoder.gray"] if network.shapes[n].dim() == 3] != []
+
+
 def test_scores_are_paid_for():
     network = Network(ModelSpec(encoder="mlp", width=5), {"gray": (6,), "color": (4,)}, num_classes=3)
     costs = CostModel(network, 4, {})
@@ -163,15 +170,17 @@ def test_without_strength_and_noise_it_is_fedavg(tmp_path):
     assert not fedavg.equals(slowed)
 
 
-def test_the_published_rule_touches_no_fully_connected_encoder(tmp_path):
-    extended = {"name": "fedogm", "label": "extended", "tensors": "weights"}
-    fedavg, fedogm, other = values(tmp_path, {"name": "fedavg"}, {"name": "fedogm"}, extended)
-    pd.testing.assert_frame_equal(fedavg, fedogm)
+def test_without_convolutions_the_published_rule_is_refused_and_linear_layers_are_the_way_out(tmp_path):
+    said = "methods.1.tensors: 'conv' modulates .* no encoder has any, .* would be FedAvg; use tensors: weights"
+    with pytest.raises(CannotRunError, match=said):
+        values(tmp_path, {"name": "fedavg"}, {"name": "fedogm"})
+    assert not any(tmp_path.iterdir())
+    fedavg, other = values(tmp_path, {"name": "fedavg"}, {"name": "fedogm", "tensors": "weights"})
     assert not fedavg.equals(other)
 
 
 def test_modulation_ends_and_its_cost_with_it(tmp_path):
-    scenario = parse_scenario({**SCENARIO, "methods": [{"name": "fedogm", "versions": 1}]})
+    scenario = parse_scenario({**SCENARIO, "methods": [{"name": "fedogm", "tensors": "weights", "versions": 1}]})
     (record,) = run_scenario(scenario, runs=tmp_path, timing_only=True)
     first, second = record.timeline.query("activity == 'train'").groupby("version")["flops"].max()
     assert first > second

@@ -10,6 +10,7 @@ from interlude import parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedpmr import Rebalanced
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.profile.costs import CostModel
@@ -114,7 +115,7 @@ def test_prototypes_are_those_of_the_epochs_start():
     samples = {"gray": torch.rand(8, 3, generator=generator), "color": torch.rand(8, 2, generator=generator)}
     data = samples, torch.tensor([0, 1] * 4)
     spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.5))
-    executor = SequentialExecutor(network, spec, 0, data, data)
+    executor = SequentialExecutor(network, spec, 0, data, EvaluationSets(data))
     initial = network.initial_parameters(generator, torch.device("cpu"))
     objective = Rebalanced(("gray", "color"), 3.0)
     first, second = LocalSteps(objective, 2, "joint"), LocalSteps(objective, 2, "joint", first_step=2)

@@ -11,6 +11,7 @@ from interlude import parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.fedprox import FedProx, FedProxOptions
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import CrossEntropy
@@ -65,7 +66,7 @@ def trained_by(executor_class, *steps):
     start = {name: value + 0.1 for name, value in model.items()}
     tasks = [Task(c, 0, 0, steps, np.arange(10 * c, 10 * c + 10 - c), start, model) for c in range(6)]
     if executor_class is SequentialExecutor:
-        executor = SequentialExecutor(network, spec, 0, samples, samples)
+        executor = SequentialExecutor(network, spec, 0, samples, EvaluationSets(samples))
         return [executor.train(task).parameters for task in tasks]
     strategy = Strategy(stacks=True, group_size=64, reason="test")
     chains = StackedTrainer(network, spec, 0, samples, strategy).train([[task] for task in tasks])

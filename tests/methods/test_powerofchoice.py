@@ -12,6 +12,7 @@ from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.rules import SizedBarrier
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.powerofchoice import LossProbe, PowerOfChoice, PowerOfChoiceOptions, largest
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel
@@ -121,7 +122,11 @@ def test_a_probe_reports_the_mean_loss_of_the_window_and_changes_nothing():
     samples = inputs, torch.randint(3, (10,), generator=generator)
     model = network.initial_parameters(generator, torch.device("cpu"))
     executor = SequentialExecutor(
-        network, TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1)), 0, samples, samples
+        network,
+        TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1)),
+        0,
+        samples,
+        EvaluationSets(samples),
     )
     steps = LocalSteps(LossProbe(BOTH), 0, "probe")
     task = Task(client=0, window=0, version=0, local_steps=(steps,), samples=np.arange(5), start=model, received=model)

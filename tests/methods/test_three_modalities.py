@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from every_method import EVERY_METHOD
 
 import interlude
 from interlude import parse_scenario, run_scenario
@@ -44,7 +45,7 @@ def scenario(scenario_with, name, kind):
                 "clients": {"count": 5, "modalities": {"b": 0.8, "c": 0.6}},
                 "world.arrival": arrivals,
                 "training.batch_size": 8,
-                "methods": [{"name": name}],
+                "methods": [EVERY_METHOD[name]],
                 "until": {"versions": num_versions(name)},
                 "evaluate": {"every_s": 20},
                 "executor": {"kind": kind},

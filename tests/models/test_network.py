@@ -107,6 +107,19 @@ def test_the_same_generator_gives_the_same_model_and_touches_no_global_state():
 
 
 @pytest.mark.parametrize(
+    ("fusion", "deviation"),
+    [
+        ("concat", 0.04398),  # one layer of 1,024 inputs and 10 outputs: sqrt(2 / 1034)
+        ("late_sum", 0.06190),  # each classifier a layer of 512 inputs: sqrt(2 / 522)
+    ],
+)
+def test_a_concatenation_head_starts_as_one_layer_and_summed_classifiers_as_layers_of_their_own(fusion, deviation):
+    p = parameters(network(fusion, width=512, shapes={"gray": (4,), "color": (4,)}))
+    for modality in ("gray", "color"):  # 5,120 numbers each, so their deviation is within 1 % (sigma)
+        assert p[f"head.{modality}.weight"].std().item() == pytest.approx(deviation, rel=0.04)
+
+
+@pytest.mark.parametrize(
     ("encoder", "shape", "said"),
     [
         ("conv1d", (3, 128), None),

@@ -34,6 +34,26 @@ class Poisoned(FedAvg):
         return Steep(ready.modalities) if client.client == 1 else super().objective(client, ready)
 """
 
+EXPLODING = """
+from typing import Literal
+from interlude.simulator.methods.fedavg import FedAvg, FedAvgOptions
+
+class Options(FedAvgOptions):
+    name: Literal["exploding:Exploding"] = "exploding:Exploding"
+    sound: tuple[int, ...] = ()
+
+class Exploding(FedAvg):
+    Options = Options
+
+    def initial_memory(self, network, num_clients):
+        return 0, None  # versions so far, and version 0
+
+    def advance(self, model, memory, updates):
+        version, initial = memory[0] + 1, memory[1] or dict(model)
+        factor = 1.0 if version in self.options.sound else 1e6
+        return {name: factor * value for name, value in initial.items()}, (version, initial)
+"""
+
 RULES = {
     "barrier": {"rule": "barrier"},
     "on_arrival": {"rule": "on_arrival"},
@@ -87,6 +107,28 @@ def test_a_run_of_which_every_update_is_rejected_ends_in_time_with_version_0(wil
         (record,) = run_scenario(parse_scenario(given), runs=tmp_path, device="cpu", workers=1)
         assert record.info["totals"]["versions"] == 0
         assert record.info["totals"]["rejected_updates"] > 0
+
+
+def test_a_run_is_named_diverged_from_where_it_stays_so(tmp_path, monkeypatch, wild, stopped_and_resumed, files_of):
+    (tmp_path / "exploding.py").write_text(EXPLODING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    until = {"versions": 4}
+
+    def ran(where, sound, *events):
+        method = {"name": "exploding:Exploding", "label": "exploding", "sound": sound}
+        training = {**wild()["training"], "optimizer": {"learning_rate": 1e-30}}
+        return stopped_and_resumed(wild(method, until=until, training=training), tmp_path / where, *events)
+
+    record = ran("end", (1, 3))  # version 2 explodes as well, and is forgiven
+    losses = record.metrics.query("metric == 'loss'").groupby("version")["value"].max()
+    assert losses[2] > 100 > losses[3]
+    diverged_at_s = record.info["totals"]["diverged_at_s"]
+    assert diverged_at_s == record.metrics.query("version == 4")["time_s"].min()
+    resumed = ran("resumed", (1, 3), record.info["totals"]["events"] - 2)
+    assert resumed.info["totals"]["diverged_at_s"] == diverged_at_s
+    assert files_of(resumed) == files_of(record)
+    assert ran("sound", (1, 3, 4)).info["totals"]["diverged_at_s"] is None
+    sys.modules.pop("exploding", None)
 
 
 def test_a_group_that_memory_has_no_room_for_is_split_and_that_is_noted_once(

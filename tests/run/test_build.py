@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+import torch
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.cli.main import main
@@ -52,6 +53,15 @@ def test_methods_share_what_they_are_compared_on(scenario_with):
     assert first.population is second.population
     assert first.world is second.world
     assert type(first.method) is not type(second.method)
+
+
+def test_runs_of_another_seed_see_other_data_unless_the_scenario_pins_them(scenario_with):
+    def colours(changes):
+        return build_testbed(parse_scenario(scenario_with(changes))).dataset.test[0]["color"]
+
+    assert not torch.equal(colours({"seed": 1}), colours({"seed": 2}))
+    pinned = {"data.seed": 1}
+    assert torch.equal(colours({"seed": 1}), colours({**pinned, "seed": 2}))
 
 
 def test_a_method_without_interruptions_comes_to_what_its_estimate_says(scenario_with, tmp_path):

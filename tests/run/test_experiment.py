@@ -50,6 +50,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_record(tmp_path):
     record = RunRecord(tmp_path / "small" / "fedasync-s0")
     assert record.info["status"] == "failed"
     assert "training loss of client" in record.info["error"]
+    assert record.info["totals"]["diverged_at_s"] is not None
     assert len(record.timeline) > 0
     assert len(record.metrics) > 0
 

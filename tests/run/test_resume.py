@@ -18,7 +18,7 @@ ENTRIES = {
     "barrier": {"name": "fedavg", "server": {"clients_per_round": 2, "over_selection": 1.5, "deadline_s": 3.0}},
     "buffered": {"name": "mba", "server": {"rule": "buffered", "size": 3}},
     "on_arrival": {"name": "mba", "anchor_weights": "imbalance", "server": {"concurrency": 3}},
-    "bmsfed-2": {"name": "bmsfed", "server": {"clients_per_round": 2}},
+    "bmsfed-2": {"name": "bmsfed", "server": {"clients_per_round": 2}, "chi": 1.0, "measures": "held"},
     "divfl-2": {"name": "divfl", "server": {"clients_per_round": 2}},
     "pow-d-2": {"name": "pow-d", "server": {"clients_per_round": 2}, "candidates": 3},
     "fedcmi-own": {"name": "fedcmi", "personalised_branch": True},
@@ -85,9 +85,22 @@ def test_saving_changes_nothing(wild, tmp_path, files_of, stopped_and_resumed):
     assert files_of(often) == files_of(stopped_and_resumed(scenario, tmp_path / "never"))
 
 
+@pytest.mark.parametrize("kind", ["auto", "sequential"])
+def test_whatever_is_evaluated_beside_the_test_set_goes_on_where_it_was(
+    wild, tmp_path, stopped_and_resumed, files_of, kind
+):
+    beside = {"validation": 0.2, "nearest_mean_samples": 300}
+    scenario = wild({"name": "mba"}, evaluate={"every_s": 1, "samples": 50, **beside}, executor={"kind": kind})
+    calm = stopped_and_resumed(scenario, tmp_path / "calm")
+    half = calm.info["totals"]["events"] // 2
+    assert files_of(stopped_and_resumed(scenario, tmp_path / "two", half)) == files_of(calm)
+    assert {"validation_accuracy", "validation_loss", "nearest_mean_accuracy"} <= set(calm.metrics["metric"])
+
+
 def test_workers_may_come_and_go_between_the_parts_of_a_run(wild, tmp_path, stopped_and_resumed, files_of, monkeypatch):
     monkeypatch.setattr("interlude.simulator.training.executors.batched._STEPS_BEFORE_HELP", 20)
-    scenario = wild({"name": "fedasync"}, clients={"count": 40}, until={"simulated_s": 8})
+    evaluate = {"every_s": 1, "samples": 50, "validation": 0.2, "nearest_mean_samples": 300}
+    scenario = wild({"name": "fedasync"}, clients={"count": 40}, until={"simulated_s": 8}, evaluate=evaluate)
     calm = stopped_and_resumed(scenario, tmp_path / "calm")
     half = calm.info["totals"]["events"] // 2
     assert files_of(stopped_and_resumed(scenario, tmp_path / "two", half, workers=2)) == files_of(calm)

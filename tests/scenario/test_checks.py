@@ -18,7 +18,7 @@ def misfit_of(scenario_with, changes):
     """Return the one sentence with which a scenario that parses is refused."""
     scenario = parse_scenario(scenario_with(changes))
     with pytest.raises(CannotRunError) as caught:
-        check(scenario, load_dataset(scenario.data))
+        check(scenario, load_dataset(scenario.data, scenario.seed))
     message = str(caught.value)
     assert "\n" not in message
     return message

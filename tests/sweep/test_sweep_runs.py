@@ -1,12 +1,15 @@
 """How a sweep's runs are executed: reused, refused, failed, interrupted."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 from records import records_in, times_in
 
 from interlude import load_scenario, run_scenario
+from interlude.simulator.data import find_source, loading
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.files import only_one
 from interlude.simulator.sweep import Flags, load_sweep, run_sweep
@@ -34,6 +37,19 @@ def test_a_sweep_writes_runs_by_point_a_summary_and_is_not_done_again(cli, scena
     after = times_in(runs)
     assert {path: after[path] for path in before} == before
     assert len(after) == 6
+
+
+def test_the_points_of_a_sweep_share_the_data_of_a_seed(scenario_file, tmp_path, monkeypatch):
+    loaded = []
+    source = find_source("cg-digits")
+    counting = replace(source, load=lambda spec: loaded.append(spec.seed) or source.load(spec))
+    monkeypatch.setattr(loading, "find_source", lambda _: counting)
+    block = {"clients.count": [3, 4], "data.partition.alpha": [1.0, 2.0], "seed": [5, 6, 7]}
+    sweep = load_sweep(scenario_file({"sweep": block}))
+    loading._load.cache_clear()
+    tasks = sweep_runs.tasks_of(sweep, tmp_path, torch.device("cpu"), timing_only=True)
+    assert loaded == [5, 6, 7]
+    assert [task.spec.scenario.seed for task in tasks] == 4 * [5, 6, 7]
 
 
 def test_results_are_those_of_single_runs_with_one_job_and_with_two(scenario_file, tmp_path):

@@ -4,6 +4,7 @@ from typing import Literal
 
 import pytest
 import torch
+from every_method import EVERY_METHOD
 
 from interlude import parse_scenario, run_scenario
 from interlude.models.inputs import InputSpec
@@ -11,7 +12,6 @@ from interlude.simulator.data import DATASETS
 from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.data.source import Source
 from interlude.simulator.data.spec import DataSpec
-from interlude.simulator.methods import METHODS
 from interlude.simulator.training.stacked import recording
 
 NUM_TOKENS, LENGTH = 12, 5
@@ -60,16 +60,15 @@ def scenario_of(scenario_with, monkeypatch):
     return scenario
 
 
-CASES = [*((method, "stacked") for method in [*METHODS, "fedogm on weights"]), ("fedavg", "looped"), ("mba", "looped")]
+CASES = [*((method, "stacked") for method in EVERY_METHOD), ("fedavg", "looped"), ("mba", "looped")]
 
 
 @pytest.mark.parametrize(("method", "strategy"), CASES)
 def test_every_method_trains_on_tokens_as_the_reference_does(method, strategy, scenario_of, tmp_path):
-    entry = {"name": "fedogm", "tensors": "weights"} if method == "fedogm on weights" else {"name": method}
     losses, orders = [], set()
     for executor in ({"kind": "sequential"}, {"strategy": strategy}):
         runs = tmp_path / str(len(losses))
-        (record,) = run_scenario(scenario_of(entry, **executor), runs=runs, device="cpu", workers=1)
+        (record,) = run_scenario(scenario_of(EVERY_METHOD[method], **executor), runs=runs, device="cpu", workers=1)
         losses.append(record.metrics.query("metric == 'loss'")["value"].tolist())
         orders.add(record.info["totals"]["order_sha256"])
     assert losses[0][-1] != losses[0][0]

@@ -12,8 +12,8 @@ from torch import Tensor
 from interlude.models.groups import encoder_group
 from interlude.models.network import Network
 from interlude.simulator.arrays import Floats
-from interlude.simulator.methods.bmsfed.enhancement import SCORE
-from interlude.simulator.methods.facility_location import GradientMap, pseudo_gradient
+from interlude.simulator.methods.bmsfed.measures import SCORE
+from interlude.simulator.methods.facility_location import Compared, GradientMap, compared_gradient, pseudo_gradient
 from interlude.simulator.methods.prototypes import no_prototypes
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.values import by_modality
@@ -31,7 +31,7 @@ class Balance:
     num_samples: Tensor
     """[N] n_k of the clients that have reported, else 0."""
     fused: GradientMap
-    """Of all encoders."""
+    """Of the whole model, or of all encoders."""
     single: Mapping[str, GradientMap]
     """Of each modality's encoder alone."""
 
@@ -95,31 +95,39 @@ class Balance:
         return torch.where(total > 0.0, (self.num_samples * ratios).sum() / total.clamp(min=1.0), 1.0)
 
     def updated(
-        self, updates: Sequence[ClientUpdate], prototypes: Mapping[str, Tensor], has_gradients: bool
+        self, updates: Sequence[ClientUpdate], prototypes: Mapping[str, Tensor], compared: Compared | None
     ) -> "Balance":
-        """Return the view after updates: "no overheads", only what these clients sent is refreshed."""
+        """Return the view after updates: "no overheads", only what these clients sent is refreshed.
+
+        Args:
+            updates: at least one.
+            prototypes: the global prototypes after them.
+            compared: the parts whose gradients `fused` compares; None where nothing is selected by gradients.
+        """
         device = updates[0].parameters[next(iter(updates[0].parameters))].device
         scores, num_samples = self.scores.to(device).clone(), self.num_samples.to(device).clone()
         for update in updates:
             num_samples[update.client] = update.num_samples
             for modality, score in by_modality(update.report, SCORE).items():
                 scores[self.modalities.index(modality), update.client] = score
-        fused, single = self._gradients(updates) if has_gradients else (self.fused, self.single)
+        fused, single = self.fused, self.single
+        if compared is not None:
+            fused, single = self._gradients(updates, compared)
         return Balance(self.modalities, prototypes, scores, num_samples, fused, single)
 
-    def _gradients(self, updates: Sequence[ClientUpdate]) -> tuple[GradientMap, Mapping[str, GradientMap]]:
+    def _gradients(
+        self, updates: Sequence[ClientUpdate], compared: Compared
+    ) -> tuple[GradientMap, Mapping[str, GradientMap]]:
         """Return the refreshed maps: of what a client trained, and where it had never sent a gradient, of all."""
         fused: dict[int, Tensor] = {}
         single: dict[str, dict[int, Tensor]] = {m: {} for m in self.modalities}
         for update in updates:
             client, trained = update.client, [m for m in self.modalities if encoder_group(m) in update.groups]
-            parts = [pseudo_gradient(update, encoder_group(m).__eq__) for m in self.modalities]
-            whole = torch.cat(parts)
             if len(trained) > 1 or client not in self.fused.vectors:
-                fused[client] = whole
-            for modality, part in zip(self.modalities, torch.split(whole, [len(part) for part in parts]), strict=True):
+                fused[client] = compared_gradient(update, compared)
+            for modality in self.modalities:
                 if trained == [modality] or client not in self.single[modality].vectors:
-                    single[modality][client] = part
+                    single[modality][client] = pseudo_gradient(update, encoder_group(modality).__eq__)
         return self.fused.refreshed(fused), {m: self.single[m].refreshed(sent) for m, sent in single.items()}
 
 

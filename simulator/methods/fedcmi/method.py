@@ -26,7 +26,7 @@ _PERSONAL_PARTS = (INFILTRATION_PROJECTOR, CLASSIFIER)
 
 
 class FedCMIOptions(MethodOptions):
-    """Options of FedCMI; the defaults are those of the released code."""
+    """Options of FedCMI; the defaults are the released code's numbers, with its switches for the whole method on."""
 
     name: str = "fedcmi"
     server: ServerRule = Barrier()
@@ -76,6 +76,9 @@ class FedCMI(Method):
     Limits:
         * c1 = c2 = mu = 0 is FedAvg on the decomposed network where every client holds both modalities
     Reconstructed:
+        * the released code's switches are on here and off there by default: --prox (off: proximal: 0) and, of
+          distillation, --class_wise_t with --cross_modal_distill, without which that code distils nothing (c2: 0);
+          with which of them the paper's tables were made is not known
         * class_wise: false, a temperature of 1: that branch of the released code cannot be reached
         * warm-up counted in versions where the server has no rounds
         * probabilities are kept above 1e-12 in the temperatures

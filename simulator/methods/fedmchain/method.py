@@ -71,8 +71,8 @@ class FedMChain(Method):
     error-compensated regulariser at the client, SSCA at the server, fewer synchronisations) and the names.
 
     Paper:
-        Z. Zhang, F. Qi, S. Li, X. Yang, C. Xu, FedMChain: Chained Modality Optimization ... (title abridged), arXiv
-        2606.01856, 2026 (abstract only; no equation, code or table was reachable)
+        Z. Zhang, F. Qi, S. Li, X. Yang, C. Xu, Boosting Multimodal Federated Learning via Chained Modality
+        Optimization, arXiv 2606.01856, 2026 (abstract only; no equation, code or table was reachable)
     Client:
         in phase m E_phase epochs on encoder.m and head.m, all else frozen:
             f_m = W_m z_m,  F = sum_{j in earlier} f_j, frozen logits

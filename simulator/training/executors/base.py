@@ -15,7 +15,7 @@ import torch
 
 from interlude.models.network import Parameters
 from interlude.models.packed import Packed
-from interlude.simulator.errors import InterludeError
+from interlude.simulator.errors import DivergedError, InterludeError
 from interlude.simulator.training.evaluation import Evaluation
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.task import Task, Trained
@@ -40,6 +40,7 @@ class TrainingFuture(Future[Trained]):
     """The result of a task; holds the task until it is trained."""
 
     __slots__ = ("_executor", "job", "number", "task")
+    failure_type = DivergedError
 
     def __init__(self, executor: _Trains, task: Task, number: int) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class TrainingFuture(Future[Trained]):
 
 
 class EvaluationFuture(Future[Evaluation]):
-    """The test metrics of a model; holds the model until it is evaluated."""
+    """The metrics of a model; holds the model until it is evaluated."""
 
     __slots__ = ("_executor", "job", "model")
 
@@ -139,7 +140,7 @@ class TrainingExecutor(ABC):
 
     @abstractmethod
     def evaluate(self, model: Parameters) -> EvaluationFuture:
-        """Return the future of a model's test metrics."""
+        """Return the future of a model's metrics."""
 
     def restored_evaluation(self, state: Evaluation | Parameters) -> EvaluationFuture:
         """Return the future of an `EvaluationFuture.state` from a checkpoint."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor, TrainingFuture
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.executors.in_process import InProcess
@@ -47,7 +48,7 @@ class BatchedExecutor(TrainingExecutor):
         spec: batch size and optimiser.
         seed: the run's seed, for the order of batches.
         train: the training set.
-        test: the test set.
+        sets: the samples that models are evaluated on.
         strategy: how a group is trained.
         pool: worker processes; None for this process alone.
     """
@@ -58,17 +59,17 @@ class BatchedExecutor(TrainingExecutor):
         spec: TrainingSpec,
         seed: int,
         train: Samples,
-        test: Samples,
+        sets: EvaluationSets,
         strategy: Strategy,
         pool: WorkerPool | None = None,
     ) -> None:
         super().__init__()
         self.strategy = strategy
-        self.in_process = InProcess(network, spec, seed, train, test, strategy, self.notes.append)
+        self.in_process = InProcess(network, spec, seed, train, sets, strategy, self.notes.append)
         self._network = network
         self._spec = spec
         self._seed = seed
-        self._samples = (train, test)
+        self._samples = (train, sets)
         self._pool = pool if pool is not None and pool.is_wanted else None
         self._queue = JobQueue(self._pool, most_at_once=2 if strategy.stacks else 1)
         self._waiting: dict[int, Callable[[], TrainingFuture | None]] = {}
@@ -106,7 +107,7 @@ class BatchedExecutor(TrainingExecutor):
             self._queue.finish(future.job)
 
     def evaluate(self, model: Parameters) -> EvaluationFuture:
-        """Return the future of a model's test metrics; several models are evaluated together."""
+        """Return the future of a model's metrics; several models are evaluated together."""
         self.in_process.check_losses()
         future = EvaluationFuture(self, self._network.layout.pack(model))
         self._evaluations.append(future)
@@ -212,7 +213,8 @@ class BatchedExecutor(TrainingExecutor):
 
     def _get_help(self) -> None:
         """Share models and samples with the workers, and let them take jobs."""
-        models, samples = SharedModels(self._network.layout), SharedSamples(*self._samples)
+        train, sets = self._samples
+        models, samples = SharedModels(self._network.layout), SharedSamples({"train": train, **sets.by_name()})
         self._descriptors = (models.descriptor, samples.descriptor)
         setup = Setup(self._network, self._spec, self._seed, self.strategy, models.num_rows, samples.places)
         self._queue.begin(setup, models, self._descriptors)

@@ -28,7 +28,7 @@ class Executor(Protocol):
         ...
 
     def evaluate(self, model: Parameters) -> EvaluationFuture | None:
-        """Return the future of a model's test metrics; None in a run without values."""
+        """Return the future of a model's metrics; None in a run without values."""
         ...
 
     def decide(self, by_values: Callable[[], Decision]) -> Decision:

@@ -1,6 +1,6 @@
 """Futures: values that are computed when they are first requested, or earlier together with others."""
 
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from interlude.simulator.errors import TrainingError
 
@@ -14,6 +14,8 @@ class Future(Generic[T]):
     """
 
     __slots__ = ("__weakref__", "_failure", "_value")
+    failure_type: ClassVar[type[TrainingError]] = TrainingError
+    """What `result` raises if the value is unusable."""
 
     def __init__(self) -> None:
         self._value: T | None = None
@@ -46,7 +48,7 @@ class Future(Generic[T]):
         if not self.is_done:
             self.ensure_computed()
         if self._failure is not None:
-            raise TrainingError(self._failure)
+            raise self.failure_type(self._failure)
         assert self._value is not None, "a future without an executor was never fulfilled"
         return self._value
 

@@ -1,4 +1,4 @@
-"""Training and evaluation in this process: groups of chains, and the test metrics of models."""
+"""Training and evaluation in this process: groups of chains, and the metrics of models."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.errors import TrainingError
-from interlude.simulator.training.evaluation import Evaluation, evaluate_together
+from interlude.simulator.errors import DivergedError, TrainingError
+from interlude.simulator.training.evaluation import Evaluation, EvaluationSets, evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.stacked.rows import Chain
@@ -28,7 +28,7 @@ class InProcess:
         spec: batch size and optimiser.
         seed: the run's seed, for the order of batches.
         train: the training set.
-        test: the test set.
+        sets: the samples that models are evaluated on.
         strategy: how a group is trained.
         note: receives sentences for the record.
     """
@@ -39,7 +39,7 @@ class InProcess:
         spec: TrainingSpec,
         seed: int,
         train: Samples,
-        test: Samples,
+        sets: EvaluationSets,
         strategy: Strategy,
         note: Callable[[str], None],
     ) -> None:
@@ -48,7 +48,7 @@ class InProcess:
         self.most_rows = _MOST_ROWS
         """Largest number of clients known to fit in memory at once."""
         self._network = network
-        self._test = test
+        self._sets = sets
         self._stacks = strategy.stacks
         self._stops_on_divergence = spec.on_divergence == "stop"
         self._note = note
@@ -72,8 +72,8 @@ class InProcess:
         return [*self.train(chains[:middle]), *self.train(chains[middle:])]
 
     def evaluate(self, models: Sequence[Parameters]) -> list[Evaluation]:
-        """Return the test metrics of models."""
-        return evaluate_together(self._network, models, self._test, self._stacks)
+        """Return the metrics of models."""
+        return evaluate_together(self._network, models, self._sets, self._stacks)
 
     def failure_of(self, task: Task, loss: float | Tensor) -> str | None:
         """Return the failure of a task's loss, if any; on a GPU the check is deferred until values are read anyway."""
@@ -89,10 +89,10 @@ class InProcess:
         """Check the losses whose check was deferred.
 
         Raises:
-            TrainingError: if one is not finite.
+            DivergedError: if one is not finite.
         """
         if self._unchecked:
             unchecked, self._unchecked = self._unchecked, []
             for (label, _), loss in zip(unchecked, torch.stack([loss for _, loss in unchecked]).tolist(), strict=True):
                 if not math.isfinite(loss):
-                    raise TrainingError(diverged(label, loss))
+                    raise DivergedError(diverged(label, loss))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
-from interlude.simulator.errors import TrainingError
-from interlude.simulator.training.evaluation import evaluate
+from interlude.simulator.errors import DivergedError
+from interlude.simulator.training.evaluation import EvaluationSets, evaluate
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor, TrainingFuture
 from interlude.simulator.training.objective import Batch, Context, Noise, Objective
 from interlude.simulator.training.optimizer import Sgd
@@ -34,16 +34,16 @@ class SequentialExecutor(TrainingExecutor):
         spec: batch size and optimiser.
         seed: the run's seed, for the order of batches.
         train: the training set.
-        test: the test set.
+        sets: the samples that models are evaluated on.
     """
 
-    def __init__(self, network: Network, spec: TrainingSpec, seed: int, train: Samples, test: Samples) -> None:
+    def __init__(self, network: Network, spec: TrainingSpec, seed: int, train: Samples, sets: EvaluationSets) -> None:
         super().__init__()
         self._network = network
         self._spec = spec
         self._seed = seed
         self._inputs, self._labels = train
-        self._test = test
+        self._sets = sets
 
     def ensure_computed(self, future: TrainingFuture) -> None:
         """Train the task of a future."""
@@ -51,7 +51,7 @@ class SequentialExecutor(TrainingExecutor):
             future.fulfil(self.train(future.task))
 
     def evaluate(self, model: Parameters) -> EvaluationFuture:
-        """Return the future of a model's test metrics, computed at once."""
+        """Return the future of a model's metrics, computed at once."""
         future = EvaluationFuture(self, model)
         future.ensure_computed()
         return future
@@ -59,7 +59,7 @@ class SequentialExecutor(TrainingExecutor):
     def ensure_evaluated(self, future: EvaluationFuture) -> None:
         """Evaluate the model of a future."""
         if future.model is not None:
-            future.fulfil(evaluate(self._network, future.model, *self._test))
+            future.fulfil(evaluate(self._network, future.model, self._sets))
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -68,7 +68,7 @@ class SequentialExecutor(TrainingExecutor):
         """Train a task.
 
         Raises:
-            TrainingError: if a loss is not finite and the scenario stops the run then.
+            DivergedError: if a loss is not finite and the scenario stops the run then.
         """
         parameters = dict(resolve(task.start))
         window = self._batch(task, torch.arange(len(task.samples)))
@@ -97,7 +97,7 @@ class SequentialExecutor(TrainingExecutor):
                 losses.append(loss.detach())
         mean_loss = float(torch.stack(losses).mean()) if losses else 0.0  # a probe takes no step
         if self._spec.on_divergence == "stop" and not math.isfinite(mean_loss):
-            raise TrainingError(diverged(task.label, mean_loss))
+            raise DivergedError(diverged(task.label, mean_loss))
         report: dict[Named, Tensor] = {}
         with torch.no_grad():
             for objective, context in contexts.items():

@@ -13,6 +13,8 @@ from torch import Tensor
 from interlude.models.inputs import Samples
 
 _LARGE_ROW_BYTES = 1 << 20
+_LABELS = "_labels"
+"""What follows a set's name in the name of its labels."""
 
 
 def open_block(num_bytes: int) -> int:
@@ -100,22 +102,19 @@ class Place:
 
 
 class SharedSamples:
-    """A training and a test set, copied once into a block that worker processes map.
+    """Sets of samples, copied once into a block that worker processes map.
 
     Tensors that are mapped from a file stay there.
 
     Args:
-        train: the training set.
-        test: the test set.
+        sets: the training set and those that models are evaluated on, by name.
     """
 
-    def __init__(self, train: Samples, test: Samples) -> None:
-        tensors = {
-            **{f"train.{m}": x for m, x in train[0].items()},
-            "train_labels": train[1],
-            **{f"test.{m}": x for m, x in test[0].items()},
-            "test_labels": test[1],
-        }
+    def __init__(self, sets: Mapping[str, Samples]) -> None:
+        tensors: dict[str, Tensor] = {}
+        for name, (inputs, labels) in sets.items():
+            tensors |= {f"{name}.{modality}": x for modality, x in inputs.items()}
+            tensors[f"{name}{_LABELS}"] = labels
         self.places: dict[str, Place] = {}
         end = 0
         for name, tensor in tensors.items():
@@ -145,7 +144,11 @@ def looking_at(descriptor: int, places: Mapping[str, Place]) -> dict[str, Tensor
     return tensors
 
 
-def samples_in(tensors: Mapping[str, Tensor], name: str) -> Samples:
-    """Return the training or test set among the tensors of a shared block."""
-    inputs = {key.removeprefix(f"{name}."): x for key, x in tensors.items() if key.startswith(f"{name}.")}
-    return inputs, tensors[f"{name}_labels"]
+def samples_in(tensors: Mapping[str, Tensor]) -> dict[str, Samples]:
+    """Return the sets of samples, by name, among the tensors of a shared block."""
+    names = [key.removesuffix(_LABELS) for key in tensors if "." not in key]
+    return {name: (_inputs_in(tensors, f"{name}."), tensors[f"{name}{_LABELS}"]) for name in names}
+
+
+def _inputs_in(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}

@@ -24,7 +24,7 @@ from interlude.models.network import Network
 from interlude.models.packed import Packed
 from interlude.simulator.arrays import Indices
 from interlude.simulator.own_code.errors import is_users, sentence_of
-from interlude.simulator.training.evaluation import evaluate_together
+from interlude.simulator.training.evaluation import EvaluationSets, evaluate_together
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.host import keep_freed_memory
 from interlude.simulator.training.spec import TrainingSpec
@@ -112,8 +112,9 @@ class Worker:
         tensors = looking_at(samples_descriptor, setup.places)
         self._network = setup.network
         self._arena = Arena(arena_descriptor, layout.size, layout.dtype, setup.num_rows)
-        self._test = samples_in(tensors, "test")
-        train = samples_in(tensors, "train")
+        sets = samples_in(tensors)
+        train = sets.pop("train")
+        self._sets = EvaluationSets(**sets)
         self._trainer = StackedTrainer(setup.network, setup.spec, setup.seed, train, setup.strategy)
         self._stacks = setup.strategy.stacks
 
@@ -131,8 +132,8 @@ class Worker:
         return done
 
     def evaluate(self, rows: list[int]) -> Any:
-        """Return the test metrics of some rows."""
-        return evaluate_together(self._network, [self._packed(row) for row in rows], self._test, self._stacks)
+        """Return the metrics of some rows."""
+        return evaluate_together(self._network, [self._packed(row) for row in rows], self._sets, self._stacks)
 
     def _tasks(self, chain: SentChain, received: dict[int, Packed], tensors: dict[int, torch.Tensor]) -> list[Task]:
         """Return a chain's tasks; objects that the sender's tasks share are shared here, too."""

@@ -3,6 +3,7 @@
 from itertools import pairwise, product
 
 import pytest
+from every_method import EVERY_METHOD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -10,7 +11,6 @@ from pandas.testing import assert_frame_equal
 from interlude import parse_scenario
 from interlude.models.network import Network
 from interlude.simulator.data.loading import load_dataset
-from interlude.simulator.methods import METHODS
 from interlude.simulator.run.build import build_testbed
 from interlude.simulator.world.network import Links
 from interlude.simulator.world.world import World
@@ -26,7 +26,7 @@ ENTRIES = [
     {"name": name, "server": rule, "label": f"{name}-{rule['rule']}-{len(rule)}"}
     for name, rule in product(BASIC, RULES)
 ]
-ENTRIES += [{"name": name, "label": name} for name in METHODS if name not in BASIC]
+ENTRIES += [{**entry, "label": name} for name, entry in EVERY_METHOD.items() if name not in BASIC]
 DECIDES_BY_VALUES = {"bmsfed", "divfl", "pow-d"}  # whom to send depends on what was learned; see Executor.decide
 WAITING = ("all", "first", "opportunistic")
 WAITS = [
@@ -272,7 +272,7 @@ PLAIN = {
 
 def group_bytes(scenario, *modalities):
     """The sum of numel x itemsize, counted on the tensors themselves."""
-    dataset = load_dataset(scenario.data)
+    dataset = load_dataset(scenario.data, scenario.seed)
     shapes = Network(scenario.model, dataset.inputs, dataset.num_classes).shapes
     named = {name: shape for name, shape in shapes.items() if name == "head.bias" or name.split(".")[1] in modalities}
     return sum(shape.numel() * shape.itemsize for shape in named.values())

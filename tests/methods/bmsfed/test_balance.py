@@ -1,5 +1,7 @@
 """What a BMSFed server remembers, merges and selects by, by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions
 from interlude.simulator.methods.bmsfed.balance import Balance
-from interlude.simulator.methods.bmsfed.method import Weak
+from interlude.simulator.methods.bmsfed.options import Weak
 from interlude.simulator.methods.facility_location import GradientMap
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.values import named
@@ -56,9 +58,20 @@ def test_global_ratio_by_hand():
     assert memory.ratio().item() == pytest.approx((1.2 + 1.5 + 4.0) / 8)
 
 
+def test_the_distance_of_all_modalities_has_heads_in_it():
+    # client 0 moved its encoders by (2, 4), its head's slices by (2, 4) and the bias by 4, client 1 nothing:
+    # 4 + 16 in the encoders, 4 + 16 + 16 in the head
+    for gradients, apart in (("model", math.sqrt(56)), ("encoders", math.sqrt(20))):
+        method, memory = empty_memory(gradients=gradients)
+        memory = method.remember(memory, [arrived(0, gray=2.0, color=4.0), arrived(1, gray=0.0, color=0.0)])
+        assert memory.fused.distances[0, 1].item() == pytest.approx(apart)
+        assert memory.single["color"].distances[0, 1].item() == 4.0
+    assert BMSFedOptions().gradients == "model"
+
+
 def test_distances_by_hand():
     # Probe, g = theta - theta_k: (-3, -4), (0, 0), and client 2, which holds gray only, (-6, none).
-    method, memory = empty_memory()
+    method, memory = empty_memory(gradients="encoders")
     probed = [arrived(0, gray=3.0, color=4.0), arrived(1, gray=0.0, color=0.0), arrived(2, gray=6.0)]
     memory = method.remember(memory, probed)
     assert memory.fused.distances.tolist() == [[0, 5, 5], [5, 0, 6], [5, 6, 0]]
@@ -81,15 +94,16 @@ def test_every_group_is_merged_over_the_clients_that_trained_it():
     assert {n: v.item() for n, v in merged.items()} == expected
 
 
+@pytest.mark.parametrize("rule", ["paper", "code", "literal"])
 @pytest.mark.parametrize(("better", "worse"), [("gray", "color"), ("color", "gray")])
-def test_the_threshold_is_mirrored(better, worse):
+def test_the_threshold_is_mirrored(better, worse, rule):
     # Clients 0 and 1 score the better modality twice and 1.2 times as high: the global imbalance is above 1, and only
-    # client 0 is above chi = 1.5. Client 0 is not the best for both, so it is told to train the other one alone.
-    method, memory = empty_memory(rule="code", subset_size=1)
+    # client 0 is above chi = 1.5. It is the middle one by the worse modality, client 1 by all: 0 trains that one alone.
+    method, memory = empty_memory(rule=rule)
     updates = [
-        arrived(0, gray=0.0, color=0.0, score={better: 0.8, worse: 0.4}),
-        arrived(1, gray=5.0, color=5.0, score={better: 0.6, worse: 0.5}),
-        arrived(2, gray=9.0, color=9.0, score={better: 0.5, worse: 0.5}),
+        arrived(0, **{better: 0.0, worse: 5.0}, score={better: 0.8, worse: 0.4}),
+        arrived(1, **{better: 50.0, worse: 0.0}, score={better: 0.6, worse: 0.5}),
+        arrived(2, **{better: 100.0, worse: 9.0}, score={better: 0.5, worse: 0.5}),
     ]
     view = SelectionView(
         seed=0,

@@ -66,7 +66,7 @@ def test_the_code_rule_without_uni_modal_clients_is_divfl(scenario_with, tmp_pat
     given = scenario_with({**ROUNDS, "clients.count": 8})
     server = {"clients_per_round": 3}
     bare = {"name": "bmsfed", "enhancement": False, "chi": None, "rule": "code", "server": server}
-    divfl, bmsfed = run(given, tmp_path, {"name": "divfl", "gradients": "encoders", "server": server}, bare)
+    divfl, bmsfed = run(given, tmp_path, {"name": "divfl", "server": server}, bare)
     pd.testing.assert_frame_equal(by_version(divfl), by_version(bmsfed))
 
 
@@ -97,12 +97,25 @@ def test_the_probe_costs_every_client_a_download_an_epoch_and_an_upload(scenario
     assert downloads["start_s"].tolist() == pytest.approx([probe_end_s] * 2)
     trained = spans[spans["activity"] == "train"].sort_values("start_s")
     assert len(trained) == 4 + 2
-    # batches of 32 in windows of 32: one step in the probe; a round's second step costs as much again
+    # batches of 32 in windows of 32: one step in the probe, which measures once, before it; a round has a second step
+    # and measures once more, after it
     network = Network(ModelSpec(encoder="mlp", width=16), {"gray": (1, 8, 8), "color": (3, 8, 8)}, 10)
     method = BMSFed(BMSFedOptions())
     costs = CostModel(network, 32, method.broadcast(method.initial_memory(network, 4)))
-    step = costs.step_flops(ModalEnhanced(("gray", "color")), 32)
-    assert trained["flops"].iloc[-1] - trained["flops"].iloc[0] == pytest.approx(step, rel=0.01)
+    more = costs.profile(ModalEnhanced(("gray", "color")), 32)
+    assert trained["flops"].iloc[-1] - trained["flops"].iloc[0] == more.step_flops + more.report_flops
+
+
+def test_the_probe_reports_the_model_as_it_was_received(scenario_with, tmp_path):
+    # whatever the probe's own training does to it, so that the first ratio that is known knows no learning rate
+    ratios = []
+    for learning_rate in (0.01, 0.2):
+        given = scenario_with({**ROUNDS, "until": {"versions": 1}, "training.optimizer.learning_rate": learning_rate})
+        (record,) = run(given, tmp_path / str(learning_rate), {"name": "bmsfed"})
+        metrics = record.metrics.query("metric == 'modality_ratio' and version == 0")["value"]
+        ratios.append([value for value in metrics if value != 1.0])
+    assert ratios[0]
+    assert ratios[0] == ratios[1]
 
 
 LATE_COLOR = {
@@ -113,6 +126,7 @@ LATE_COLOR = {
     "until": {"versions": 3},
 }
 EAGER = {"name": "bmsfed", "chi": 1.0, "rule": "code", "server": {"clients_per_round": 3}}
+AS_PUBLISHED = {"label": "as-published", "coefficient": "code", "ratio": "accuracy", "measures": "held"}
 BOTH = {**EAGER, "chi": 1.5}  # some train both modalities, some the weak one alone
 
 
@@ -130,6 +144,23 @@ def test_uni_modal_clients_do_not_wait_and_send_their_modality_only(scenario_wit
         assert download.bytes == dense + 2 * prototypes + 4
         (upload,) = mine[(mine["activity"] == "upload") & (mine["start_s"] == span["end_s"])].itertuples()
         assert upload.bytes == dense + prototypes + 4 + 40 + 8
+
+
+def test_uni_modal_clients_that_measure_all_wait_for_it_and_report_it(scenario_with, tmp_path):
+    (record,) = run(scenario_with(LATE_COLOR), tmp_path, {**EAGER, "measures": "held", "coefficient": "code"})
+    spans = record.timeline
+    alone = spans[spans["activity"] == "train_unimodal"]
+    assert set(alone["modality"]) == {"gray"}
+    network = Network(ModelSpec(encoder="mlp", width=16), {"gray": (1, 8, 8), "color": (3, 8, 8)}, 10)
+    prototypes = 10 * 16 * 4
+    for _, span in alone.iterrows():
+        mine = spans[spans["client"] == span["client"]]
+        (download,) = mine[(mine["activity"] == "download") & (mine["end_s"] < span["start_s"])].tail(1).itertuples()
+        assert download.bytes == network.num_bytes(network.groups_of(("gray", "color"))) + 2 * prototypes
+        wait, measure, upload = mine[mine["start_s"] >= span["end_s"]].head(3).itertuples()
+        assert (wait.activity, wait.modality, wait.end_s) == ("wait", "color", pytest.approx(download.start_s + 20.0))
+        assert (measure.activity, measure.modality, measure.flops > 0) == ("train", "", True)
+        assert upload.bytes == network.num_bytes(network.groups_of(("gray",))) + 2 * (prototypes + 4) + 40 + 8
 
 
 def test_without_a_threshold_no_client_trains_alone(scenario_with, tmp_path):
@@ -150,6 +181,10 @@ def base(scenario_with, tmp_path_factory):
     [
         {"chi": None},
         {"rule": "paper"},
+        {"rule": "literal"},
+        {"coefficient": "code", "prototypes": "local"},
+        {"ratio": "accuracy"},
+        {"measures": "held"},
         {"enhancement": False},
         {"prototypes": "local"},
         {"selection": "uniform"},
@@ -172,10 +207,11 @@ def test_every_switch_runs_and_changes_the_result(switch, base, scenario_with, t
 
 def test_clients_with_one_modality_train_what_they_have(scenario_with, tmp_path):
     given = scenario_with({**LATE_COLOR, "clients.multimodal_fraction": 0.5, "world.faults.dropout_probability": 0.3})
-    (record,) = run(given, tmp_path, EAGER)
-    trained = record.timeline[record.timeline["activity"] == "train"]
-    assert set(trained["modality"]) == {"gray", "color", "gray+color"}
-    assert record.metrics["value"].notna().all()
+    records = run(given, tmp_path, EAGER, {**EAGER, **AS_PUBLISHED})
+    for record in records:
+        trained = record.timeline[(record.timeline["activity"] == "train") & (record.timeline["modality"] != "")]
+        assert set(trained["modality"]) == {"gray", "color", "gray+color"}
+        assert record.metrics["value"].notna().all()
 
 
 def test_ratio_is_recorded(scenario_with, tmp_path):

@@ -16,6 +16,7 @@ from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.server import Server
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.methods.fedmchain import FedMChain, FedMChainOptions
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
@@ -71,7 +72,7 @@ def play(world, held, method, until_s=None, *, versions=None, data=None, modalit
     model, executor = network.shapes, TimingOnlyExecutor()
     if data is not None:
         model = network.initial_parameters(torch.Generator().manual_seed(0), torch.device("cpu"))
-        executor = SequentialExecutor(network, training, 0, data, data)
+        executor = SequentialExecutor(network, training, 0, data, EvaluationSets(data))
     server = Server(
         clock=clock, world=world, method=method, network=network, model=model, executor=executor, training=training,
         population=Population(list(np.arange(8 * len(held)).reshape(-1, 8)), held), timeline=timeline, seed=0,

@@ -9,6 +9,7 @@ from tiny_tasks import CPU, SHAPES, model_of, task_of
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.errors import TrainingError
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors import in_process
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
@@ -81,7 +82,7 @@ def test_an_evaluation_that_fails_can_fail_again(network, executor, monkeypatch)
 def test_a_loss_that_is_not_finite_names_client_and_task(network, executor):
     spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=1e30))
     samples = (executor.in_process.trainer._inputs, executor.in_process.trainer._labels)
-    diverging = BatchedExecutor(network, spec, 0, samples, samples, executor.strategy)
+    diverging = BatchedExecutor(network, spec, 0, samples, EvaluationSets(samples), executor.strategy)
     with pytest.raises(TrainingError, match=r"client 2, local round 0, task 'joint' from model version 0"):
         diverging.submit(task_of(model_of(network), 2, num_steps=6)).result()
 
@@ -93,9 +94,10 @@ def test_evaluations_wait_for_each_other_and_equal_those_of_the_reference(networ
     samples = (executor.in_process.trainer._inputs, executor.in_process.trainer._labels)
     reference = SequentialExecutor(network, executor._spec, 0, samples, executor._samples[1])
     for model, evaluation in zip(models, pending, strict=True):
-        expected = reference.evaluate(model).result()
-        assert evaluation.result().accuracy == pytest.approx(expected.accuracy)
-        assert evaluation.result().loss == pytest.approx(expected.loss)
+        expected = reference.evaluate(model).result().rows()
+        assert [row[:2] for row in evaluation.result().rows()] == [row[:2] for row in expected]
+        assert [row[2] for row in evaluation.result().rows()] == pytest.approx([row[2] for row in expected])
+        assert {"validation_loss", "nearest_mean_accuracy"} <= {metric for metric, _, _ in expected}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -106,7 +108,7 @@ def test_nothing_between_submit_and_merge_waits_for_the_device(network):
     samples = inputs, torch.randint(3, (60,), generator=generator).to(device)
     spec = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.1))
     strategy = choose_strategy(ExecutorSpec(), network, device, 4)
-    executor = BatchedExecutor(network, spec, 0, samples, samples, strategy)
+    executor = BatchedExecutor(network, spec, 0, samples, EvaluationSets(samples), strategy)
     model = network.layout.pack(network.initial_parameters(torch.Generator().manual_seed(1), device))
     groups = tuple(network.groups)
 

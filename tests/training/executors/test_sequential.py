@@ -8,6 +8,7 @@ from torch.func import functional_call
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.errors import TrainingError
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
@@ -51,7 +52,7 @@ def task(network, *steps, start=None):
 
 @pytest.mark.parametrize("optimizer", [{}, {"momentum": 0.9}, {"momentum": 0.9, "weight_decay": 0.01}])
 def test_training_equals_torch_sgd_on_the_same_batches(network, samples, optimizer):
-    executor = SequentialExecutor(network, spec(**optimizer), 0, samples, samples)
+    executor = SequentialExecutor(network, spec(**optimizer), 0, samples, EvaluationSets(samples))
     given = task(network, LocalSteps(JOINT, 6, "joint"))
     parameters = {name: p.clone().requires_grad_() for name, p in given.start.items()}
     sgd = torch.optim.SGD(parameters.values(), lr=0.1, **optimizer)
@@ -73,6 +74,11 @@ def test_training_equals_torch_sgd_on_the_same_batches(network, samples, optimiz
         ({"kind": "linear", "to": 0.2, "over_versions": 10}, {0: 1.0, 5: 0.6, 10: 0.2, 50: 0.2}),
         # as BMSFed's code: constant, and then the line as if it had fallen all along
         ({"kind": "linear", "to": 0.2, "over_versions": 10, "constant_versions": 5}, {0: 1.0, 4: 1.0, 5: 0.6}),
+        # BMSFed's rounds 0 to 80 in CG-MNIST's units of 0.01, then 1 - 0.9 round / 180
+        (
+            {"kind": "linear", "to": 0.1, "over_versions": 180, "constant_versions": 81},
+            {0: 1.0, 80: 1.0, 81: 0.595, 179: 0.105},
+        ),
         ({"kind": "steps", "at_versions": [2, 4], "factor": 0.5}, {1: 1.0, 2: 0.5, 3: 0.5, 4: 0.25}),
     ],
 )
@@ -84,21 +90,22 @@ def test_the_learning_rate_falls_with_the_version_that_was_received(schedule, ra
 def test_one_step_at_a_version_is_the_gradient_times_its_rate(network, samples):
     schedule = {"kind": "steps", "at_versions": [7], "factor": 0.25}
     given = task(network, LocalSteps(JOINT, 1, "joint"))  # which starts from version 7
-    full = SequentialExecutor(network, spec(), 0, samples, samples).submit(given).result().parameters
-    less = SequentialExecutor(network, spec(schedule=schedule), 0, samples, samples).submit(given).result().parameters
+    sets = EvaluationSets(samples)
+    full = SequentialExecutor(network, spec(), 0, samples, sets).submit(given).result().parameters
+    less = SequentialExecutor(network, spec(schedule=schedule), 0, samples, sets).submit(given).result().parameters
     for name, start in given.start.items():
         torch.testing.assert_close(less[name] - start, 0.25 * (full[name] - start), rtol=1e-3, atol=1e-6)
 
 
 def test_unimodal_training_changes_its_encoder_its_slice_and_the_bias_only(network, samples):
     given = task(network, LocalSteps(CrossEntropy(("a",)), 3, "unimodal-a"))
-    trained = SequentialExecutor(network, spec(), 0, samples, samples).submit(given).result().parameters
+    trained = SequentialExecutor(network, spec(), 0, samples, EvaluationSets(samples)).submit(given).result().parameters
     changed = {name for name, value in trained.items() if not torch.equal(value, given.start[name])}
     assert {".".join(name.split(".")[:2]) for name in changed} == {"encoder.a", "head.a", "head.bias"}
 
 
 def test_a_task_can_start_from_the_future_of_another(network, samples):
-    executor = SequentialExecutor(network, spec(), 0, samples, samples)
+    executor = SequentialExecutor(network, spec(), 0, samples, EvaluationSets(samples))
     first = task(network, LocalSteps(JOINT, 3, "joint"))
     future = executor.submit(first)
     chained = executor.submit(task(network, LocalSteps(JOINT, 3, "other"), start=future)).result()
@@ -117,7 +124,7 @@ def test_local_steps_in_two_pieces_keep_the_batch_order(network):
 
 
 def test_proximal_term_pulls_towards_the_received_model(network, samples):
-    executor = SequentialExecutor(network, spec(), 0, samples, samples)
+    executor = SequentialExecutor(network, spec(), 0, samples, EvaluationSets(samples))
     far = executor.submit(given := task(network, LocalSteps(JOINT, 6, "joint"))).result().parameters
     near = executor.submit(task(network, LocalSteps(JOINT, 6, "joint", proximal=1.0))).result().parameters
 
@@ -128,7 +135,7 @@ def test_proximal_term_pulls_towards_the_received_model(network, samples):
 
 
 def test_a_loss_that_is_not_finite_names_client_and_task(network, samples):
-    executor = SequentialExecutor(network, spec(learning_rate=1e30), 0, samples, samples)
+    executor = SequentialExecutor(network, spec(learning_rate=1e30), 0, samples, EvaluationSets(samples))
     with pytest.raises(TrainingError, match=r"client 2, local round 0, task 'joint' from model version 7"):
         executor.submit(task(network, LocalSteps(JOINT, 6, "joint"))).result()
 

@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from every_method import EVERY_METHOD
 from tiny_tasks import model_of
 
 import interlude.simulator.run.build
 from interlude import parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.sections import UntilSpec
+from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors import batched
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import Strategy
@@ -34,14 +35,13 @@ STRATEGIES = {
 }
 
 VARIANTS = {
-    **{name: {"name": name} for name in METHODS},
+    **EVERY_METHOD,
     "conv4": {"name": "fedavg", "label": "conv4"},
     "schedule": {"name": "fedasync", "label": "schedule"},
     "mba-class-mean": {"name": "mba", "anchor": "class_mean", "anchor_weights": "imbalance", "unimodal_epochs": 2},
     "mba-squared": {"name": "mba", "distance": "squared", "proximal": 0.1},
-    "fedogm-weights": {"name": "fedogm", "tensors": "weights"},
     "fedcmi-personal": {"name": "fedcmi", "personalised_branch": True},
-    "bmsfed-local": {"name": "bmsfed", "prototypes": "local"},
+    "bmsfed-code": {"name": "bmsfed", "rule": "code", "chi": 1.0, "measures": "held", "coefficient": "code"},
     "fedmchain-ensemble": {"name": "fedmchain", "ec": "ensemble", "phase_epochs": 1},
 }
 
@@ -145,7 +145,7 @@ def test_series_are_learned_alike_under_every_strategy(strategy):
         )
         for client in range(3)
     ]
-    reference = SequentialExecutor(network, spec, 0, samples, samples)
+    reference = SequentialExecutor(network, spec, 0, samples, EvaluationSets(samples))
     expected = [reference.train(task) for task in tasks]
     trainer = StackedTrainer(network, spec, 0, samples, STRATEGIES[strategy])
     groups = [tasks] if STRATEGIES[strategy].stacks else [[task] for task in tasks]
@@ -155,11 +155,11 @@ def test_series_are_learned_alike_under_every_strategy(strategy):
             torch.testing.assert_close(other.parameters[name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, tmp_path, scenario_with):
     orders = set()
     for number, executor in enumerate([{"kind": "sequential"}, {}, {"group_size": 2}, {"strategy": "looped"}]):
-        scenario = ragged(scenario_with, {"name": method}, **executor)
+        scenario = ragged(scenario_with, EVERY_METHOD[method], **executor)
         scenario = scenario.model_copy(update={"until": UntilSpec(simulated_s=20)})
         (record,) = run_scenario(scenario, runs=tmp_path / str(number), device="cpu", workers=1)
         orders.add(record.info["totals"]["order_sha256"])
@@ -169,7 +169,7 @@ def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, t
 @pytest.mark.parametrize("method", ["fedavg", "mba", "bmsfed", "fedogm"])
 def test_the_number_of_processes_changes_no_byte(method, tmp_path, scenario_with, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
-    scenario = ragged(scenario_with, {"name": method}, group_size=2)
+    scenario = ragged(scenario_with, EVERY_METHOD[method], group_size=2)
     written = []
     for workers in (1, 3):
         (record,) = run_scenario(scenario, runs=tmp_path / str(workers), device="cpu", workers=workers)
