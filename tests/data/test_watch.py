@@ -148,7 +148,8 @@ def published():
         pytest.skip(f"needs {found.lacks}")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(DATA_VARIABLE, raising=False)
-        yield {split: load_dataset(WatchSpec(split=split), 0) for split in ("people", "series")}
+        specs = {"people": WatchSpec(test_subjects=(8, 9, 10)), "series": WatchSpec(split="series")}
+        yield {split: load_dataset(spec, 0) for split, spec in specs.items()}
 
 
 def test_the_published_recordings_have_their_known_windows(published):
@@ -159,9 +160,16 @@ def test_the_published_recordings_have_their_known_windows(published):
             assert x.shape[1:] == (3, 100)
             assert x.mean(dim=(0, 2)).abs().max() < 1e-4
             assert x.std(dim=(0, 2)).numpy() == pytest.approx(1.0, abs=1e-4)
+    assert len(published["people"].test[1]) == 749
     people = published["people"].keys["subject"]
     assert np.bincount(people).tolist() == [0, 284, 273, 157, 150, 249, 242, 265]
     assert "seglearn" not in sys.modules
+
+
+def test_the_seed_draws_three_people_for_the_test(published):
+    trained = [set(load_dataset(WatchSpec(), seed).keys["subject"].tolist()) for seed in (0, 1, 0)]
+    assert [len(people) for people in trained] == [7, 7, 7]
+    assert trained[0] == trained[2] != trained[1]
 
 
 def test_ten_people_are_ten_clients_each_with_every_exercise(published):

@@ -166,7 +166,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
     "watch_subjects": {
         "mba": "ffe092de41ec6888ae415337bcea161b5c11ea05efd53e324f35f5bbf3dcce31",
-        "bmsfed": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
+        "bmsfed": "5883b75c7c5bbfc40281650aa55d8811762db561bbd26f403cda655968ee14cb",
         "fedcmi": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
         "fedmchain": "aeedec2ee7ba9288dd2d76bdebbce48920f3cd1cd39909210f47762f25129ae2",
         "fedavg": "ec4108149ea708b65a2743797c533aecb270e7816cc395f60b146cd0ac2e057f",
