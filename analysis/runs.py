@@ -31,17 +31,17 @@ class Found(NamedTuple):
     """The runs at or below some paths."""
 
     records: list[RunRecord]
-    """Complete runs: scenarios in the order of the paths, each in its own order of points and methods."""
+    """Complete or diverged runs: scenarios in the order of the paths, each in its own order of points and methods."""
     left_out: list[str]
     """A sentence for each run that failed, is unfinished or damaged."""
 
 
 def find_runs(paths: Sequence[Path]) -> Found:
-    """Return the complete runs at or below paths; unfinished and damaged ones below a path are left out.
+    """Return the runs at or below paths that are complete or diverged; unfinished and damaged ones are left out.
 
     Raises:
         BadInputError: if a path is missing or holds no run, or is itself a run that is damaged or unfinished, or no run
-            is complete.
+            has a result.
     """
     found: dict[Path, RunRecord] = {}
     left_out: dict[str, None] = {}  # each sentence once, in order
@@ -84,7 +84,7 @@ def _beside(folder: Path, known: Mapping[Path, RunRecord]) -> Iterator[RunRecord
 
 
 def _need_whole(record: RunRecord) -> None:
-    if not record.is_complete:
+    if not record.has_result:
         why = f": {record.info['error']}" if record.info.get("error") else ""
         raise BadInputError(f"{record.path}: the run is not complete ({record.info['status']}{why})")
     record.check()

@@ -18,8 +18,8 @@ def load_runs(path: str | Path) -> pd.DataFrame:
 
     Columns: point (the scenario's name), a column for each field that a sweep varied under its full name
     (``clients.count``, ``methods.mba.beta``), seed, method, status, and the columns of
-    `interlude.analysis.summary.summarise_runs`; those are missing where a run is not complete. `load_records` returns
-    the records themselves, with their curves and timelines.
+    `interlude.analysis.summary.summarise_runs`; those are missing where a run is neither complete nor diverged.
+    `load_records` returns the records of complete runs themselves, with their curves and timelines.
 
     Raises:
         BadInputError: if there is no such directory, or no run in it, or a run is damaged.
@@ -30,9 +30,9 @@ def load_runs(path: str | Path) -> pd.DataFrame:
 def tidy_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Return a row per run, in the order given; columns as of `load_runs`."""
     swept = swept_fields(records)
-    complete = [record for record in records if record.is_complete]
-    metrics = summarise_runs(complete).drop(columns=["method", "seed"], errors="ignore").to_dict("records")
-    summaries = dict(zip((record.path for record in complete), metrics, strict=True))
+    ended = [record for record in records if record.has_result]
+    metrics = summarise_runs(ended).drop(columns=["method", "seed"], errors="ignore").to_dict("records")
+    summaries = dict(zip((record.path for record in ended), metrics, strict=True))
     rows = [
         {
             POINT: record.scenario["name"],
@@ -50,12 +50,12 @@ def tidy_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
 def tidy_summary(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Return a row per point and method: point, the swept fields, and the columns of `summarise_methods`.
 
-    Only complete runs count.
+    Only runs that are complete or diverged count.
     """
-    complete = [record for record in records if record.is_complete]
-    swept = swept_fields(complete)
+    ended = [record for record in records if record.has_result]
+    swept = swept_fields(ended)
     tables = []
-    for name, group in by_scenario(complete).items():
+    for name, group in by_scenario(ended).items():
         table = summarise_methods(summarise_runs(group))
         for field in reversed(swept):
             table.insert(0, field, [_cell(group[0].origin["swept"].get(field))] * len(table))

@@ -47,7 +47,7 @@ def _differences(runs: pd.DataFrame, records: Sequence[RunRecord]) -> Beside | N
 
 
 def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -> None:
-    """Write the runs of a sweep as a table, and summarise those that are complete, point by point."""
+    """Write the runs of a sweep as a table, and summarise those that are complete or diverged, by point."""
     records = []
     for outcome in outcomes:
         try:
@@ -61,7 +61,7 @@ def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -
     tables = {"sweep.csv": tidy_runs(records)}
     by_point: dict[str, list[RunRecord]] = {}
     for record in records:
-        if record.is_complete:
+        if record.has_result:
             by_point.setdefault(record.path.parent.name, []).append(record)
     if by_point:
         tables["summary.csv"] = tidy_summary(records)

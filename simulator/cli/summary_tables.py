@@ -143,23 +143,22 @@ def sweep_plan(scenarios: Iterable[Scenario]) -> TableRows:
 
 
 def sweep_table(summaries: Mapping[str, pd.DataFrame]) -> TableRows:
-    """Return the printed form of a sweep's summaries: a row per point and method.
+    """Return the printed form of a sweep's summaries: a row per point and method; only results have their intervals.
 
     Args:
         summaries: of each point, by its name.
     """
-    looks: Looks = {
-        "final_accuracy": accuracy_looks()["final_accuracy"],
-        **time_looks((), "target"),
+    results: Looks = {"final_accuracy": accuracy_looks()["final_accuracy"], **time_looks((), "target")}
+    costs: Looks = {
         "versions": ("versions", whole),
         "mean_staleness": ("staleness", "{:.1f}".format),
         "bytes_up": ("up", size),
     }
-    columns = {c: look for c, look in looks.items() if any(c in summary for summary in summaries.values())}
+    columns = {c: look for c, look in (results | costs).items() if any(c in summary for summary in summaries.values())}
     cells = [
         [point, method_text(row), *cells_of(row, columns)]
         for point, summary in summaries.items()
-        for row in summary.to_dict("records")
+        for row in summary.drop(columns=[f"{c}_ci95" for c in costs], errors="ignore").to_dict("records")
     ]
     header = ["point", "method", *(name for name, _ in columns.values())]
     return TableRows(cells, header, frozenset(range(2, len(header))), _judged(columns, None))

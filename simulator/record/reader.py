@@ -133,6 +133,12 @@ class RunRecord:
         return bool(self.info["status"] == "complete")
 
     @property
+    def has_result(self) -> bool:
+        """Whether the run finished, or was stopped because its training diverged, which is a result as well."""
+        has_diverged = self.info.get("totals", {}).get("diverged_at_s") is not None
+        return self.is_complete or (bool(self.info["status"] == "failed") and has_diverged)
+
+    @property
     def contents(self) -> dict[str, Any] | None:
         """Bytes, SHA-256 and rows of every file by its path; None if they were not written down."""
         return self.info.get(CONTENTS)
@@ -288,7 +294,7 @@ def _natural(path: Path | str) -> list[tuple[str, int]]:
 def with_other_seeds(
     records: Sequence[RunRecord], leave_out: Callable[[str], object] = lambda _: None
 ) -> list[RunRecord]:
-    """Return the records and, beside each, the complete runs of the same scenario and method with other seeds.
+    """Return the records and, beside each, the runs with other seeds of its scenario and method that have a result.
 
     Args:
         records: complete runs.
@@ -302,7 +308,7 @@ def with_other_seeds(
             elif _is_seed(directory.name.removeprefix(f"{record.label}-s")) and (directory / "timeline").is_dir():
                 try:
                     other = RunRecord(directory)
-                    if other.is_complete and _but_the_seed(other.info) == _but_the_seed(record.info):
+                    if other.has_result and _but_the_seed(other.info) == _but_the_seed(record.info):
                         other.check()
                         found[directory] = other
                 except OtherSchemaError:

@@ -5,13 +5,16 @@ from written_runs import write_run
 
 from interlude.analysis.choices import Choices
 from interlude.analysis.figures import draw
-from interlude.analysis.runs import by_scenario
+from interlude.analysis.runs import by_scenario, find_runs
 from interlude.analysis.sensitivity import sensitivity
 from interlude.analysis.summary import summarise_methods, summarise_runs
 from interlude.analysis.tables import difference_table, summary_table
 from interlude.analysis.target import time_to_accuracy
+from interlude.analysis.tidy import load_runs
 from interlude.simulator.cli.summary_tables import ended_early, summary_tables
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.record.claim import end
+from interlude.simulator.record.reader import with_other_seeds
 from interlude.simulator.scenario.loading import parse_scenario
 
 BAD = {"diverged_at_s": 4.0}
@@ -54,6 +57,20 @@ def test_figures_call_it_diverged_in_legend_and_caption(records):
     assert "fedbuff (diverged)" in [text.get_text() for text in bars.figure.axes[0].get_yticklabels()]
     assert "fedbuff > 12 (0 of 3)" in bars.caption
     assert all("Diverged, and so without an accuracy: mba (1 of 3), fedbuff." in plot.drawing.caption for plot in plots)
+
+
+def test_a_run_that_was_stopped_as_it_diverged_counts_among_the_runs(tmp_path):
+    for seed, totals in enumerate((None, BAD, None)):
+        write_run(tmp_path, "mba", seed, totals=totals)
+    end(tmp_path / "base/mba-s1", "failed", "the training loss is nan")
+    end(tmp_path / "base/mba-s2", "failed", "the disk is full")
+    found = find_runs([tmp_path])
+    assert [record.seed for record in found.records] == [0, 1]
+    assert len(found.left_out) == 1
+    assert "the disk is full" in found.left_out[0]
+    assert [record.seed for record in with_other_seeds(found.records[:1])] == [0, 1]
+    assert load_runs(tmp_path)["diverged_at_s"].notna().tolist() == [False, True, False]
+    assert summary_table(found.records).rows[0][:2] == ["mba (1 of 2 diverged)", "2"]
 
 
 def test_a_method_whose_last_second_is_unknown_has_no_bar(tmp_path):
