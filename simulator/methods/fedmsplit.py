@@ -105,7 +105,7 @@ class FedMSplit(Method):
         * one client per round: it keeps its blocks, so every client trains alone
         * own blocks advance only in their client's rounds: with K of N clients a round, N / K times slower than
           FedAvg's model, so compare it with all clients in every round, or after N / K times the rounds
-        * with all clients in every round the attention of large networks is nearly uniform, which is nearly FedAvg
+        * with all clients in every round their blocks stay alike and the attention nearly uniform: nearly FedAvg
         * the released code of BMSFed, whose tables list FedMSplit, trains FedAvg under this name: every client loads
           the global model, and the server averages
     Reconstructed:

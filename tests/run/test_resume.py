@@ -5,16 +5,16 @@ import threading
 from pathlib import Path
 
 import pytest
+from every_method import EVERY_METHOD
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.errors import BadInputError, InterludeError
-from interlude.simulator.methods import METHODS
 from interlude.simulator.run.interruption import ResumePolicy
 
 ENTRIES = {
-    **{name: {"name": name} for name in METHODS},
+    **EVERY_METHOD,
     "barrier": {"name": "fedavg", "server": {"clients_per_round": 2, "over_selection": 1.5, "deadline_s": 3.0}},
     "buffered": {"name": "mba", "server": {"rule": "buffered", "size": 3}},
     "on_arrival": {
