@@ -17,7 +17,7 @@ import yaml
 from interlude.simulator.run.interruption import Interruption
 
 ROOT = Path(__file__).parents[2]
-NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "3"))
+NUM_KILLS = int(os.environ.get("INTERLUDE_KILLS", "2"))
 
 
 @pytest.fixture
