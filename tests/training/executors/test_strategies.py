@@ -99,10 +99,11 @@ def ragged(scenario_with, method, **executor):
             "batch_size": 64,
             "optimizer": {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.001},
         },
-        "until": {"simulated_s": 45},
+        "until": {"simulated_s": 30},
     }
     if method.get("label") == "conv4":
-        changes["model"] = {"encoder": "conv4", "width": 8}
+        changes["model"] = {"encoder": "conv4", "width": 8}  # which takes longer
+        changes["until"] = {"simulated_s": 45}
     if method.get("label") == "schedule":
         changes["training"]["optimizer"]["schedule"] = {"kind": "linear", "to": 0.005, "over_versions": 20}
     if method["name"] == "pow-d":
@@ -168,7 +169,7 @@ def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, t
     orders = set()
     for number, executor in enumerate([{"kind": "sequential"}, {}, {"group_size": 2}, {"strategy": "looped"}]):
         scenario = ragged(scenario_with, EVERY_METHOD[method], **executor)
-        scenario = scenario.model_copy(update={"until": UntilSpec(simulated_s=20)})
+        scenario = scenario.model_copy(update={"until": UntilSpec(simulated_s=12)})
         (record,) = run_scenario(scenario, runs=tmp_path / str(number), device="cpu", workers=1)
         orders.add(record.info["totals"]["order_sha256"])
     assert len(orders) == 1
