@@ -53,7 +53,7 @@ class BMSFed(Method):
             c_j^m <- sum_k n_kj c_kj^m / sum_k n_kj                                                  (eq. 15)
             rho = sum_k n_k rho_k / sum_k n_k; above 1, I is weak, else A and all is mirrored        (eq. 18)
             theta_g <- sum_k n_k theta_k,g / sum_k n_k over the clients that trained group g
-            D_ik = ||g_i - g_k||, g_k = theta_received - theta_k, D^M of all, D^W of the weak encoder
+            D_ik = ||g_i - g_k||, g_k = theta_received - theta_k of encoders: D^M of all, D^W of the weak one
             steps, each on a random subset of s clients, until K are selected:
                 k1 = argmin sum_i min(u_i, D^M_ik), k2 = argmin sum_i min(w_i, D^W_ik)           (eq. 12-13)
                 rule: paper    k2 -> S_W if k1 != k2 and k2's imbalance > chi, else k2 -> S_M
@@ -72,20 +72,22 @@ class BMSFed(Method):
         0 at a barrier; ratios and gradients of clients that were not selected lately are old
     Limits:
         * selection: uniform is FedAvg + ME; with enhancement: false it is FedAvg, number for number
-        * rule: code, chi: null is DivFL + ME; with enhancement: false it is DivFL
-        * enhancement: false alone is the published code's balance_submodular
-        * nearest to the published code: rule, coefficient: code, ratio: accuracy, measures: held
+        * rule: code, chi: null, gradients: model is DivFL + ME; with enhancement: false it is DivFL
+        * nearest to the published code: rule, coefficient: code, ratio: accuracy, measures: held; to its
+          balance_submodular: the same with enhancement: false, gradients: model
         * chi: null never selects a uni-modal client
         * timing-only: selection is uniform and no client is uni-modal, as there are no ratios
     Reconstructed:
         * rule: paper reads eq. 12 and 13 as one choice per step, in which k1 is only compared with k2; literal does
           what eq. 12 says, S_M <- S_M + k1, so that a step selects two, and k1 where there is room for one
         * neither the published code nor this splits a client's gradient into its CE and its ME part: g_k is the whole
-          update of the local round. D^M has the heads in it, as in the code; gradients: encoders leaves them out
+          update of the local round. D^M leaves heads out, as in the code; with gradients: model they are in it, as in
+          the code's DivFL and balance_submodular
         * the probe trains at the scenario's learning rate: in the published code it is 0, so that its gradients are all
           zero
         * rho_k in beta_k and gamma_k is computed once per local round, over the window and with the received model (the
           paper sums over batches); the one that is uploaded is computed after training
+        * chi = 1.5 and weight = 2 are of the code's runs on AVE; its defaults are 1 and 1
         * coefficient: code: in the probe, which knows no global means, c_k stand for them
         * ratio: accuracy counts one sample as right at least, so that no ratio is infinite
         * a class that no selected client holds keeps its prototype, and one that no client ever held takes no part: the

@@ -32,7 +32,7 @@ class BMSFedOptions(MethodOptions):
         None, description="clients a greedy step looks at; unset: clients per round or a tenth of all, the larger"
     )
     gradients: Compared = Field(
-        "model", description="what D^M compares, as in the published code: the whole model; encoders: heads left out"
+        "encoders", description="what D^M compares: encoders, as the published code; model: heads too"
     )
     enhancement: bool = Field(True, description="the modal-enhancement loss; false: cross-entropy only")
     coefficient: Literal["paper", "code"] = Field(

@@ -70,6 +70,7 @@ class MBA(Method):
         * gamma = 0: r_m acts nowhere, though it is measured; beta = 0: T and S are gone, too
         * imbalance_acts: none: nothing is measured, sent or paid for
         * anchor: input, distance: drift: an encoder that stands still drifts by 0, so r_m stays 1 without a report
+        * buffered or at a barrier the server weighs by d_km itself: r_m, so lazy_when and alpha_max, act nowhere there
         * a client with one modality: plain cross-entropy, and its d_m if the distance is a prediction
     Reconstructed:
         * every formula: losses, delta, d_m, D_m, r_m, the mixing weights, and that a far modality is the lazy one
@@ -169,11 +170,13 @@ class MBA(Method):
         key = Named(DISTANCE, modality_of(group) or FUSED)  # the shared bias has no distance
         reported = [update.report[key] for update in holders.values() if key in update.report]
         unknown = torch.stack(reported).mean() if reported else memory.distance.get(key.modality, torch.zeros(()))
+        distances = {position: update.report.get(key, unknown) for position, update in holders.items()}
+        nearest = torch.stack(list(distances.values())).min()  # cancels out, but keeps the sum of weights above zero
         raw: dict[int, Tensor] = {}
         for position, update in holders.items():
             weight = torch.tensor(update.num_samples * self.options.server.freshness(update))
             if self.options.acts_at_server and key.modality in memory.modalities:
-                weight = weight * torch.exp(-self.options.gamma * update.report.get(key, unknown))
+                weight = weight * torch.exp(-self.options.gamma * (distances[position] - nearest))
             raw[position] = weight
         total = torch.stack(list(raw.values())).sum()
         return {position: weight / total for position, weight in raw.items()}

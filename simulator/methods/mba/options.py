@@ -28,7 +28,9 @@ class MBAOptions(MethodOptions):
     anchor: AnchorName = Field(
         "target", description="what joint training does with the features cached after a gap; none: not use them"
     )
-    anchor_form: AnchorForm = Field("sample", description="a target's features per sample, or their means per class")
+    anchor_form: AnchorForm = Field(
+        "sample", description="anchors in drift and targets: per sample, or means per class"
+    )
     delta: DeltaName = Field("cosine", description="in drift and targets: 1 - cosine, or squared per dimension")
     late_term: bool = Field(False, description="in joint training each modality without a gap is also trained alone")
     imbalance_acts: Literal["server", "client", "both", "none"] = Field(

@@ -58,7 +58,7 @@ def test_global_ratio_by_hand():
     assert memory.ratio().item() == pytest.approx((1.2 + 1.5 + 4.0) / 8)
 
 
-def test_the_distance_of_all_modalities_has_heads_in_it():
+def test_the_distance_of_all_modalities_has_heads_in_it_only_if_asked():
     # client 0 moved its encoders by (2, 4), its head's slices by (2, 4) and the bias by 4, client 1 nothing:
     # 4 + 16 in the encoders, 4 + 16 + 16 in the head
     for gradients, apart in (("model", math.sqrt(56)), ("encoders", math.sqrt(20))):
@@ -66,12 +66,12 @@ def test_the_distance_of_all_modalities_has_heads_in_it():
         memory = method.remember(memory, [arrived(0, gray=2.0, color=4.0), arrived(1, gray=0.0, color=0.0)])
         assert memory.fused.distances[0, 1].item() == pytest.approx(apart)
         assert memory.single["color"].distances[0, 1].item() == 4.0
-    assert BMSFedOptions().gradients == "model"
+    assert BMSFedOptions().gradients == "encoders"
 
 
 def test_distances_by_hand():
     # Probe, g = theta - theta_k: (-3, -4), (0, 0), and client 2, which holds gray only, (-6, none).
-    method, memory = empty_memory(gradients="encoders")
+    method, memory = empty_memory()
     probed = [arrived(0, gray=3.0, color=4.0), arrived(1, gray=0.0, color=0.0), arrived(2, gray=6.0)]
     memory = method.remember(memory, probed)
     assert memory.fused.distances.tolist() == [[0, 5, 5], [5, 0, 6], [5, 6, 0]]

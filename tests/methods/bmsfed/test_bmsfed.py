@@ -66,7 +66,7 @@ def test_all_clients_without_enhancement_are_fedavg_where_a_batch_is_the_whole_s
 def test_the_code_rule_without_uni_modal_clients_is_divfl(scenario_with, tmp_path):
     given = scenario_with({**ROUNDS, "clients.count": 8})
     server = {"clients_per_round": 3}
-    bare = {"name": "bmsfed", "enhancement": False, "chi": None, "rule": "code", "server": server}
+    bare = {"name": "bmsfed", "enhancement": False, "chi": None, "rule": "code", "gradients": "model", "server": server}
     divfl, bmsfed = run(given, tmp_path, {"name": "divfl", "server": server}, bare)
     pd.testing.assert_frame_equal(by_version(divfl), by_version(bmsfed))
 

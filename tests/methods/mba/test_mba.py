@@ -97,6 +97,13 @@ def test_buffered_weights_prefer_the_faithful():
     assert merged["head.bias"] == pytest.approx(7.0)
 
 
+def test_buffered_weights_of_large_distances_are_numbers():
+    # e^-200 is zero in float32; only the difference, ln 3, counts: 3/4 and 1/4
+    updates = [arrived(4.0, report=distances(gray=200.0)), arrived(8.0, report=distances(gray=200.0 + math.log(3.0)))]
+    merged, _ = merge(MBAOptions(server={"rule": "buffered", "size": 2}), updates)
+    assert merged["encoder.gray.w"] == pytest.approx(5.0, rel=1e-4)
+
+
 def test_two_updates_of_one_client_in_a_buffer_count_as_two():
     options = MBAOptions(server={"rule": "buffered", "size": 2})
     merged, _ = merge(options, [arrived(4.0), arrived(8.0)])
