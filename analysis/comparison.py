@@ -27,7 +27,7 @@ class Difference:
     num_censored: int
     """Pairs in which a run never reached the target; its time is the horizon."""
     mean: float
-    """NaN where there is no pair, or a run ended without the target, sooner than its partner's time: it had no chance."""
+    """NaN without a pair, or where a run that never reached the target ended sooner than its partner's time."""
     half_width: float
     """Of the 95 % interval; NaN for fewer than three pairs."""
     p_value: float

@@ -35,9 +35,9 @@ class _Family:
         return field.removeprefix(f"methods.{self.label}.")
 
     def finals(self) -> pd.DataFrame:
-        """Return a row per run: the value of each field as text, seed, accuracy, validation_accuracy where there is one.
+        """Return a row per run: the value of each field as text, seed, accuracy, validation_accuracy.
 
-        Accuracies are missing if it diverged.
+        Accuracies are missing if it diverged, that of validation also where there is no validation part.
 
         Runs at points that differ in fields of other methods only are equal, and count once.
         """
