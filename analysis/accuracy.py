@@ -62,11 +62,17 @@ def horizon_s(record: RunRecord) -> float:
     return length_s if diverged_at_s(record) is None else float("nan")
 
 
-def final_accuracy(record: RunRecord) -> float:
-    """Return the fused test accuracy at the end of a run, as `final_values`; NaN if it diverged."""
-    if diverged_at_s(record) is not None:
+def final_accuracy(record: RunRecord, metric: str = "accuracy") -> float:
+    """Return a fused accuracy at the end of a run, as `final_values`; NaN if it diverged, or has no such accuracy.
+
+    Args:
+        record: of the run.
+        metric: ``accuracy``, on the test set, or ``validation_accuracy``.
+    """
+    curves = metric_curves(record, metric)
+    if diverged_at_s(record) is not None or FUSED not in curves:
         return float("nan")
-    return float(final_values(accuracy_curves(record))[FUSED])
+    return float(final_values(curves)[FUSED])
 
 
 def final_values(curves: pd.DataFrame) -> "pd.Series[float]":

@@ -27,6 +27,7 @@ class Difference:
     num_censored: int
     """Pairs in which a run never reached the target; its time is the horizon."""
     mean: float
+    """NaN without a pair, or where a run that never reached the target ended sooner than its partner's time."""
     half_width: float
     """Of the 95 % interval; NaN for fewer than three pairs."""
     p_value: float
@@ -62,7 +63,10 @@ def _difference(label: str, column: str, own: pd.DataFrame, base: pd.DataFrame) 
     num_censored = 0
     if is_restricted(column):
         times = (frame.loc[pairs.index, censored_column(column)] for frame in (own, base))
-        num_censored = int(np.logical_or(*(np.isinf(time.astype(float)) for time in times)).sum())
+        is_censored = [np.isinf(time.astype(float)) for time in times]
+        num_censored = int(np.logical_or(*is_censored).sum())
+        if ((is_censored[0] & (pairs < 0)) | (is_censored[1] & (pairs > 0))).any():
+            pairs = pairs * _UNKNOWN
     half, mean = half_width(pairs), float(pairs.mean())
     varies = half > 1e-9 * max(abs(mean), 1e-300)
     p_value = float(stats.ttest_1samp(pairs, 0.0).pvalue) if varies else _UNKNOWN

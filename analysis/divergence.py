@@ -7,8 +7,7 @@ from interlude.simulator.record.reader import RunRecord
 
 def diverged_at_s(record: RunRecord) -> float | None:
     """Return the simulated second at which a run diverged; None if it did not."""
-    at_s = record.info["totals"].get("diverged_at_s")
-    return None if at_s is None else float(at_s)
+    return record.diverged_at_s
 
 
 def converged(records: Sequence[RunRecord]) -> list[RunRecord]:

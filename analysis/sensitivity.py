@@ -35,7 +35,9 @@ class _Family:
         return field.removeprefix(f"methods.{self.label}.")
 
     def finals(self) -> pd.DataFrame:
-        """Return a row per run: the value of each field as text, seed, accuracy; missing if it diverged.
+        """Return a row per run: the value of each field as text, seed, accuracy, validation_accuracy.
+
+        Accuracies are missing if it diverged, that of validation also where there is no validation part.
 
         Runs at points that differ in fields of other methods only are equal, and count once.
         """
@@ -45,6 +47,7 @@ class _Family:
                     **{field: shown(record.origin["swept"][field]) for field in self.fields},
                     "seed": record.seed,
                     "accuracy": final_accuracy(record),
+                    "validation_accuracy": final_accuracy(record, "validation_accuracy"),
                 }
                 for record in self.records
             ]
@@ -63,7 +66,8 @@ def sensitivity(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw final accuracy over the fields that a sweep varied: a curve for one field, a heat map for two.
 
     One panel for each method whose runs differ in them. A best point is named only if paired intervals over at least
-    three seeds separate it from every other one.
+    three seeds separate it from every other one: by validation accuracies, or where there are none by those on the test
+    set, which the caption says.
 
     Raises:
         DoesNotApplyError: if no sweep varied a field other than the number of clients, if it varied more than two for
@@ -179,11 +183,13 @@ def _cell(mean: float, half: float) -> str:
 
 
 def _best(family: _Family, finals: pd.DataFrame) -> str:
-    """Return the best point in words, if there is one."""
-    table = finals.pivot_table(index="seed", columns=list(family.fields), values="accuracy")
-    best = separated_best(table)
+    """Return the best point in words, if there is one: by validation accuracy, or without it on the test set."""
+    kept = finals[finals["accuracy"].notna()]
+    chosen_by = "validation_accuracy" if kept["validation_accuracy"].notna().all() else "accuracy"
+    set_name = "validation part" if chosen_by == "validation_accuracy" else "test set"
+    best = separated_best(kept.pivot_table(index="seed", columns=list(family.fields), values=chosen_by))
     if best is None:
-        return "no point is separated from all others by paired intervals over at least 3 seeds"
+        return f"no point is separated from all others by paired intervals on the {set_name} over at least 3 seeds"
     values: Mapping[str, Any] = dict(zip(family.fields, best if isinstance(best, tuple) else (best,), strict=True))
     said = ", ".join(f"{family.name(field)} {value}" for field, value in values.items())
-    return f"best at {said}, ahead of every other point in a paired 95 % interval"
+    return f"best on the {set_name} at {said}, ahead of every other point in a paired 95 % interval"

@@ -42,8 +42,8 @@ def summarise_runs(records: Sequence[RunRecord]) -> pd.DataFrame:
       the largest one, chosen on the test set.
     * mean_accuracy: over simulated time, from 0 to the horizon, `interlude.analysis.accuracy.horizon_s`.
     * time_to_target_s: the first of three evaluations in a row that have the target accuracy; infinite where there are
-      none (censored). restricted_time_s: the same, but horizon_s where it is censored. Of further targets:
-      time_to_<target>_s and restricted_time_to_<target>_s.
+      none (censored). restricted_time_s: the same, but horizon_s, a column of its own, where it is censored. Of further
+      targets: time_to_<target>_s and restricted_time_to_<target>_s.
     * bytes_up, bytes_down, train_s, transfer_s, wait_s (for data, for the server, between upload attempts), idle_s
       (device-seconds summed over clients), off_s (where clients go off), lost_s and bytes_lost (of lost local
       rounds), bytes_cut (on their way at the end of the run), mean_staleness.

@@ -277,7 +277,7 @@ def text_of(row: Mapping[Any, Any], column: str, look: Look) -> str:
 
 
 def _difference(difference: Difference, look: Look) -> str:
-    if difference.num_pairs == difference.num_censored > 0 and difference.mean == 0 == difference.half_width:
+    if difference.num_pairs == difference.num_censored > 0 and difference.mean == 0 and not difference.half_width > 0:
         return "neither reached it"
     text = _mean_difference(difference, look)
     if math.isnan(difference.mean):
@@ -291,6 +291,6 @@ def _difference(difference: Difference, look: Look) -> str:
 def _mean_difference(difference: Difference, look: Look) -> str:
     """Return a difference with its interval."""
     if math.isnan(difference.mean):
-        return "diverged" if difference.num_missing else "no pair"
+        return "unknown" if difference.num_pairs else "diverged" if difference.num_missing else "no pair"
     largest = limits_of(difference.column)[1]
     return interval_text(difference.mean, difference.half_width, look, (-largest, largest), is_signed=True)

@@ -26,8 +26,8 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _tuned(records: Sequence[RunRecord]) -> str:
     """Return what a tuning chose for each method, and from which values."""
-    tuned = {record.label: (record.origin.get("tuned") or {}).get(record.label) for record in records}
-    texts = [f"{label} ({_choice(found)})" for label, found in tuned.items() if found]
+    tuned = [(record.label, (record.origin.get("tuned") or {}).get(record.label)) for record in records]
+    texts = dict.fromkeys(f"{label} ({_choice(found)})" for label, found in tuned if found)  # points may differ
     return f"tuned on the validation part: {', '.join(texts)}" if texts else "nothing was tuned"
 
 

@@ -1,5 +1,6 @@
 """`interlude run`: every method of a scenario, on the same world."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from interlude.simulator.cli.options import (
     TimingOnly,
     Workers,
 )
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError, DivergedError
 from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, ResumePolicy
 
 
@@ -48,13 +49,16 @@ def run(
 
     from interlude.simulator.cli.conclusions import conclude_run
     from interlude.simulator.cli.progress import ProgressDisplay
+    from interlude.simulator.record.reader import RunRecord
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import estimate
     from interlude.simulator.run.experiment import check_claims, run_scenario, worker_pool
+    from interlude.simulator.run.spec import run_specs
     from interlude.simulator.scenario.loading import load_scenarios
 
     variants = load_scenarios(scenario, overrides or (), seed)
     chosen = choose_device(device)
+    diverged: list[RunRecord] = []
     with naming(scenario), worker_pool(workers) as pool:
         testbeds = [build_testbed(variant) for variant in variants]
         policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
@@ -63,8 +67,8 @@ def run(
                 check_claims(testbed, runs, chosen, timing_only=timing_only, overwrite=overwrite, policy=policy)
                 estimate(testbed, chosen, timing_only=timing_only)
         for testbed in testbeds:
-            with ProgressDisplay(console) as display:
-                records = run_scenario(
+            with ProgressDisplay(console) as display, suppress(DivergedError):  # the records say which, and so is told
+                run_scenario(
                     testbed,
                     runs=runs,
                     device=device,
@@ -74,7 +78,13 @@ def run(
                     policy=policy,
                     watch=display,
                 )
-            reused = [record.label for record in records if record.label not in display.shown]
+            records = [RunRecord(spec.path) for spec in run_specs(testbed.scenario, runs, chosen, timing_only)]
+            reused = [record.label for record in records if record.is_complete and record.label not in display.shown]
             if reused:
                 say(f"Reused, as they were finished before: {', '.join(reused)}")
             conclude_run(testbed.scenario, records, runs / testbed.scenario.name)
+            diverged += [record for record in records if not record.is_complete]
+    for record in diverged:
+        inform(f"{record.path}: diverged: {record.info['error']}")
+    if diverged:
+        raise typer.Exit(1)

@@ -195,7 +195,15 @@ def choice_table(found: Sequence[Tried], choices: Sequence[Choice]) -> TableRows
         for tried, choice in zip(found, choices, strict=True)
     ]
     names = [short_name(field, fields) for field in fields]
-    header = ["scenario", "method", *names, "validation accuracy", "settings", "failed", "at the end of its list"]
+    header = [
+        "scenario",
+        "method",
+        *names,
+        "validation accuracy",
+        "settings",
+        "failed, diverged",
+        "at the end of its list",
+    ]
     return TableRows(cells, header, frozenset(range(2, len(header) - 1)))
 
 

@@ -110,7 +110,7 @@ class CgMnistSpec(ColouredSpec):
     def _written_out(cls, given: Any) -> Any:
         if isinstance(given, Mapping):
             share = given.get("between")
-            if given.keys() != {"between"} or not isinstance(share, int | float) or not 0 <= share <= 1:
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1 or len(given) > 1:
                 raise ValueError("a mapping must be {between: SHARE}, a share from 0 to 1")
             return _in_bytes(between(share))
         if not isinstance(given, str):

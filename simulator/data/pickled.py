@@ -8,7 +8,7 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,18 @@ class _PickledType:
         self.order = order
 
 
+class _StandIn:
+    """A function in a pickle. Unlike a bound method it has no attributes that a pickle could set for all others."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: object) -> Any:
+        return self._function(*arguments)
+
+
 class _Unpickler(pickle.Unpickler):
     """Reads a pickle of arrays, lists, dictionaries, texts and numbers."""
 
@@ -94,16 +106,15 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in for one of the four names."""
-        # bound methods, types with slots and texts: a pickle cannot set attributes of them that would last
         match f"{module}.{name}":
             case known if known in _RECONSTRUCT:
-                return self._reconstruct
+                return _StandIn(self._reconstruct)
             case "numpy.ndarray":
                 return _NDARRAY
             case "numpy.dtype":
-                return self._type
+                return _StandIn(_PickledType)
             case "_codecs.encode":
-                return self._encode
+                return _StandIn(self._encode)
             case other:
                 raise BadFileError(
                     f"{self._path}: is a pickle that asks for {shown(other)}, which arrays of numbers do not need; "
@@ -114,9 +125,6 @@ class _Unpickler(pickle.Unpickler):
         if kind != _NDARRAY:
             raise ValueError(f"{shown(kind, 30)} is no kind of array")
         return PickledArray()
-
-    def _type(self, code: object, *flags: object) -> _PickledType:
-        return _PickledType(code, *flags)
 
     def _encode(self, text: str, encoding: str) -> bytes:
         """Return the bytes that a pickle of protocol 2 writes as a text."""

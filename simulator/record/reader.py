@@ -133,10 +133,15 @@ class RunRecord:
         return bool(self.info["status"] == "complete")
 
     @property
+    def diverged_at_s(self) -> float | None:
+        """The simulated second at which its training diverged; None if it did not."""
+        at_s = self.info.get("totals", {}).get("diverged_at_s")
+        return None if at_s is None else float(at_s)
+
+    @property
     def has_result(self) -> bool:
         """Whether the run finished, or was stopped because its training diverged, which is a result as well."""
-        has_diverged = self.info.get("totals", {}).get("diverged_at_s") is not None
-        return self.is_complete or (bool(self.info["status"] == "failed") and has_diverged)
+        return self.is_complete or (bool(self.info["status"] == "failed") and self.diverged_at_s is not None)
 
     @property
     def contents(self) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from interlude.simulator.errors import BadInputError, InterludeError, RecordError
+from interlude.simulator.errors import BadInputError, DivergedError, InterludeError, RecordError
 from interlude.simulator.own_code.errors import sentence_of
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, foreign_entries
@@ -61,7 +61,8 @@ def run_scenario(
     Raises:
         BadInputError: if the scenario, the device or a run directory cannot be used, as when another process writes
             there.
-        TrainingError: if training fails; the record so far is kept.
+        TrainingError: if training fails; the record so far is kept. If it is a `DivergedError`, the first of several,
+            the other methods were run nevertheless.
         RecordError: if a record cannot be written; everything written so far is consistent.
         Interrupted: if the end was requested.
     """
@@ -80,6 +81,7 @@ def run_scenario(
     if to_do:
         estimate(testbed, chosen, timing_only=timing_only)  # refuses what is beyond the limits
         policy.interruption.obey()  # a request within the estimate may be lost in its clock
+    diverged: list[DivergedError] = []
     with (
         ExitStack() as all_owned,
         nullcontext(workers) if isinstance(workers, WorkerPool) else worker_pool(workers) as pool,
@@ -91,8 +93,14 @@ def run_scenario(
             with ownerships[spec.path]:
                 record = claimed(spec)  # now that no other process can change it
                 if record is None or not record.is_complete:
-                    record = _run(spec, testbed, pool, policy, watch, on_evaluation, record)
+                    try:
+                        record = _run(spec, testbed, pool, policy, watch, on_evaluation, record)
+                    except DivergedError as error:
+                        diverged.append(error)
+                        continue
                 finished[spec.path] = record
+    if diverged:
+        raise diverged[0]
     return [finished[spec.path] for spec in specs]
 
 

@@ -155,7 +155,7 @@ class Observer:
                 self._label, time_s, version, evaluation.accuracy, evaluation.loss, evaluation.validation_accuracy
             )
             self._may_end_by(self._latest)
-            if not has_diverged(evaluation.loss, self._server.network.num_classes):
+            if not has_diverged(evaluation.deciding_loss, self._server.network.num_classes):
                 self.diverged_at_s = None
             elif self.diverged_at_s is None:
                 self.diverged_at_s = time_s

@@ -32,17 +32,17 @@ def best_setting(scores: Sequence[Sequence[float | None]]) -> int | None:
     """Return the position of the setting with the highest mean over seeds, the first of equal ones.
 
     Args:
-        scores: of each setting, by seed; None for a run that failed, with which its setting loses.
+        scores: of each setting, by seed; None for a run that failed or diverged, with which its setting loses.
 
     Returns:
-        The position; None if every setting has a run that failed.
+        The position; None if every setting has such a run.
     """
     means = [mean_score(of_setting) for of_setting in scores]
     return max((i for i, mean in enumerate(means) if mean is not None), key=lambda i: means[i] or 0.0, default=None)
 
 
 def mean_score(scores: Sequence[float | None]) -> float | None:
-    """Return a setting's mean over seeds; None if a run failed."""
+    """Return a setting's mean over seeds; None if a run has no score."""
     known = [score for score in scores if score is not None]
     return math.fsum(known) / len(known) if known and len(known) == len(scores) else None
 

@@ -17,7 +17,6 @@ methods are swept there is one point, the scenario itself, and its runs are thos
 
 import copy
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,22 +30,13 @@ from interlude.simulator.scenario.loading import parse_scenario
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import TuneSpec
 from interlude.simulator.scenario.yaml_reader import set_field
+from interlude.simulator.sweep.flags import Flags, cut, distinct
 from interlude.simulator.sweep.names import point_name
 from interlude.simulator.sweep.origins import by_label, placed
 
 COUNT, SEED, METHODS_FIELD, ZIP = "clients.count", "seed", "methods", "zip"
 
-_MOST_DIGITS = 18
 _FIXED = ("name", "sweep", "variants", "tune")
-
-
-@dataclass(frozen=True)
-class Flags:
-    """The command line's sweep; None leaves a field to the scenario's ``sweep`` block."""
-
-    clients: Sequence[int] | None = None
-    seeds: Sequence[int] | None = None
-    methods: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,50 +126,14 @@ def load_sweep(
     return Sweep(documents.name, placed_scenarios, has_points, tuple(changed), tuple(bases))
 
 
-def parse_flags(clients: str | None = None, seeds: str | None = None, methods: str | None = None) -> Flags:
-    """Return the flags of a command line, each values separated by commas.
-
-    Raises:
-        BadInputError: naming the flag.
-    """
-    return Flags(
-        None if clients is None else _numbers(clients, "--clients", 1),
-        None if seeds is None else _numbers(seeds, "--seeds", 0),
-        None if methods is None else _names(methods, "--methods"),
-    )
-
-
-def _numbers(text: str, flag: str, least: int) -> list[int]:
-    parts = _split(text)
-    if not all(part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts) or any(
-        int(part) < least for part in parts
-    ):
-        raise BadInputError(
-            f"{flag}: must be whole numbers of at least {least}, of at most {_MOST_DIGITS} digits, separated by "
-            f"commas, e.g. {flag} 16,32; given '{text}'"
-        )
-    return _distinct([int(part) for part in parts], flag)
-
-
-def _names(text: str, flag: str) -> list[str]:
-    parts = _split(text)
-    if not all(parts):
-        raise BadInputError(f"{flag}: must be names separated by commas, e.g. {flag} mba,fedavg; given '{text}'")
-    return _distinct(parts, flag)
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",")]
-
-
 def _axes(block: Any, flags: Flags, source: str) -> tuple[Sequence[Any] | None, list[_Axis]]:
     """Return the requested methods, None if there are none, and the axes."""
     if not isinstance(block, dict | None):
-        raise BadInputError(f"{source}: must map fields to lists of values; given {_cut(block)}")
+        raise BadInputError(f"{source}: must map fields to lists of values; given {cut(block)}")
     fields = dict(block or {})
     zipped = fields.pop(ZIP, {})
     if not isinstance(zipped, dict):
-        raise BadInputError(f"{source}.{ZIP}: must map fields to lists of values; given {_cut(zipped)}")
+        raise BadInputError(f"{source}.{ZIP}: must map fields to lists of values; given {cut(zipped)}")
     zipped = dict(zipped)
     methods: Sequence[Any] | None = fields.pop(METHODS_FIELD, None)
     if flags.methods is not None:
@@ -207,30 +161,20 @@ def _zipped(lists: Mapping[str, list[Any]], source: str) -> _Axis:
         said = ", ".join(f"{len(values)} of {field}" for field, values in lists.items())
         raise BadInputError(f"{source}.{ZIP}: lists must be equally long; given {said}")
     choices = list(zip(*lists.values(), strict=True))
-    _distinct([list(choice) for choice in choices], f"{source}.{ZIP}")
+    distinct([list(choice) for choice in choices], f"{source}.{ZIP}")
     return _Axis(tuple(lists), tuple(choices))
 
 
 def _values(given: Any, source: str) -> list[Any]:
-    return _distinct(_list(given, source), source)
+    return distinct(_list(given, source), source)
 
 
 def _list(given: Any, source: str) -> list[Any]:
     if not isinstance(given, list):
-        raise BadInputError(f"{source}: must be a list of values, e.g. [1, 2]; given {_cut(given)}")
+        raise BadInputError(f"{source}: must be a list of values, e.g. [1, 2]; given {cut(given)}")
     if not given:
         raise BadInputError(f"{source}: is an empty list; it needs at least one value")
     return given
-
-
-def _distinct(values: list[Any], source: str) -> list[Any]:
-    seen = set()
-    for value in values:
-        key = json.dumps(value, sort_keys=True, default=str)
-        if key in seen:
-            raise BadInputError(f"{source}: {_cut(value)} is given twice")
-        seen.add(key)
-    return values
 
 
 def _check_not_set(overrides: Sequence[str], axes: Sequence[_Axis]) -> None:
@@ -315,8 +259,3 @@ def check_distinct(scenarios: Sequence[Scenario], source: str) -> None:
         if other is not scenario:
             both = f"{other.name} and {scenario.name}" if other.name != scenario.name else f"two of {scenario.name}"
             raise BadInputError(f"{source}: {both} are the same scenario; a value is given twice or changes nothing")
-
-
-def _cut(given: Any) -> str:
-    text = repr(given)
-    return text if len(text) <= 60 else f"{text[:57]}..."

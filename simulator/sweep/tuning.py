@@ -30,23 +30,23 @@ class Tried:
     outcomes: tuple[Outcome, ...]
     """Of each setting and seed, in the order of the trials' scenarios."""
     scores: tuple[tuple[float | None, ...], ...]
-    """Validation accuracy of each setting, by seed; None where the run failed."""
+    """Validation accuracy of each setting, by seed; None where the run failed or diverged."""
 
     @property
     def best(self) -> int | None:
-        """Position of the setting with the best mean; None if every one has a run that failed."""
+        """Position of the setting with the best mean; None if every one has a run without a score."""
         return best_setting(self.scores)
 
     def choice(self) -> Choice:
         """Return the setting with the best mean.
 
         Raises:
-            InterludeError: if every setting has a run that failed.
+            InterludeError: if every setting has a run that failed or diverged.
         """
         trials, best = self.trials, self.best
         mean = None if best is None else mean_score(self.scores[best])
         if best is None or mean is None:
-            why = next((outcome.error for outcome in self.outcomes if outcome.error), "no validation accuracy")
+            why = next((outcome.error for outcome in self.outcomes if outcome.error), "its training diverged")
             raise InterludeError(
                 f"tuning of '{trials.label}': none of its {len(trials.settings)} settings has a complete run on every "
                 f"seed; the first failed: {why}"
@@ -64,7 +64,7 @@ class Tried:
                     "method": self.trials.label,
                     **setting,
                     "seed": seed,
-                    "status": "failed" if next(outcomes).error is not None else "complete",
+                    "status": _status(next(outcomes)),
                     "validation_accuracy": score,
                     "chosen": place == self.best,
                 }
@@ -92,7 +92,8 @@ def run_trials(
         watch: receives the progress.
 
     Returns:
-        What came of the trials of each method. A run that fails stops no other; its setting loses.
+        What came of the trials of each method. A run that fails stops no other; its setting loses, as it does if the
+        run diverged.
 
     Raises:
         BadInputError: as `run_sweep`; also if a run of the sweep is there already that was not tuned so.
@@ -132,8 +133,8 @@ def tuned(sweep: Sweep, choices: Sequence[Choice]) -> Sweep:
 def tuning_table(found: Sequence[Tried]) -> pd.DataFrame:
     """Return a row for each method, setting and seed: their fields, and the validation accuracy.
 
-    Columns: scenario, method, each field that is tried for any method, seed, status, validation_accuracy (missing where
-    the run failed), chosen.
+    Columns: scenario, method, each field that is tried for any method, seed, status (complete, diverged or failed),
+    validation_accuracy (missing where the run diverged or failed), chosen.
     """
     fields = dict.fromkeys(field for tried in found for field in tried.trials.grid)
     columns = ["scenario", "method", *fields, "seed", "status", "validation_accuracy", "chosen"]
@@ -142,7 +143,12 @@ def tuning_table(found: Sequence[Tried]) -> pd.DataFrame:
 
 
 def _score(outcome: Outcome) -> float | None:
-    return validation_score(RunRecord(outcome.path).metrics) if outcome.error is None else None
+    return validation_score(RunRecord(outcome.path).metrics) if _status(outcome) == "complete" else None
+
+
+def _status(outcome: Outcome) -> str:
+    has_diverged = (outcome.path / "run.json").exists() and RunRecord(outcome.path).diverged_at_s is not None
+    return "diverged" if has_diverged else "complete" if outcome.error is None else "failed"
 
 
 def _check_results(sweep: Sweep, trials: Sequence[Trials], runs: Path) -> None:

@@ -57,6 +57,11 @@ class Evaluation:
     nearest_mean_accuracy: dict[str, float] | None = None
     """Top-1 accuracy on the test set of the nearest class mean of each modality's features; None if not asked for."""
 
+    @property
+    def deciding_loss(self) -> float:
+        """The loss that decisions are made by: on the validation part, or on the test set where there is none."""
+        return self.loss if self.validation_loss is None else self.validation_loss
+
     def rows(self) -> list[tuple[str, str, float]]:
         """Return the metrics as rows of the record: metric, modality, value."""
         rows = _rows("accuracy", self.accuracy)
@@ -74,7 +79,7 @@ def _rows(metric: str, values: Mapping[str, float]) -> list[tuple[str, str, floa
 
 
 def has_diverged(loss: float, num_classes: int) -> bool:
-    """Return whether a test loss is that of a model whose training diverged.
+    """Return whether a loss is that of a model whose training diverged.
 
     It is if it is NaN or infinite, which NaN in a parameter leads to, or above 10 ln K. ln K is the loss of a uniform
     guess; ten times as much means that the true class is given a probability below K^-10 in the geometric mean over all
@@ -82,7 +87,7 @@ def has_diverged(loss: float, num_classes: int) -> bool:
     that feed back on themselves pass it within a few versions. The accuracy of such a model is an accident.
 
     Args:
-        loss: mean cross-entropy of the fused logits on the test set.
+        loss: mean cross-entropy of the fused logits.
         num_classes: K.
     """
     return not loss <= _MOST_GUESSES * math.log(max(2, num_classes))  # NaN compares as false

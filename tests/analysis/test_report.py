@@ -107,6 +107,11 @@ def test_what_was_tuned_is_told_with_its_grid(trained):
     choice = {"fedavg": {"chosen": {field: 0.1}, "grid": {field: [0.01, 0.1]}, "seeds": [7]}}
     tuned.info = {**tuned.info, "origin": {**tuned.origin, "tuned": choice}}
     assert "; tuned on the validation part: fedavg (learning rate 0.1 of 0.01, 0.1); " in basis_of([tuned])
+    elsewhere = copy.copy(tuned)
+    choice = {"fedavg": {**choice["fedavg"], "chosen": {field: 0.01}}}
+    elsewhere.info = {**tuned.info, "origin": {**tuned.origin, "tuned": choice}}
+    several = "fedavg (learning rate 0.1 of 0.01, 0.1), fedavg (learning rate 0.01 of 0.01, 0.1);"
+    assert several in basis_of([tuned, elsewhere, tuned])
 
 
 def test_several_scenarios_have_a_part_each_and_one_across(grid):

@@ -67,6 +67,23 @@ def test_a_censored_time_counts_with_the_horizon_and_is_told():
     assert (difference.num_pairs, difference.num_censored, difference.mean) == (2, 1, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("base_s", "own_s", "own_reached", "mean"),
+    [
+        (9.0, 4.0, False, math.nan),  # its versions ended it at 4 s, without the target that the other one had at 9 s
+        (9.0, 12.0, False, 3.0),
+        (9.0, 4.0, True, -5.0),
+    ],
+)
+def test_a_run_that_ended_before_its_partner_had_the_target_is_not_ahead_of_it(base_s, own_s, own_reached, mean):
+    runs = runs_table(base=[base_s], other=[own_s]).rename(columns={"x": "restricted_time_s"})
+    runs = runs.assign(time_to_target_s=[base_s, own_s if own_reached else math.inf])
+    (difference,) = paired_differences(runs, "base", ["restricted_time_s"])
+    assert (difference.num_pairs, difference.num_censored, difference.mean) == pytest.approx(
+        (1, int(not own_reached), mean), nan_ok=True
+    )
+
+
 def test_a_pair_of_which_a_run_diverged_is_left_out():
     runs = runs_table(base=[1.0, 2.0], other=[2.0, 9.0]).assign(diverged_at_s=[math.nan, math.nan, math.nan, 3.0])
     (difference,) = paired_differences(runs, "base", ["x"])

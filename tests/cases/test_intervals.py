@@ -83,13 +83,22 @@ def swept(runs, finals):
     ("finals", "said"),
     [
         ({0: [0.20, 0.50, 0.80], 1: [0.30, 0.40, 0.85]}, "no point is separated"),  # 0.017 apart
-        ({0: [0.20, 0.50, 0.80], 1: [0.30, 0.61, 0.89]}, "best at beta 1"),  # every seed agrees on about 0.1
+        ({0: [0.20, 0.50, 0.80], 1: [0.30, 0.61, 0.89]}, "best on the test set at beta 1"),  # in every seed
         ({0: [0.20, 0.50], 1: [0.30, 0.61]}, "no point is separated"),  # two seeds
         ({0: [0.2, 0.5, 0.8], 1: [0.3, 0.61, 0.89], 2: [0.3, 0.62, 0.88]}, "no point is separated"),
     ],
 )
 def test_a_best_point_is_named_where_paired_intervals_separate_it(tmp_path, finals, said):
     assert said in sensitivity(swept(tmp_path, finals), Choices()).caption
+
+
+def test_a_best_point_is_chosen_on_the_validation_part_where_there_is_one(tmp_path):
+    """Beta 1 is ahead on the test set, beta 0 on the validation part."""
+    records = swept(tmp_path, {0: [0.20, 0.50, 0.80], 1: [0.30, 0.61, 0.89]})
+    for record in records:
+        held_out = 1 - record.metrics.query("metric == 'accuracy' and modality == 'fused'")["value"].iloc[-1]
+        record.metrics.loc[len(record.metrics)] = [10.0, 10, "validation_accuracy", "fused", held_out]
+    assert "best on the validation part at beta 0, ahead" in sensitivity(records, Choices()).caption
 
 
 def test_options_that_no_sweep_varied_are_no_sensitivity(tmp_path):

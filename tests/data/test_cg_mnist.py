@@ -76,7 +76,7 @@ def test_a_palette_has_a_name_or_ten_colours(folder, content):
     by_name = small(colour_variance=0.0, palette="drawn").train[0]["color"]
     assert by_name[1, :, 3, 4].tolist() == [208, 166, 233]  # the digit is a three
     assert torch.equal(by_name, small(colour_variance=0.0, palette=(DRAWN_PALETTE * 255).tolist()).train[0]["color"])
-    wrong = [[0, 0, 0]] * 9, [[0, 0, 256]] * 10, {"between": 1.1}, {"between": "0.5"}, {"beyond": 0.5}
+    wrong = [[0, 0, 0]] * 9, [[0, 0, 256]] * 10, {"between": 1.1}, {"between": "0.5"}, {"between": True}, {"on": 0.5}
     for palette in ("drawnn", *wrong):
         with pytest.raises(ValidationError):
             CgMnistSpec(palette=palette)

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from interlude.simulator.data.pickled import read_pickled
+from interlude.simulator.data.pickled import _Unpickler, read_pickled
 from interlude.simulator.errors import BadInputError
 
 HEADER = {"descr": "|O", "fortran_order": False, "shape": ()}
@@ -83,6 +83,14 @@ START = (RECONSTRUCT, (NDARRAY, (0,), b"b"))
 def test_anything_but_arrays_of_numbers_is_one_sentence(tmp_path, bad, said):
     with pytest.raises(BadInputError, match=rf"a\.npy: .*{said}"):
         read_pickled(write(tmp_path / "a.npy", pickled({"x": bad})))
+
+
+def test_a_pickle_sets_no_attribute_that_lasts(tmp_path):
+    """It builds the function numpy.dtype with the state {'left': 5}."""
+    before = {name: dict(vars(found)) for name, found in vars(_Unpickler).items() if callable(found)}
+    with pytest.raises(BadInputError, match="is damaged or not"):
+        read_pickled(write(tmp_path / "a.npy", b"\x80\x02cnumpy\ndtype\n}X\x04\x00\x00\x00leftK\x05sb."))
+    assert {name: dict(vars(found)) for name, found in vars(_Unpickler).items() if callable(found)} == before
 
 
 CALL, LATIN = b"c_codecs\nencode\n", b"X\x06\x00\x00\x00latin1tR"

@@ -1,13 +1,16 @@
 """What a run does when values, memory or the disk give out."""
 
+import re
 import resource
 import sys
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from interlude import RunRecord, TrainingError, parse_scenario, run_scenario
+from interlude.simulator.cli.main import main
 from interlude.simulator.errors import RecordError
 from interlude.simulator.run.interruption import ResumePolicy
 from interlude.simulator.training.stacked.trainer import StackedTrainer
@@ -97,6 +100,21 @@ def test_an_update_with_nan_can_be_left_out_and_is_counted(poisoned, tmp_path, s
 def test_an_update_with_nan_ends_a_run_unless_it_may_be_left_out(poisoned, tmp_path, kind):
     with pytest.raises(TrainingError, match=r"the training loss of client 1, .* is (nan|inf)"):
         run_scenario(parse_scenario(poisoned("barrier", "stop", kind)), runs=tmp_path / "runs", device="cpu")
+
+
+def test_beside_a_run_that_diverges_the_others_run_and_the_table_names_it(poisoned, tmp_path, capsys):
+    given = poisoned("barrier", "stop", "auto")
+    given["methods"].append({"name": "fedavg"})
+    (tmp_path / "wild.yaml").write_text(yaml.safe_dump(given))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(tmp_path / "wild.yaml"), "--runs", str(tmp_path / "runs"), "--device", "cpu"])
+    said = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert re.search(r"poisoned-s\d+: diverged: the training loss of client 1, .* is (nan|inf)", said.err)
+    assert re.search(r"poisoned +\(diverged\)", said.out)
+    summary = pd.read_csv(tmp_path / "runs/wild/summary.csv").set_index("method")
+    assert summary["diverged"].to_dict() == {"poisoned": 1, "fedavg": 0}
+    assert summary["final_accuracy"].isna().to_dict() == {"poisoned": True, "fedavg": False}
 
 
 def test_a_run_of_which_every_update_is_rejected_ends_in_time_with_version_0(wild, tmp_path):

@@ -65,3 +65,12 @@ def test_a_check_says_how_many_samples_it_has(scenario_file, capsys):
     with pytest.raises(SystemExit):
         main(["check", str(scenario_file({"evaluate.validation": 0.2}))])
     assert "1347 training (269 of them the validation part), 450 test samples" in capsys.readouterr().out
+
+
+def test_whether_a_run_diverged_is_decided_on_it_and_not_on_the_test_set(scenario_with, tmp_path, monkeypatch):
+    losses = []
+    monkeypatch.setattr("interlude.simulator.run.observer.has_diverged", lambda loss, _: losses.append(loss))
+    scenario = parse_scenario(scenario_with({**LEARNS, "until": {"simulated_s": 5}}))
+    (record,) = run_scenario(scenario, runs=tmp_path, device="cpu", workers=1)
+    assert losses == pytest.approx(curve(record, "validation_loss").tolist())
+    assert losses != pytest.approx(curve(record, "loss").tolist())

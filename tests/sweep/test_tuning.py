@@ -38,7 +38,7 @@ class Pretended:
     """An executor that trains nothing: it writes the accuracies that a function of the run names; None: it failed.
 
     Args:
-        accuracies: from a run to its validation and its test accuracy.
+        accuracies: from a run to its validation and its test accuracy, and pairs of more totals.
     """
 
     def __init__(self, accuracies):
@@ -58,10 +58,10 @@ class Pretended:
                 continue
             writer = RunWriter(task.spec.path, task.identity)
             writer.add_facts(task.spec.facts)
-            validation, test = found
+            validation, test, *more = found
             rows = [("validation_accuracy", "fused", validation), ("accuracy", "fused", test)]
             writer.add_metrics(0.0, 0, rows)
-            writer.close("complete", {"simulated_s": 0.0, "versions": 0})
+            writer.close("complete", {"simulated_s": 0.0, "versions": 0, **dict(more)})
             yield Ended(task)
 
 
@@ -168,6 +168,17 @@ def test_each_method_runs_with_its_own_choice_and_records_say_of_what_it_was_cho
         }
     failed = tmp_path / "tiny/_tuning/tiny-learning_rate-0.1_local_epochs-5/mba-s8/run.json"
     assert json.loads(failed.read_text())["status"] == "failed"
+
+
+def test_a_setting_whose_run_diverged_loses_however_accurate_it_is(tuned_file, tmp_path):
+    def by_epochs(spec):
+        return (0.9, 0.9, ("diverged_at_s", 3.0)) if spec.training.local_epochs == 5 else (0.2, 0.2)
+
+    sweep = load_sweep(tuned_file(), may_be_one=True)
+    found = run_trials(sweep, plan_trials(sweep, ""), Pretended(by_epochs), runs=tmp_path)
+    assert [tried.choice().values[EPOCHS] for tried in found] == [1, 1]
+    table = tuning_table(found)
+    assert table.loc[table[EPOCHS] == 5, "status"].unique().tolist() == ["diverged"]
 
 
 def test_a_method_without_any_complete_setting_is_named(tuned_file, tmp_path):
