@@ -1,18 +1,17 @@
 """`interlude check`: what would run, by hand where it is a number; nothing is written."""
 
 from commands import files_under
-
-from interlude.simulator.methods import METHODS
+from every_method import EVERY_METHOD
 
 
 def test_check_says_what_would_run_and_writes_nothing(cli, scenario_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = scenario_file({"methods": [{"name": name} for name in METHODS]})
+    path = scenario_file({"methods": list(EVERY_METHOD.values())})
     before = files_under(tmp_path)
     result = cli("check", path)
     assert result.code == 0, result.err
-    said = f"{len(METHODS)} methods, seed 0"
-    for part in ("1347 training, 450 test samples", said, "30 simulated s", "upload", *METHODS):
+    said = f"{len(EVERY_METHOD)} methods, seed 0"
+    for part in ("1347 training, 450 test samples", said, "30 simulated s", "upload", *EVERY_METHOD):
         assert part in result.out
     assert files_under(tmp_path) == before
 

@@ -105,6 +105,9 @@ def generated(schema, chance, field=""):
                 if key in required or "const" in inner or chance.random() < 0.3
             }
             return named_units(value) if field == "per_client" else value
+        case "object" if field == "training":  # a method's own, laid over the scenario's
+            laid = generated(SCHEMA.definitions["TrainingSpec"], chance)
+            return {key: value for key, value in laid.items() if chance.random() < 0.5}
         case "object":
             inner = member.get("additionalProperties", {})
             return {modality: generated(inner, chance) for modality in MODALITIES}
