@@ -18,7 +18,7 @@ REFERENCES = ("gap-training", "fedasync-all")
 
 
 def mean_ranks(runs: pd.DataFrame) -> "pd.Series[float]":
-    """Return each candidate's rank by validation accuracy (1 is best, ties share), averaged over a data set's worlds."""
+    """Return each candidate's rank by validation accuracy (1 is best, ties share), averaged over the worlds."""
     candidates = runs[~runs["method"].isin(REFERENCES)]
     values = candidates.pivot_table(index="point", columns="method", values="validation_accuracy", sort=False)
     return values.rank(axis=1, ascending=False).mean()
@@ -37,7 +37,8 @@ def beside_gap_training(runs: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Print the mean ranks by data set and over all, then every world's test accuracies."""
-    sets = {path.parent.name if path.stem == "sweep" else path.stem: pd.read_csv(path) for path in map(Path, sys.argv[1:])}
+    paths = [Path(given) for given in sys.argv[1:]]
+    sets = {path.parent.name if path.stem == "sweep" else path.stem: pd.read_csv(path) for path in paths}
     ranks = pd.DataFrame({name: mean_ranks(runs) for name, runs in sets.items()})
     ranks["mean"] = ranks.mean(axis=1)
     print(ranks.sort_values("mean").to_string(float_format="{:.2f}".format))
