@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from interlude.analysis.divergence import diverged_at_s
+from interlude.simulator.counts import num_final
 from interlude.simulator.record.reader import RunRecord
 
 FUSED = "fused"
-_TENTH = 10
 IN_A_ROW = 3
 """Evaluations that must have a target."""
 
@@ -77,7 +77,7 @@ def final_accuracy(record: RunRecord, metric: str = "accuracy") -> float:
 
 def final_values(curves: pd.DataFrame) -> "pd.Series[float]":
     """Return the mean of each curve over the last tenth of the evaluations, rounded up to a whole one."""
-    return curves.tail(-(-len(curves) // _TENTH)).mean()
+    return curves.tail(num_final(len(curves))).mean()
 
 
 def mean_over_time(curve: "pd.Series[float]", horizon_s: float) -> float:

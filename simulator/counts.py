@@ -17,6 +17,11 @@ def round_product(count: int, factor: float) -> int:
     return round(count * _as_written(factor))
 
 
+def num_final(count: int) -> int:
+    """Return how many of a run's evaluations its final values are means of: the last tenth, rounded up."""
+    return ceil_product(count, 0.1)
+
+
 def _as_written(factor: float) -> Fraction:
     """Return a factor as the shortest decimal that is this float: what a scenario says."""
     return Fraction(repr(float(factor)))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from interlude.simulator.counts import num_final
 from interlude.simulator.training.values import FUSED
 
 VALIDATION = "validation_accuracy"
 """The metric that settings are compared by."""
-_PARTS = 10  # of which the last one counts, rounded up
 
 
 def validation_score(metrics: pd.DataFrame) -> float | None:
@@ -24,7 +24,7 @@ def validation_score(metrics: pd.DataFrame) -> float | None:
         The mean; None if there is no such accuracy, or one is not finite.
     """
     values = metrics.loc[(metrics["metric"] == VALIDATION) & (metrics["modality"] == FUSED), "value"]
-    last = values.tail(-(-len(values) // _PARTS))
+    last = values.tail(num_final(len(values)))
     return float(last.mean()) if len(last) and last.notna().all() else None
 
 

@@ -15,6 +15,8 @@ for cg-mnist's palette, not a test: half a minute an epoch on one core, so that 
 import argparse
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -50,13 +52,20 @@ def main() -> None:
     options = given.parse_args()
     if options.smoke:
         options.variances, options.epochs = [0.03], 1
+    with images(options):
+        measure(options)
+
+
+@contextmanager
+def images(options: argparse.Namespace) -> Iterator[None]:
+    """Have images where data sets are looked for: noise with --smoke, else those of --data-dir or INTERLUDE_DATA."""
     with TemporaryDirectory() as folder:
         if options.smoke:
             write_noise(Path(folder) / "mnist")
             set_data_directory(Path(folder))
         elif options.data_dir is not None:
             set_data_directory(options.data_dir)
-        measure(options)
+        yield
 
 
 def measure(options):

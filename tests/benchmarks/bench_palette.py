@@ -20,12 +20,11 @@ import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
 import yaml
-from bench_colour import nearest_is_right, write_noise
+from bench_colour import images, nearest_is_right
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,7 +34,6 @@ from interlude.models.spec import ModelSpec
 from interlude.simulator.data.cg_mnist import CgMnistSpec
 from interlude.simulator.data.dataset import Dataset, to_device
 from interlude.simulator.data.loading import load_dataset
-from interlude.simulator.files import set_data_directory
 from interlude.simulator.run.build import choose_device
 from interlude.simulator.training.evaluation import evaluation_subset
 from interlude.simulator.training.host import keep_freed_memory
@@ -82,12 +80,7 @@ def main() -> None:
         options.palettes, options.steps, options.every, options.width = ["0.5"], 4, 2, 16
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    with TemporaryDirectory() as folder:
-        if options.smoke:
-            write_noise(Path(folder) / "mnist")
-            set_data_directory(Path(folder))
-        elif options.data_dir is not None:
-            set_data_directory(options.data_dir)
+    with images(options):
         report(options)
 
 

@@ -15,6 +15,19 @@ from interlude.simulator.sweep import load_sweep
 
 UNTIL_S = 60
 
+_CGMNIST_SMALL = {
+    "fedavg": "b392aa38d1ad0d64febabeb079dfe31dce385739dc5b9a748747717201fd81ac",
+    "fedprox": "b392aa38d1ad0d64febabeb079dfe31dce385739dc5b9a748747717201fd81ac",
+    "fedproto": "8d12924257741a919ddac37c5899ec670b7945f188bea55cd8c345f6fdfba248",
+    "fedogm": "54655d462f94304ea23f1a9ff3cc133a47fcc9df462b428c2270e9fedcdec134",
+    "fedpmr": "54655d462f94304ea23f1a9ff3cc133a47fcc9df462b428c2270e9fedcdec134",
+    "pow-d": "58c3e706ea3e5bfe6a49a685b7f00b785aa838ff29eca839e08b9866d56c1fc8",
+    "divfl": "08db87140fd229abc736e5347df5db4d5ad3bb90c94c778609d80ba11e8edbd4",
+    "fedmsplit": "7cf8f4534701394dafa293903864f6272661ba1e24fc447c5b2de8975306895e",
+    "bmsfed": "73f6e4d50e250d18396026c0b575a6089443b10d93a621ff905aa30839ff98ef",
+}
+"""Whatever the partition: every client's window has 256 samples."""
+
 PINNED: dict[str, dict[str, str]] = {
     "mba_ablation": {
         "nothing": "cbb00a91a7fe69c1c8f552f41c77bb809bb2209c8751878fa378dcea957e64e5",
@@ -169,28 +182,8 @@ PINNED: dict[str, dict[str, str]] = {
         "fedmsplit": "f3c17d463501937aedaea85c6761d61c46bdcb515a29e85f6657f273dfe4785c",
         "bmsfed": "374d9da910c8c8c04fa03a634a272beda1b2462dd911ac996e8c424157bbbdc1",
     },
-    "bmsfed_cgmnist_small-iid": {
-        "fedavg": "b392aa38d1ad0d64febabeb079dfe31dce385739dc5b9a748747717201fd81ac",
-        "fedprox": "b392aa38d1ad0d64febabeb079dfe31dce385739dc5b9a748747717201fd81ac",
-        "fedproto": "8d12924257741a919ddac37c5899ec670b7945f188bea55cd8c345f6fdfba248",
-        "fedogm": "54655d462f94304ea23f1a9ff3cc133a47fcc9df462b428c2270e9fedcdec134",
-        "fedpmr": "54655d462f94304ea23f1a9ff3cc133a47fcc9df462b428c2270e9fedcdec134",
-        "pow-d": "58c3e706ea3e5bfe6a49a685b7f00b785aa838ff29eca839e08b9866d56c1fc8",
-        "divfl": "08db87140fd229abc736e5347df5db4d5ad3bb90c94c778609d80ba11e8edbd4",
-        "fedmsplit": "7cf8f4534701394dafa293903864f6272661ba1e24fc447c5b2de8975306895e",
-        "bmsfed": "73f6e4d50e250d18396026c0b575a6089443b10d93a621ff905aa30839ff98ef",
-    },
-    "bmsfed_cgmnist_small-dir2": {
-        "fedavg": "b392aa38d1ad0d64febabeb079dfe31dce385739dc5b9a748747717201fd81ac",
-        "fedprox": "b392aa38d1ad0d64febabeb079dfe31dce385739dc5b9a748747717201fd81ac",
-        "fedproto": "8d12924257741a919ddac37c5899ec670b7945f188bea55cd8c345f6fdfba248",
-        "fedogm": "54655d462f94304ea23f1a9ff3cc133a47fcc9df462b428c2270e9fedcdec134",
-        "fedpmr": "54655d462f94304ea23f1a9ff3cc133a47fcc9df462b428c2270e9fedcdec134",
-        "pow-d": "58c3e706ea3e5bfe6a49a685b7f00b785aa838ff29eca839e08b9866d56c1fc8",
-        "divfl": "08db87140fd229abc736e5347df5db4d5ad3bb90c94c778609d80ba11e8edbd4",
-        "fedmsplit": "7cf8f4534701394dafa293903864f6272661ba1e24fc447c5b2de8975306895e",
-        "bmsfed": "73f6e4d50e250d18396026c0b575a6089443b10d93a621ff905aa30839ff98ef",
-    },
+    "bmsfed_cgmnist_small-iid": _CGMNIST_SMALL,
+    "bmsfed_cgmnist_small-dir2": _CGMNIST_SMALL,
     "sensitivity_beta_gamma-beta-0.0_gamma-0.0": {
         "mba": "6832175c386449ee8aa286ca1e932e5e3121321a1be24bdabf2449d99798895b",
     },
