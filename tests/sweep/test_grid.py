@@ -74,13 +74,14 @@ def test_every_shipped_sweep_is_one(pytestconfig):
         if "\nsweep:" in path.read_text()
     }
     assert shipped == {
-        "asynchrony_dial": 48,
-        "client_scaling": 72,
+        "asynchrony_dial": 80,
+        "client_scaling": 120,
         "mba_readings": 120,
         "mba_readings_cgmnist": 120,
         "mba_readings_har": 60,
         "mba_readings_watch": 60,
-        "sensitivity_beta_gamma": 48,
+        "mba_vs_synchronous": 18,
+        "sensitivity_beta_gamma": 80,
     }
 
 

@@ -244,7 +244,11 @@ def test_every_shipped_block_can_be_tried(pytestconfig):
         for path in sorted(folder.rglob("*.yaml"))
         if "\ntune:" in path.read_text()
     }
-    assert shipped == {"mba_vs_synchronous": 9 * 8 * 2}
+    assert shipped == {
+        "har_subjects": 6 * 8 * 2,
+        "mba_vs_synchronous": (7 * 8 + 2 * 4) * 2,
+        "watch_subjects": 8 * 8 * 2,
+    }
 
 
 REFUSED = {

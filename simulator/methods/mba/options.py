@@ -21,7 +21,7 @@ class MBAOptions(MethodOptions):
     waiting: WaitingName = Field("opportunistic", description="opportunistic: train in the gaps; all: wait idly")
     server: ServerRule = OnArrival()
     distance: DistanceName = Field(
-        "drift",
+        "prediction",
         description="d_m: how far joint training draws features from their anchors; how far the gap moved them; or how "
         "badly the received model predicts by a modality alone",
     )
@@ -32,9 +32,9 @@ class MBAOptions(MethodOptions):
         "sample", description="anchors in drift and targets: per sample, or means per class"
     )
     delta: DeltaName = Field("cosine", description="in drift and targets: 1 - cosine, or squared per dimension")
-    late_term: bool = Field(False, description="in joint training each modality without a gap is also trained alone")
+    late_term: bool = Field(True, description="in joint training each modality without a gap is also trained alone")
     imbalance_acts: Literal["server", "client", "both", "none"] = Field(
-        "server", description="r_m in mixing weights, in the client's extra terms, in both; none: nothing is measured"
+        "both", description="r_m in mixing weights, in the client's extra terms, in both; none: nothing is measured"
     )
     beta: NonNegativeFloat = Field(1.0, description="weight of the client's extra terms: targets and late modalities")
     gamma: NonNegativeFloat = Field(1.0, description="exponent of the imbalance r_m wherever it acts")
