@@ -28,13 +28,17 @@ class Imbalance:
         return Imbalance(self.modalities, distance)
 
     def ratios(self, lazy_when: Literal["far", "near"]) -> dict[str, Tensor]:
-        """Return r_m = D_m / mean_j D_j ("far") or its inverse ("near"); 1 until two modalities have a report."""
+        """Return r_m = D_m / mean_j D_j ("far"), or the same of 1 / D_m ("near"); 1 until two modalities have a report.
+
+        Both have mean 1 and no r_m above their number. (mean_j D_j / D_m has no bound: a modality that is learned well
+        would make its own loss outweigh everything.)
+        """
         one = torch.ones(())
         ratios = dict.fromkeys(self.modalities, one)
         if len(self.distance) < 2:
             return ratios
-        mean = torch.stack(list(self.distance.values())).mean()
-        for modality, d in self.distance.items():
-            ratio = d / mean if lazy_when == "far" else mean / d
-            ratios[modality] = torch.where((d > 0.0) & (mean > 0.0), ratio, torch.ones_like(ratio))
+        values = {m: d if lazy_when == "far" else torch.where(d > 0.0, 1.0 / d, 0.0) for m, d in self.distance.items()}
+        mean = torch.stack(list(values.values())).mean()
+        for modality, value in values.items():
+            ratios[modality] = torch.where((value > 0.0) & (mean > 0.0), value / mean, one)
         return ratios

@@ -47,7 +47,7 @@ class MBA(Method):
     Server:
         each modality apart:
             imbalance  D_m <- (1 - mu) D_m + mu d_m
-                       r_m = D_m / mean_j D_j, 1 until two modalities have a report
+                       r_m = D_m / mean_j D_j, of 1 / D where lazy_when: near; 1 until two modalities have a report
             merge      theta_m <- (1 - alpha_m) theta_m + alpha_m theta_k,m, and its head slice
                        alpha_m = clip(alpha s(tau) r_m^gamma, 0, alpha_max); of the shared bias alpha s(tau)
         buffered or at a barrier:

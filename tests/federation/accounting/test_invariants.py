@@ -278,16 +278,20 @@ def group_bytes(scenario, *modalities):
     return sum(shape.numel() * shape.itemsize for shape in named.values())
 
 
+DRIFT = {"name": "mba", "label": "mba-drift", "distance": "drift", "imbalance_acts": "server"}
+
+
 @pytest.mark.parametrize("waiting", WAITING)
-@pytest.mark.parametrize("name", ["fedavg", "fedasync", "fedbuff", "mba"])
-def test_bytes_are_those_of_the_groups_sent_and_durations_the_worlds(wild, run, name, waiting):
-    given_ = wild({"name": name, "waiting": waiting}, world=PLAIN, until={"simulated_s": 20})
+@each([{"name": name, "label": name} for name in BASIC] + [DRIFT])
+def test_bytes_are_those_of_the_groups_sent_and_durations_the_worlds(wild, run, entry, waiting):
+    given_ = wild({**entry, "waiting": waiting}, world=PLAIN, until={"simulated_s": 20})
     scenario = parse_scenario(given_)
     (record,) = run(given_)
     whole = spans_of(record).query("end_s < 20")
     duration_s = whole["end_s"] - whole["start_s"]
     downloads = whole["activity"] == "download"
-    assert set(whole.loc[downloads, "bytes"]) == {group_bytes(scenario, "gray", "color")}
+    ratios_bytes = 4 * 2 if entry["label"] == "mba" else 0
+    assert set(whole.loc[downloads, "bytes"]) == {group_bytes(scenario, "gray", "color") + ratios_bytes}
     assert duration_s[downloads].to_numpy() == pytest.approx(0.05 + 8 * whole.loc[downloads, "bytes"] / 0.2e6)
     uploads = (whole["activity"] == "upload") & (whole["outcome"] == "done")
     assert duration_s[uploads].to_numpy() == pytest.approx(0.05 + 8 * whole.loc[uploads, "bytes"] / 0.1e6)
@@ -303,17 +307,10 @@ def test_bytes_are_those_of_the_groups_sent_and_durations_the_worlds(wild, run, 
                 trained |= set(row.modality.split("+"))
                 early |= {row.modality} if row.activity == "train_unimodal" else set()
             elif row.activity == "upload" and row.outcome == "done":
-                num_reported = len(early) if name == "mba" else 0
-                assert row.bytes == group_bytes(scenario, *trained) + 8 + 4 * num_reported
+                reported = {"mba": trained, "mba-drift": early}.get(entry["label"], ())
+                assert row.bytes == group_bytes(scenario, *trained) + 8 + 4 * len(reported)
                 seen.add((len(trained), len(early)))
     assert seen >= {"all": {(2, 0)}, "first": {(1, 0)}, "opportunistic": {(2, 1)}}[waiting]
-
-
-def test_mba_downloads_the_imbalance_only_where_clients_weight_by_it(wild, run):
-    given_ = wild({"name": "mba", "imbalance_acts": "both"}, world=PLAIN)
-    (record,) = run(given_)
-    downloads = spans_of(record).query("activity == 'download' and end_s < 15")
-    assert set(downloads["bytes"]) == {group_bytes(parse_scenario(given_), "gray", "color") + 2 * 4}
 
 
 def test_an_upload_that_breaks_off_takes_its_share_of_bytes_and_seconds(wild, run):

@@ -143,10 +143,12 @@ SHORT = {
     "executor": {"kind": "sequential"},
 }
 PLAIN = {"name": "fedasync", "proximal": 0.0}
+R0 = {"distance": "drift", "late_term": False, "imbalance_acts": "server"}
+"""The reading that has neither a term nor a forward pass where there is no gap."""
 
 
 def test_without_gamma_beta_and_gap_training_it_is_fedasync_number_for_number(tmp_path):
-    bare = {"name": "mba", "gamma": 0.0, "beta": 0.0, "waiting": "all"}
+    bare = {"name": "mba", **R0, "gamma": 0.0, "beta": 0.0, "waiting": "all"}
     fedasync, mba = accuracy_curves(SCENARIO, [PLAIN, bare], tmp_path)
     pd.testing.assert_frame_equal(fedasync, mba)
 
@@ -169,14 +171,14 @@ def test_without_arrival_gaps_it_is_fedasync_waiting_for_all_number_for_number(t
         {"label": "late-without-weight", "late_term": True, "beta": 0.0, "imbalance_acts": "both"},
         {"label": "nothing-measured", "distance": "prediction", "imbalance_acts": "none"},
     ]
-    methods = [PLAIN, *({"name": "mba", **reading} for reading in readings)]
+    methods = [PLAIN, *({"name": "mba", **R0, **reading} for reading in readings)]
     fedasync, *others = accuracy_curves({**SCENARIO, "world": world}, methods, tmp_path)
     for other in others:
         pd.testing.assert_frame_equal(fedasync, other)
 
 
 def test_gap_training_costs_no_joint_training_its_place(tmp_path):
-    bare = {"name": "mba", "anchor": "none", "imbalance_acts": "none"}
+    bare = {"name": "mba", "anchor": "none", "late_term": False, "imbalance_acts": "none"}
     methods = [bare, {**bare, "label": "idle", "waiting": "all"}]
     records = run_scenario(parse_scenario({**SCENARIO, "methods": methods}), runs=tmp_path, timing_only=True)
     with_gaps, idle = [r.timeline[r.timeline["activity"] == "train"].reset_index(drop=True) for r in records]
@@ -191,10 +193,10 @@ SWITCHES = [
     {"anchor_form": "class_mean"},
     {"delta": "squared"},
     {"distance": "displacement"},
-    {"distance": "prediction"},
-    {"late_term": True},
+    {"distance": "drift"},
+    {"late_term": False},
     {"imbalance_acts": "client"},
-    {"imbalance_acts": "both"},
+    {"imbalance_acts": "server"},
     {"imbalance_acts": "none"},
     {"lazy_when": "near"},
     {"server": {"rule": "buffered", "size": 3}},
@@ -227,6 +229,7 @@ def test_the_readings_report_who_can_report(tmp_path):
     [
         ({}, 0, 1),
         ({"imbalance_acts": "both"}, 2, 1),
+        ({"imbalance_acts": "both", "distance": "prediction"}, 2, 2),
         ({"imbalance_acts": "both", "beta": 0.0}, 0, 1),
         ({"imbalance_acts": "client", "anchor": "none", "distance": "prediction"}, 0, 2),  # no term to weigh
         ({"imbalance_acts": "client", "anchor": "none", "distance": "prediction", "late_term": True}, 2, 2),
@@ -237,7 +240,7 @@ def test_the_readings_report_who_can_report(tmp_path):
 )
 def test_floats_beside_the_model(switches, num_down, num_up):
     network = Network(ModelSpec(encoder="mlp", width=4), {"gray": (3,), "color": (3,)}, num_classes=2)
-    method = MBA(MBAOptions(**switches))
+    method = MBA(MBAOptions(**R0 | switches))
     broadcast = method.broadcast(method.initial_memory(network, 3))
     assert len(broadcast) == num_down
     steps = LocalSteps(method.objective(None, Ready(("gray", "color"), ("gray",))), 1, "joint")
@@ -245,7 +248,7 @@ def test_floats_beside_the_model(switches, num_down, num_up):
 
 
 def test_a_single_modality_has_its_turn_in_the_fused_loss():
-    terms = MBAOptions(late_term=True)
+    terms = MBAOptions(**R0 | {"late_term": True})
     assert MBA(terms).objective(None, Ready(("gray",))) == CrossEntropy(("gray",))
     assert MBA(terms).objective(None, Ready(("a", "b", "c"), ("b",))).late == ("a", "c")
 
