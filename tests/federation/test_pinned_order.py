@@ -25,6 +25,7 @@ _CGMNIST_SMALL = {
     "divfl": "08db87140fd229abc736e5347df5db4d5ad3bb90c94c778609d80ba11e8edbd4",
     "fedmsplit": "7cf8f4534701394dafa293903864f6272661ba1e24fc447c5b2de8975306895e",
     "bmsfed": "73f6e4d50e250d18396026c0b575a6089443b10d93a621ff905aa30839ff98ef",
+    "bmsfed-code": "4b46bf0636d3540823bd757ff45ab01fe89eb4467d8ddce3077d181ac99c4c31",
 }
 """Whatever the partition: every client's window has 256 samples."""
 
@@ -177,6 +178,7 @@ PINNED: dict[str, dict[str, str]] = {
         "divfl": "44e84f0b149401df490f52253ded6491eb1ece4537ad2f54c58c0e62f2a8177d",
         "fedmsplit": "a2c2b7b4c14274dae206abc12d5d8207fbc551e51b25295d5c7a22be98c99933",
         "bmsfed": "44e84f0b149401df490f52253ded6491eb1ece4537ad2f54c58c0e62f2a8177d",
+        "bmsfed-code": "44e84f0b149401df490f52253ded6491eb1ece4537ad2f54c58c0e62f2a8177d",
     },
     "bmsfed_cgmnist-dir2": {
         "fedavg": "f3c17d463501937aedaea85c6761d61c46bdcb515a29e85f6657f273dfe4785c",
@@ -188,6 +190,7 @@ PINNED: dict[str, dict[str, str]] = {
         "divfl": "22151225baebef5554273918786ebe6e79d00384642ea99b81ed0a61a49e9685",
         "fedmsplit": "f3c17d463501937aedaea85c6761d61c46bdcb515a29e85f6657f273dfe4785c",
         "bmsfed": "374d9da910c8c8c04fa03a634a272beda1b2462dd911ac996e8c424157bbbdc1",
+        "bmsfed-code": "374d9da910c8c8c04fa03a634a272beda1b2462dd911ac996e8c424157bbbdc1",
     },
     "bmsfed_cgmnist_small-iid": _CGMNIST_SMALL,
     "bmsfed_cgmnist_small-dir2": _CGMNIST_SMALL,
