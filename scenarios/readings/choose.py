@@ -13,7 +13,7 @@ import pandas as pd
 
 from interlude.analysis.seeds import half_width
 
-REFERENCES = ("gap-training", "fedasync-all")
+REFERENCES = ("gap-training", "fedasync-all", "r2-r3-no-gaps", "r2-r3-no-anchors", "r2-r3-no-imbalance")
 """Methods that run beside the candidates and cannot win."""
 
 

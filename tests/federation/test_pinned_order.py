@@ -87,6 +87,9 @@ PINNED: dict[str, dict[str, str]] = {
         "r2-r3-r4": "61ac0b2c9423820a7fcf344fbf686337b34eb3840b4becf362f98082b1989aa3",
         "gap-training": "cedc30b05f6d629d061f710bc79660a8aaea5c5f777bcfcae91bbf28de79d99e",
         "fedasync-all": "80a2ef2c1bdc4a62614386a54fd217b0b626d6afa99d9242ee258cb47ac52500",
+        "r2-r3-no-gaps": "73cde771e6015a25a9a8c6c96cee381f607de5f2d2e46c75a1d55b681f9c2f5f",
+        "r2-r3-no-anchors": "ad0202a86065a1e09894ba208b132d4f6c68987f2e4e1e5fc6d570c7950613c4",
+        "r2-r3-no-imbalance": "841c3c70019b5dba15eceb590e2165239e30809391e248f3c62b90571b4a13f5",
     },
     "mba_readings_cgmnist-weak-first-test_correlation-0.0_local_epochs-1": {
         "r0-drift": "648a2270a3f77a02f09ade45f9a25440a13f50c617bd32dfb0f4eef6266b4e73",
@@ -99,6 +102,9 @@ PINNED: dict[str, dict[str, str]] = {
         "r2-r3-r4": "87f64a8e8e851a6d5238917ca6e15fef6a9bdb44f975b55952c848569cc75786",
         "gap-training": "48e876e673fe52374c795b9b84726bde4dd1d6a19f84d17375b59e78c95668a7",
         "fedasync-all": "e799f16c8195de33d0098a9fec6f05a129ab8af2243caa8cafe431b842377106",
+        "r2-r3-no-gaps": "58206631d9deb394b5022efbd98e234e873d543bcf8034718e5721746ea6bdd9",
+        "r2-r3-no-anchors": "a93c5995479e5b76f1bad2a55aa08c44def11a0043baf86bef55291dce92633f",
+        "r2-r3-no-imbalance": "38494d0379da57d882bc05b5825ba5e1319c5c35389d7a9d3fd5c628cf817182",
     },
     "mba_readings_har-weak-first-local_epochs-1": {
         "r0-drift": "d9ae3b4b55e566f04ffe87b8b331c963c48b5ebdfde0f950832aa13153b56397",
@@ -111,6 +117,9 @@ PINNED: dict[str, dict[str, str]] = {
         "r2-r3-r4": "87fcb4f8fca361d0d3a255361f324bbe2ab77a26affc7d97c7daa93a71e2dac4",
         "gap-training": "7ebf7cd72ce1cce3c92386e09b8f48e1c37e2ce22b676e6eb9b47ccab7248fb8",
         "fedasync-all": "95dbeacd94446f83d4114c03632243f5e7f28ea7eb610f5b8ed1900a4fc0f45c",
+        "r2-r3-no-gaps": "2c4aa1a9843a94035bf84a9531d628cf8375cef559ed79f896f465e77b662805",
+        "r2-r3-no-anchors": "d9ae3b4b55e566f04ffe87b8b331c963c48b5ebdfde0f950832aa13153b56397",
+        "r2-r3-no-imbalance": "b1aa5a421ede75738182a7c37fda9b166becfd7d6a4c4cd8672c06310315ca52",
     },
     "mba_readings_watch-weak-first-local_epochs-1": {
         "r0-drift": "a99e8293e5698c64d5f4debb7375027bf4c958693db74d53377d719977663653",
@@ -123,6 +132,9 @@ PINNED: dict[str, dict[str, str]] = {
         "r2-r3-r4": "812128a4e6dceb92a6c03e6738eb3027088fcb4f3b001af68f32ebc1e225fdd7",
         "gap-training": "9a26c21d49b221ee7b57643c608cb9f04b3305e4fab1a54ee8ff930fcc24f4ea",
         "fedasync-all": "14e6b0c838916411189199346dc311d25408adc2b4a8d70d80cbeb5f60e23eb9",
+        "r2-r3-no-gaps": "8d2d1a8fc268dd4985dfd30e3d52a8dfa69c3769ebf14e9f7380b24b629de67b",
+        "r2-r3-no-anchors": "a99e8293e5698c64d5f4debb7375027bf4c958693db74d53377d719977663653",
+        "r2-r3-no-imbalance": "a06d51ceae479d84846c82c80ad832b69fddf7e43a80c9b516050722ddbab926",
     },
     "mba_vs_synchronous-test_correlation-0.0": {
         "mba": "11f6e740efdb58df6e8e6d877a1da31164d1c42d6bbb230e6b44f49829ba678a",

@@ -76,10 +76,10 @@ def test_every_shipped_sweep_is_one(pytestconfig):
     assert shipped == {
         "asynchrony_dial": 80,
         "client_scaling": 120,
-        "mba_readings": 120,
-        "mba_readings_cgmnist": 120,
-        "mba_readings_har": 60,
-        "mba_readings_watch": 60,
+        "mba_readings": 156,
+        "mba_readings_cgmnist": 156,
+        "mba_readings_har": 78,
+        "mba_readings_watch": 78,
         "mba_vs_synchronous": 18,
         "sensitivity_beta_gamma": 80,
     }
