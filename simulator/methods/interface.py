@@ -124,7 +124,15 @@ from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, S
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
-from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, weighted_mean
+from interlude.simulator.training.merge import (
+    ClientUpdate,
+    add_deltas,
+    delta_of,
+    holders_of,
+    mix,
+    weighted_mean,
+    weighted_sum,
+)
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import FUSED, Named, Values, by_modality, named
@@ -169,8 +177,11 @@ __all__ = [
     "Values",
     "add_deltas",
     "by_modality",
+    "delta_of",
     "gather",
+    "holders_of",
     "mix",
     "named",
     "weighted_mean",
+    "weighted_sum",
 ]
