@@ -19,6 +19,7 @@ PLACES = {
     "fedasync": f"{_HERE}.fedasync:FedAsync",
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
     "ca2fl": f"{_HERE}.ca2fl:CA2FL",
+    "fadas": f"{_HERE}.fadas:FADAS",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",
