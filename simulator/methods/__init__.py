@@ -20,6 +20,8 @@ PLACES = {
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
     "ca2fl": f"{_HERE}.ca2fl:CA2FL",
     "fadas": f"{_HERE}.fadas:FADAS",
+    "fedfa": f"{_HERE}.fedfa:FedFa",
+    "ace": f"{_HERE}.ace:ACE",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",
