@@ -18,10 +18,6 @@ PLACES = {
     "fedavg": f"{_HERE}.fedavg:FedAvg",
     "fedasync": f"{_HERE}.fedasync:FedAsync",
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
-    "ca2fl": f"{_HERE}.ca2fl:CA2FL",
-    "fadas": f"{_HERE}.fadas:FADAS",
-    "fedfa": f"{_HERE}.fedfa:FedFa",
-    "ace": f"{_HERE}.ace:ACE",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",
@@ -34,6 +30,10 @@ PLACES = {
     "fedogm": f"{_HERE}.fedogm:FedOGM",
     "pow-d": f"{_HERE}.powerofchoice:PowerOfChoice",
     "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
+    "ca2fl": f"{_HERE}.ca2fl:CA2FL",
+    "fadas": f"{_HERE}.fadas:FADAS",
+    "fedfa": f"{_HERE}.fedfa:FedFa",
+    "ace": f"{_HERE}.ace:ACE",
 }
 """The names of methods, and where each class is."""
 

@@ -9,6 +9,7 @@ which they matter:
   `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
   `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
+  With a `server.optimizer` the server takes that model for a pseudo-gradient; no method has to know.
 
 What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.
 The memory may hold tensors, plain values, tuples, lists, dicts, dataclasses and named tuples. An `Objective` is a

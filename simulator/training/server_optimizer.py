@@ -88,7 +88,7 @@ class ServerMomentum(_ServerOptimizer):
     """m <- beta1 m + Delta, theta <- theta + eta m (FedAvgM)."""
 
     kind: Literal["momentum"] = "momentum"
-    learning_rate: PositiveFloat = Field(1.0, description="eta")
+    learning_rate: PositiveFloat = Field(1.0, description="eta, to be tuned: steps add up to eta / (1 - beta1) Delta")
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of m")
 
     def _initial_moments(self, like: Tensor) -> Moments:
