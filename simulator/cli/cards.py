@@ -13,6 +13,14 @@ from interlude.simulator.federation.staleness import StalenessSpec
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.card import card_of
 from interlude.simulator.scenario.registry import method_class
+from interlude.simulator.training.server_optimizer import ServerOptimizer
+
+_CHOICES = (
+    ("server.rule", ServerRule),
+    ("server.staleness.function", StalenessSpec),
+    ("server.optimizer.kind", ServerOptimizer),
+)
+_TAGS = ("rule", "function", "kind")
 
 
 def card(method: type[Method]) -> Iterator[tuple[str, TableRows]]:
@@ -32,9 +40,9 @@ def card(method: type[Method]) -> Iterator[tuple[str, TableRows]]:
     said = [(term, text) for term, text in rows if text]
     yield about.title, TableRows(said or [("card", f"the class docstring of {method.__name__} has no sections")])
     yield "options", _options(method.Options)
-    for title, choices in (("server.rule", ServerRule), ("server.staleness.function", StalenessSpec)):
+    for title, choices in _CHOICES:
         for choice in get_args(get_args(choices)[0]):
-            tag = next(name for name in ("rule", "function") if name in choice.model_fields)
+            tag = next(name for name in _TAGS if name in choice.model_fields)
             yield f"{title}: {get_args(choice.model_fields[tag].annotation)[0]}", _options(choice)
 
 
@@ -65,7 +73,7 @@ def _options(model: type[BaseModel]) -> TableRows:
 
 def _is_tag(name: str, field: FieldInfo) -> bool:
     """Return whether an option only says which of several choices the others belong to."""
-    return name in ("rule", "function") and len(get_args(field.annotation)) == 1
+    return name in _TAGS and len(get_args(field.annotation)) == 1
 
 
 def _default(field: FieldInfo) -> str:

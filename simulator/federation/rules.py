@@ -4,14 +4,25 @@
 * ``on_arrival``: merge every update as it arrives, dispatch another client at once.
 * ``buffered``: the same, but merge once `size` updates have arrived.
 
-`merge` of a rule is its paper's arithmetic; a method gives factors of its own by `scale`.
+`merge` of a rule is its paper's arithmetic; a method gives factors of its own by `mixing` or `shares`. With an
+`optimizer` the server takes what a method merged as a direction, and steps along it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from simpy import Event
 
 from interlude.models.network import Parameters
@@ -21,6 +32,7 @@ from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, ServerView
 from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
+from interlude.simulator.training.server_optimizer import ServerOptimizer
 
 Mixing = Callable[[str, float], Weight]
 """A method's own mixing weight of an update, from a group and the rule's alpha."""
@@ -38,6 +50,18 @@ class InFlight(NamedTuple):
 
 class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    optimizer: ServerOptimizer | None = Field(
+        None, description="steps along what was merged, a pseudo-gradient (FedOpt); unset: the merge is the next model"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_unset_optimizer(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an optimiser out that is unset: a scenario without one stays the scenario that it was."""
+        fields: dict[str, Any] = handler(self)
+        if self.optimizer is None:
+            fields.pop("optimizer", None)
+        return fields
 
 
 class Barrier(_Rule):

@@ -28,6 +28,7 @@ from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.profile.costs import shared_costs
+from interlude.simulator.training.server_optimizer import Moments, ServerOptimizer
 from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.task import Task, Trained
 from interlude.simulator.training.values import Values, num_bytes
@@ -100,6 +101,7 @@ class Server:
         timeline: receives spans and merges.
         seed: the run's seed.
         max_versions: stop after so many merges; None for no limit.
+        optimizer: steps along what the method merged; None: what it merged is the next model.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Server:
         timeline: Timeline,
         seed: int,
         max_versions: int | None = None,
+        optimizer: ServerOptimizer | None = None,
     ) -> None:
         self.network = network
         self.population = population
@@ -135,6 +138,8 @@ class Server:
         self._rejects = training.on_divergence == "reject"
         self._memory = method.initial_memory(network, population.num_clients)
         self._broadcast = method.broadcast(self._memory)
+        self._optimizer = optimizer
+        self._moments: Moments = ()
         self._inbox: Inbox[Returned] = Inbox(clock)
         costs = shared_costs(network, training.batch_size, self._broadcast)
         setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
@@ -214,8 +219,11 @@ class Server:
             return False
         results = self.executor.results([update.trained for update in updates])
         if results is not None:
-            arrived = self._arrived(updates, results)
-            self.model, self._memory = self._method.advance(self.model, self._memory, arrived)
+            arrived, before = self._arrived(updates, results), self.model
+            self.model, self._memory = self._method.advance(before, self._memory, arrived)
+            if self._optimizer is not None:
+                trained = {group for update in arrived for group in update.groups}
+                self.model, self._moments = self._optimizer.step(before, self.model, trained, self._moments)
             self._broadcast = self._method.broadcast(self._memory)
         ages = [(update.client, self.version - update.version) for update in updates]
         self.version += 1
@@ -235,16 +243,19 @@ class Server:
 
     def state(self) -> dict[str, Any]:
         """Return the checkpoint's state of the model; a replay restores the rest of the federation."""
+        moments = {} if self._optimizer is None else {"moments": self._moments}
         return {
             "model": self.model,
             "memory": self._memory,
             "broadcast": self._broadcast,
             "received": self.fleet.state(),
+            **moments,
         }
 
     def restore(self, state: Mapping[str, Any], executor: Executor) -> None:
         """Continue from a checkpoint after a replay."""
         self.model, self._memory, self._broadcast = state["model"], state["memory"], state["broadcast"]
+        self._moments = state.get("moments", ())
         self.executor = executor
         self.fleet.restore(state["received"])
 

@@ -30,6 +30,10 @@ PLACES = {
     "fedogm": f"{_HERE}.fedogm:FedOGM",
     "pow-d": f"{_HERE}.powerofchoice:PowerOfChoice",
     "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
+    "ca2fl": f"{_HERE}.ca2fl:CA2FL",
+    "fadas": f"{_HERE}.fadas:FADAS",
+    "fedfa": f"{_HERE}.fedfa:FedFa",
+    "ace": f"{_HERE}.ace:ACE",
 }
 """The names of methods, and where each class is."""
 

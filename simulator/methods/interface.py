@@ -9,6 +9,7 @@ which they matter:
   `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
   `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
+  With a `server.optimizer` the server takes that model for a pseudo-gradient; no method has to know.
 
 What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.
 The memory may hold tensors, plain values, tuples, lists, dicts, dataclasses and named tuples. An `Objective` is a
@@ -124,7 +125,15 @@ from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, S
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
-from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, weighted_mean
+from interlude.simulator.training.merge import (
+    ClientUpdate,
+    add_deltas,
+    delta_of,
+    holders_of,
+    mix,
+    weighted_mean,
+    weighted_sum,
+)
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import FUSED, Named, Values, by_modality, named
@@ -169,8 +178,11 @@ __all__ = [
     "Values",
     "add_deltas",
     "by_modality",
+    "delta_of",
     "gather",
+    "holders_of",
     "mix",
     "named",
     "weighted_mean",
+    "weighted_sum",
 ]

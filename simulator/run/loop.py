@@ -64,6 +64,7 @@ class Run:
             timeline=self.timeline,
             seed=scenario.seed,
             max_versions=scenario.until.versions,
+            optimizer=spec.options.server.optimizer,
         )
         self.observer = Observer(spec.options.run_label, scenario.until, self.server, sink, watch, on_evaluation)
         self.next_moment = 0

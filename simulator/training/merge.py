@@ -44,8 +44,8 @@ def weighted_mean(model: Parameters, updates: Sequence[ClientUpdate]) -> Packed:
     """Return sum_k n_k theta_k / sum_k n_k per group, over the updates that hold the group (FedAvg)."""
     theta, rows = _packed(model, updates)
     merged = theta.flat.clone()
-    for span, group in _runs(theta.layout, lambda group: _holders(updates, group)):
-        if holders := _holders(updates, group):
+    for span, group in _runs(theta.layout, lambda group: holders_of(group, updates)):
+        if holders := holders_of(group, updates):
             total = sum(updates[position].num_samples for position in holders)
             weights = [updates[position].num_samples / total for position in holders]
             merged[span] = weighted_sum([rows[position].flat[span] for position in holders], weights)
@@ -86,10 +86,19 @@ def add_deltas(
     merged = theta.flat.clone()
 
     for group, columns in theta.layout.group_columns.items():
-        if holders := _holders(updates, group):
+        if holders := holders_of(group, updates):
             deltas = [rows[position].flat[columns] - starts[position].flat[columns] for position in holders]
             merged[columns] += learning_rate * weighted_sum(deltas, [weight(position, group) for position in holders])
     return Packed(theta.layout, merged)
+
+
+def delta_of(update: ClientUpdate, layout: Layout) -> Tensor:
+    """Return theta_k - theta^(v_k) [P] of the groups that an update holds; 0 elsewhere."""
+    trained, start = layout.pack(update.parameters).flat, layout.pack(update.start).flat
+    delta = torch.zeros_like(trained)
+    for span in layout.spans(update.groups):
+        torch.sub(trained[span], start[span], out=delta[span])
+    return delta
 
 
 def weighted_sum(rows: Sequence[Tensor], weights: Sequence[Weight]) -> Tensor:
@@ -109,7 +118,8 @@ def num_holders(updates: Sequence[ClientUpdate], group: str) -> int:
     return sum(group in update.groups for update in updates)
 
 
-def _holders(updates: Sequence[ClientUpdate], group: str) -> tuple[int, ...]:
+def holders_of(group: str, updates: Sequence[ClientUpdate]) -> tuple[int, ...]:
+    """Return the positions of the updates that hold a group."""
     return tuple(position for position, update in enumerate(updates) if group in update.groups)
 
 
