@@ -21,7 +21,7 @@ def mean_ranks(runs: pd.DataFrame) -> "pd.Series[float]":
     """Return each candidate's rank by validation accuracy (1 is best, ties share), averaged over the worlds."""
     candidates = runs[~runs["method"].isin(REFERENCES)]
     values = candidates.pivot_table(index="point", columns="method", values="validation_accuracy", sort=False)
-    return values.rank(axis=1, ascending=False).mean()
+    return values.round(9).rank(axis=1, ascending=False).mean()  # sums of equal numbers in another order are ties
 
 
 def beside_gap_training(runs: pd.DataFrame) -> pd.DataFrame:
