@@ -39,6 +39,8 @@ class Decisions(Protocol):
 
     selects: bool
     """Whether the method selects clients itself, so that its choices are journaled for a resumed run."""
+    assigns: bool
+    """Whether the method gives clients roles of its own at dispatch, which are journaled likewise."""
 
     def client_round(self, client: ClientDay) -> Steps:
         """Spend a client's local round."""
@@ -54,6 +56,10 @@ class Decisions(Protocol):
 
     def select(self, view: SelectionView, num_clients: int) -> Mapping[int, Role] | None:
         """Return up to `num_clients` idle clients and their roles; None: drawn uniformly, without roles."""
+        ...
+
+    def assign(self, memory: Any, roles: Mapping[int, Role]) -> Mapping[int, Role]:
+        """Return the roles of clients that are dispatched now."""
         ...
 
     def model_for(self, model: Parameters, memory: Any, client: int) -> Parameters:
@@ -290,6 +296,11 @@ class Server:
     def _start(self, roles: Mapping[int, Role]) -> None:
         """Dispatch clients that were taken into a local round."""
         fleet, now_s = self.fleet, self._clock.now
+        if self._method.assigns and roles:
+            assigned = self.executor.decide(lambda: self._method.assign(self._memory, roles))
+            if assigned.keys() != roles.keys():
+                raise InterludeError("the method assigns roles to other clients than those that are dispatched")
+            roles = assigned
         for client, role in roles.items():
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)

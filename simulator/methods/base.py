@@ -94,11 +94,14 @@ class Method:
     """Whether the fusion head must be a sum over modalities, which one of a user's own may not be."""
     selects: bool = False
     """Whether the method selects clients itself; found by what it overrides."""
+    assigns: bool = False
+    """Whether the method gives clients roles of its own at dispatch; found by what it overrides."""
 
     def __init_subclass__(cls) -> None:
-        """Find out whether the class selects clients."""
+        """Find out whether the class selects clients, and whether it assigns roles."""
         super().__init_subclass__()
         cls.selects = cls.select is not Method.select or cls.candidates is not Method.candidates
+        cls.assigns = cls.assign is not Method.assign
 
     def __init__(self, options: MethodOptions) -> None:
         self.options = options
@@ -121,8 +124,14 @@ class Method:
         return None
 
     def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
-        """Return the optimiser steps of joint training, in order: the scenario's local epochs here."""
-        return [LocalSteps(self.objective(client, ready), client.num_steps(), "joint", proximal=self.proximal)]
+        """Return the optimiser steps of joint training, in order: `epochs` passes over the window here."""
+        num_steps = client.num_steps(self.epochs(client))
+        return [LocalSteps(self.objective(client, ready), num_steps, "joint", proximal=self.proximal)]
+
+    def epochs(self, client: ClientDay) -> int | None:
+        """Return the passes over the window in joint training; None: the scenario's local epochs."""
+        del client
+        return None
 
     def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return what joint training minimises."""
@@ -141,7 +150,7 @@ class Method:
 
     def _each_alone(self, client: ClientDay, ready: Ready) -> list[LocalSteps]:
         """Return the steps of each modality alone, as one misses and the scenario says ``on_miss: uni_modal``."""
-        num_steps, proximal = client.num_steps(), self.proximal
+        num_steps, proximal = client.num_steps(self.epochs(client)), self.proximal
         return [
             LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", proximal=proximal)
             for m in ready.modalities
@@ -171,6 +180,14 @@ class Method:
         """
         del view, num_clients
         return None
+
+    def assign(self, memory: Any, roles: Mapping[int, Role]) -> Mapping[int, Role]:
+        """Return the roles of clients that are dispatched now, e.g. how long each trains: those selected here.
+
+        The server writes the answer down, as it does what is selected, so it may depend on values.
+        """
+        del memory
+        return roles
 
     def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> Network:
         """Return the network that is trained: what the scenario names, unless the method adds parts of its own."""

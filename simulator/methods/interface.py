@@ -4,16 +4,16 @@ A method is one class with options (pydantic). It overrides what differs from `M
 which they matter:
 
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
-  `downloaded_groups`, `local_steps` (which `objective`, how many steps, `proximal` term), `payload`.
-* at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `initial_memory`,
-  `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
-  `observe` (what is recorded).
+  `downloaded_groups`, `local_steps` (which `objective`, how many `epochs`, `proximal` term), `payload`.
+* at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `assign` (what each
+  is told then, whoever selected it), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
+  training starts), `broadcast` (what is sent along), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
 
-What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.
-The memory may hold tensors, plain values, tuples, lists, dicts, dataclasses and named tuples. An `Objective` is a
-frozen dataclass of pure functions: many clients are trained by it at once. The class docstring is the method's formula
-card, with the sections that `interlude explain` prints.
+What a method returns from `select` and `assign` is written down, so a run of it is resumed exactly, whatever the
+choice depended on. The memory may hold tensors, plain values, tuples, lists, dicts, dataclasses and named tuples. An
+`Objective` is a frozen dataclass of pure functions: many clients are trained by it at once. The class docstring is the
+method's formula card, with the sections that `interlude explain` prints.
 
 A complete one, which runs as it stands (``python largest_loss.py``):
 
@@ -124,7 +124,7 @@ from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, S
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
-from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, weighted_mean
+from interlude.simulator.training.merge import ClientUpdate, add_deltas, difference, mix, weighted_mean
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import FUSED, Named, Values, by_modality, named
@@ -169,6 +169,7 @@ __all__ = [
     "Values",
     "add_deltas",
     "by_modality",
+    "difference",
     "gather",
     "mix",
     "named",

@@ -27,7 +27,12 @@ ENTRIES = [
     for name, rule in product(BASIC, RULES)
 ]
 ENTRIES += [{**entry, "label": name} for name, entry in EVERY_METHOD.items() if name not in BASIC]
-DECIDES_BY_VALUES = {"bmsfed", "divfl", "pow-d"}  # whom to send depends on what was learned; see Executor.decide
+DECIDES_BY_VALUES = {
+    "asyncfeded",
+    "bmsfed",
+    "divfl",
+    "pow-d",
+}  # what was learned reaches the clock; see Executor.decide
 WAITING = ("all", "first", "opportunistic")
 WAITS = [
     {"name": name, "waiting": waiting, "label": f"{name}-{waiting}"}
