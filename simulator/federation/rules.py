@@ -90,6 +90,11 @@ class Barrier(_Rule):
         del update
         return 1.0
 
+    @property
+    def hurries(self) -> bool:
+        """Return False: no client is sent an urgent notice."""
+        return False
+
     def in_flight(self, num_clients: int) -> InFlight:
         """Return the clients of a round, which all start from one version."""
         wanted = ceil_product(self.clients_per_round or num_clients, self.over_selection)
@@ -132,16 +137,23 @@ class _Asynchronous(_Rule):
 
     concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     max_staleness: NonNegativeInt | None = Field(None, description="most versions an update may be behind; unset: any")
-    when_stale: Literal["drop", "wait"] = Field(
-        "drop", description="drop an update that is older, or make the others wait so that none gets older"
+    when_stale: Literal["drop", "wait", "hurry"] = Field(
+        "drop",
+        description="drop an update that is older; make the others wait so that none gets older; or wait, and urge "
+        "those that are waited for to upload after their current local epoch",
     )
     staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
     @model_validator(mode="after")
     def _waiting_needs_a_bound(self) -> "_Asynchronous":
-        if self.when_stale == "wait" and not self.max_staleness:
-            raise ValueError("when_stale 'wait' needs max_staleness of at least 1")
+        if self.when_stale != "drop" and not self.max_staleness:
+            raise ValueError(f"when_stale '{self.when_stale}' needs max_staleness of at least 1")
         return self
+
+    @property
+    def hurries(self) -> bool:
+        """Whether clients may be sent an urgent notice."""
+        return self.when_stale == "hurry"
 
     def drops(self, server: ServerView, update: PendingUpdate) -> bool:
         """Return whether an update is too old to be merged now."""
@@ -167,9 +179,9 @@ class _Asynchronous(_Rule):
 class OnArrival(_Asynchronous):
     """Asynchronous: every update is merged when it arrives (Xie et al., FedAsync, 2019).
 
-    With ``when_stale: wait`` an update is held if merging it now would make another one too old, in flight or held,
-    and its client waits with it. At most `max_staleness` + 1 clients work at a time: that many can always be merged in
-    time, oldest first.
+    With ``when_stale: wait`` or ``hurry`` an update is held if merging it now would make another one too old, in flight
+    or held, and its client waits with it. At most `max_staleness` + 1 clients work at a time: that many can always be
+    merged in time, oldest first.
     """
 
     rule: Literal["on_arrival"] = "on_arrival"
@@ -177,16 +189,16 @@ class OnArrival(_Asynchronous):
 
     @model_validator(mode="after")
     def _few_enough_to_wait_for(self) -> "OnArrival":
-        if self.when_stale == "wait" and self.max_staleness and (self.concurrency or 0) > self.max_staleness + 1:
+        if self.when_stale != "drop" and self.max_staleness and (self.concurrency or 0) > self.max_staleness + 1:
             raise ValueError(
-                f"when_stale 'wait' with max_staleness {self.max_staleness} keeps at most {self.max_staleness + 1} "
-                f"clients in flight; concurrency says {self.concurrency}"
+                f"when_stale '{self.when_stale}' with max_staleness {self.max_staleness} keeps at most "
+                f"{self.max_staleness + 1} clients in flight; concurrency says {self.concurrency}"
             )
         return self
 
     def serve(self, server: ServerView) -> Process[None]:
         """Merge for ever."""
-        waits = self.when_stale == "wait" and self.max_staleness is not None
+        waits = self.when_stale != "drop" and self.max_staleness is not None
         limit = self.most_in_flight(server.population.num_clients)
         if waits and self.max_staleness is not None:
             limit = min(limit, self.max_staleness + 1)
@@ -223,18 +235,24 @@ class OnArrival(_Asynchronous):
         return self.mixing * self.freshness(update)
 
     def _must_wait(self, server: ServerView, held: Sequence[PendingUpdate]) -> bool:
-        """Return whether merging the oldest held update now would leave too little time to merge the others."""
+        """Return whether merging the oldest held update now would leave too little time to merge the others.
+
+        Those at work that are the reason are urged, where the rule does that.
+        """
         assert self.max_staleness is not None
         others = sorted([*server.fleet.versions_in_flight(), *(update.version for update in held[1:])])
         following = server.version + 1
-        return any(following + turn - version > self.max_staleness for turn, version in enumerate(others))
+        late = [version for turn, version in enumerate(others) if following + turn - version > self.max_staleness]
+        if late and self.hurries:
+            server.hurry(late[-1])
+        return bool(late)
 
 
 class Buffered(_Asynchronous):
     """Semi-asynchronous: updates are merged when `size` of them have arrived (Nguyen et al., FedBuff, 2022).
 
-    With `timeout_s` an incomplete buffer is merged that long after its first update came. With ``when_stale: wait`` a
-    full buffer keeps filling while a client is at work whose update the merge would make too old.
+    With `timeout_s` an incomplete buffer is merged that long after its first update came. With ``when_stale: wait`` or
+    ``hurry`` a full buffer keeps filling while a client is at work whose update the merge would make too old.
     """
 
     rule: Literal["buffered"] = "buffered"
@@ -266,11 +284,14 @@ class Buffered(_Asynchronous):
                 buffer, timeout = [], None
 
     def _must_wait(self, server: ServerView) -> bool:
-        """Return whether a merge now would make an update in flight too old."""
-        if self.when_stale != "wait" or self.max_staleness is None:
+        """Return whether a merge now would make an update in flight too old; such clients are urged in some rules."""
+        if self.when_stale == "drop" or self.max_staleness is None:
             return False
-        oldest = min(server.fleet.versions_in_flight(), default=server.version)
-        return server.version + 1 - oldest > self.max_staleness
+        too_old = server.version - self.max_staleness
+        must_wait = min(server.fleet.versions_in_flight(), default=server.version) <= too_old
+        if must_wait and self.hurries:
+            server.hurry(too_old)
+        return must_wait
 
     def merge(
         self,
@@ -295,6 +316,13 @@ class Buffered(_Asynchronous):
         """Return None: updates are merged together, none is mixed in alone."""
         del update
         return None
+
+
+class BoundedBuffer(Buffered):
+    """Semi-asynchronous with a bound on staleness, which clients are urged to keep."""
+
+    max_staleness: PositiveInt = Field(10, description="B, most versions an update may be behind")
+    when_stale: Literal["drop", "wait", "hurry"] = Field("hurry", description="as in any asynchronous rule")
 
 
 def _next_change(server: ServerView) -> Process[None]:

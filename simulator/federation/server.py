@@ -11,6 +11,7 @@ from interlude.simulator.federation.accounting.losses import Losses
 from interlude.simulator.federation.client_day import (
     ClientDay,
     Dispatch,
+    Download,
     PendingUpdate,
     Population,
     Role,
@@ -144,7 +145,9 @@ class Server:
         self._inbox: Inbox[Returned] = Inbox(clock)
         costs = shared_costs(network, training.batch_size, self._broadcast)
         setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
-        self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._inbox.put)
+        self.fleet = Fleet(
+            clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._inbox.put
+        )
         """The clients, idle and in flight."""
         clock.process(self._serve())
 
@@ -230,6 +233,10 @@ class Server:
             self._clock.stop()
         return True
 
+    def hurry(self, up_to_version: int) -> None:
+        """Send clients at work that started from a version, or an older one, an urgent notice."""
+        self.fleet.hurry(up_to_version)
+
     def drop_stale(self, update: PendingUpdate) -> None:
         """Count an update that is too old to be merged."""
         del update
@@ -267,6 +274,11 @@ class Server:
 
     def _submit(self, task: Task) -> Future[Trained]:
         return self.executor.submit(task)
+
+    def _send_now(self, dispatch: Dispatch) -> Download:
+        """Return what a client that asks in mid-round is sent."""
+        model = self._method.model_for(self.model, self._memory, dispatch.client)
+        return Download(self.version, model, self._broadcast)
 
     def _view(self, asked: Sequence[int] = ()) -> SelectionView:
         fleet = self.fleet

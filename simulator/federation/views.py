@@ -157,6 +157,13 @@ class ServerView(Protocol):
         """Merge updates into the next version; returns whether there is one: not where all were rejected."""
         ...
 
+    def hurry(self, up_to_version: int) -> None:
+        """Send clients at work that started from a version, or an older one, an urgent notice.
+
+        Such a client uploads after the pass over its window in which the notice arrives; each is sent one at most.
+        """
+        ...
+
     def drop_stale(self, update: PendingUpdate) -> None:
         """Count an update that is too old to be merged."""
         ...

@@ -114,6 +114,8 @@ class Method:
         ready = yield from WAITING[self.options.waiting](client, self.options.unimodal_epochs)
         if client.trains_apart:
             yield from client.train(*self._each_alone(client, ready), activity="train_unimodal")
+        elif self.options.server.hurries:
+            yield from client.train_until_notice(*self.local_steps(client, ready))
         else:
             yield from client.train(*self.local_steps(client, ready))
         yield from client.upload(self.payload(client))

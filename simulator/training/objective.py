@@ -48,7 +48,7 @@ class Context:
     """An objective's inputs besides parameters and data."""
 
     received: Parameters
-    """The global model that the client downloaded."""
+    """The global model that the client downloaded last."""
     broadcast: Values = field(default_factory=dict)
     """The values that the server sent with the model."""
     prepared: Values = field(default_factory=dict)

@@ -108,7 +108,7 @@ class StackedTrainer:
             shared |= {("broadcast", *key)} if is_shared else set()
         received: Tensor | None = None
         if profile.reads_received or kind.proximal > 0.0:
-            flats = [self._network.layout.pack(row.task.received).flat for row in rows]
+            flats = [self._network.layout.pack(row.task.latest).flat for row in rows]
             received, is_shared = self._joined(flats)
             if profile.reads_received:
                 leaves[_RECEIVED] = received
