@@ -90,6 +90,7 @@ class Fleet:
         self._idle_since_s = [0.0] * num_clients
         self._next_window = [0] * num_clients
         self._at_work: dict[int, Journey] = {}
+        self._last_round_s: dict[int, float] = {}
         self._versions_to_receive: dict[int, int] = {}
         """Of every client that returned and was not received yet, the version that it started from."""
 
@@ -102,6 +103,10 @@ class Fleet:
         """Return the versions that clients in flight started from, oldest first."""
         at_work = (journey.dispatch.version for journey in self._at_work.values())
         return sorted([*at_work, *self._versions_to_receive.values()])
+
+    def slowest_round_s(self) -> float:
+        """Return the longest of all clients' last local rounds that brought an update, in simulated seconds."""
+        return max(self._last_round_s.values(), default=0.0)
 
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
@@ -184,6 +189,7 @@ class Fleet:
         client, ending, now_s = journey.dispatch.client, journey.ending, self._clock.now
         if ending.update is not None:
             self._losses.bytes_received += ending.update.num_bytes
+            self._last_round_s[client] = now_s - journey.dispatch.start_s
         elif ending.reason is not None:
             device_s = now_s - journey.dispatch.start_s - ending.off_s
             self._losses.add_round(ending.reason, device_s, ending.bytes_not_received)

@@ -18,7 +18,8 @@ from interlude.models.network import Parameters
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
-from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
+from interlude.simulator.federation.clock import delay_s
+from interlude.simulator.federation.staleness import ConstantStaleness, PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, ServerView
 from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
 
@@ -252,7 +253,9 @@ class Buffered(_Asynchronous):
     """Semi-asynchronous: updates are merged when `size` of them have arrived (Nguyen et al., FedBuff, 2022).
 
     With `timeout_s` an incomplete buffer is merged that long after its first update came. With ``when_stale: wait`` or
-    ``hurry`` a full buffer keeps filling while a client is at work whose update the merge would make too old.
+    ``hurry`` a full buffer keeps filling while a client is at work whose update the merge would make too old. With
+    `pace` it keeps filling until that part of the slowest client's last local round has passed since the merge before
+    (Jiang et al., Pisces, 2022).
     """
 
     rule: Literal["buffered"] = "buffered"
@@ -261,15 +264,19 @@ class Buffered(_Asynchronous):
         None, description="a buffer is merged this long after its first update came; unset: only when full"
     )
     learning_rate: PositiveFloat = Field(1.0, description="eta_g, the server's step size")
+    pace: PositiveFloat | None = Field(
+        None, description="merges in the time of the slowest client's local round, at most; unset: no limit"
+    )
 
     def serve(self, server: ServerView) -> Process[None]:
         """Merge for ever."""
         limit = self.most_in_flight(server.population.num_clients)
         buffer: list[PendingUpdate] = []
         timeout: Event | None = None
+        pause: Event | None = None
+        merged_s = server.now_s
         while True:
-            pending = None if timeout is None or timeout.processed else timeout
-            returned = yield from _send_and_receive(server, limit, pending)
+            returned = yield from _send_and_receive(server, limit, _first_of(timeout, pause))
             if returned is None or returned.update is None:
                 pass
             elif self.drops(server, returned.update):
@@ -280,8 +287,15 @@ class Buffered(_Asynchronous):
                     timeout = server.timeout(self.timeout_s)
             is_due = len(buffer) >= self.size or (timeout is not None and timeout.processed)
             if buffer and is_due and not self._must_wait(server):
+                if (may_merge_s := self._may_merge_s(server, merged_s)) > server.now_s:
+                    pause = server.timeout(delay_s(server.now_s, may_merge_s))
+                    continue
                 server.merge(buffer)
-                buffer, timeout = [], None
+                buffer, timeout, pause, merged_s = [], None, None, server.now_s
+
+    def _may_merge_s(self, server: ServerView, merged_s: float) -> float:
+        """Return the earliest moment of a merge after one at `merged_s`."""
+        return merged_s if self.pace is None else merged_s + server.fleet.slowest_round_s() / self.pace
 
     def _must_wait(self, server: ServerView) -> bool:
         """Return whether a merge now would make an update in flight too old; such clients are urged in some rules."""
@@ -325,6 +339,23 @@ class BoundedBuffer(Buffered):
     when_stale: Literal["drop", "wait", "hurry"] = Field("hurry", description="as in any asynchronous rule")
 
 
+class PacedBuffer(Buffered):
+    """Semi-asynchronous at a pace that the slowest client's local round sets, without weights for staleness."""
+
+    size: PositiveInt = Field(3, description="updates that a merge needs")
+    pace: float = Field(10.0, ge=5, le=15, description="b, merges in the time of the slowest client's local round")
+    staleness: StalenessSpec = ConstantStaleness()
+
+
+def _first_of(*events: Event | None) -> Event | None:
+    """Return an event that happens when the first of some does, of those that are to come; None if there is none."""
+    first: Event | None = None
+    for event in events:
+        if event is not None and not event.processed:
+            first = event if first is None else first | event
+    return first
+
+
 def _next_change(server: ServerView) -> Process[None]:
     """Wait until other clients can be selected than now, when the method selected none."""
     comes_on = server.fleet.next_online_event()
@@ -340,8 +371,7 @@ def _send_and_receive(server: ServerView, limit: int, timeout: Event | None = No
     wanted = limit - server.fleet.num_in_flight
     sent = yield from server.send(wanted)
     comes_on = server.fleet.next_online_event() if len(sent) < wanted else None
-    first = timeout | comes_on if timeout is not None and comes_on is not None else timeout or comes_on
-    return (yield from server.receive(first))
+    return (yield from server.receive(_first_of(timeout, comes_on)))
 
 
 ServerRule = Annotated[Barrier | OnArrival | Buffered, Field(discriminator="rule")]

@@ -152,6 +152,11 @@ class Server:
         clock.process(self._serve())
 
     @property
+    def now_s(self) -> float:
+        """The simulated time in seconds."""
+        return self._clock.now
+
+    @property
     def is_stopped(self) -> bool:
         """Whether the run is over."""
         return self._clock.is_stopped

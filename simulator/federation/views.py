@@ -77,6 +77,10 @@ class FleetView(Protocol):
         """Return the versions that clients in flight started from, oldest first."""
         ...
 
+    def slowest_round_s(self) -> float:
+        """Return the longest of all clients' last local rounds that brought an update, in simulated seconds."""
+        ...
+
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
         ...
@@ -126,6 +130,11 @@ class ServerView(Protocol):
     @property
     def version(self) -> int:
         """Version of the global model: merges so far."""
+        ...
+
+    @property
+    def now_s(self) -> float:
+        """The simulated time in seconds."""
         ...
 
     @property

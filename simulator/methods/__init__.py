@@ -18,6 +18,7 @@ PLACES = {
     "fedavg": f"{_HERE}.fedavg:FedAvg",
     "fedasync": f"{_HERE}.fedasync:FedAsync",
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
+    "pisces": f"{_HERE}.pisces:Pisces",
     "port": f"{_HERE}.port:Port",
     "asyncfeded": f"{_HERE}.asyncfeded:AsyncFedED",
     "mba": f"{_HERE}.mba.method:MBA",

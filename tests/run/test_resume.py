@@ -30,6 +30,7 @@ ENTRIES = {
     "fedcmi-own": {"name": "fedcmi", "personalised_branch": True},
     "fedmchain-2": {"name": "fedmchain", "pipelined": True},
     "fedproto-2": {"name": "fedproto", "form": "balanced"},
+    "pisces-2": {"name": "pisces", "server": {"size": 1, "concurrency": 2}},
     "port-2": {
         "name": "port",
         "server": {"size": 2, "max_staleness": 1},

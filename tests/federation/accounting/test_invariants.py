@@ -27,12 +27,8 @@ ENTRIES = [
     for name, rule in product(BASIC, RULES)
 ]
 ENTRIES += [{**entry, "label": name} for name, entry in EVERY_METHOD.items() if name not in BASIC]
-DECIDES_BY_VALUES = {
-    "asyncfeded",
-    "bmsfed",
-    "divfl",
-    "pow-d",
-}  # what was learned reaches the clock; see Executor.decide
+DECIDES_BY_VALUES = {"asyncfeded", "bmsfed", "divfl", "pisces", "pow-d"}
+"""What was learned reaches the clock; see `Executor.decide`."""
 WAITING = ("all", "first", "opportunistic")
 WAITS = [
     {"name": name, "waiting": waiting, "label": f"{name}-{waiting}"}
