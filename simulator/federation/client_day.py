@@ -244,9 +244,10 @@ class ClientDay:
 
     @property
     def broadcast(self) -> Values:
-        """The values that the server sent with the model last; a day uses them after its last span before they go on.
+        """The values that the server sent with the model last.
 
-        A resumed run has them only where it goes on, so nothing made of them outlives a span but in a task.
+        A resumed run restores these and the tasks, and nothing else that a day made of values: where a day goes on after
+        `refresh`, it reads them afterwards.
         """
         return self._dispatch.broadcast
 

@@ -87,6 +87,10 @@ class Decisions(Protocol):
         """Return the values sent with the model; their shapes never change."""
         ...
 
+    def values_for(self, memory: Any, client: int) -> Values:
+        """Return the values sent to one client besides; their names and shapes never change."""
+        ...
+
     def observe(self, memory: Any) -> Values:
         """Return the metrics of the memory, 0-d each."""
         ...
@@ -143,8 +147,9 @@ class Server:
         self._memory = method.initial_memory(network, population.num_clients)
         self._broadcast = method.broadcast(self._memory)
         self._inbox: Inbox[Returned] = Inbox(clock)
-        costs = shared_costs(network, training.batch_size, self._broadcast)
-        setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
+        sent = self._values_for(0)
+        costs = shared_costs(network, training.batch_size, sent)
+        setting = Setting(world, population, network, training, costs, seed, num_bytes(sent))
         self.fleet = Fleet(
             clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._inbox.put
         )
@@ -283,7 +288,12 @@ class Server:
     def _send_now(self, dispatch: Dispatch) -> Download:
         """Return what a client that asks in mid-round is sent."""
         model = self._method.model_for(self.model, self._memory, dispatch.client)
-        return Download(self.version, model, self._broadcast)
+        return Download(self.version, model, self._values_for(dispatch.client))
+
+    def _values_for(self, client: int) -> Values:
+        """Return everything that is sent along with the model."""
+        own = self._method.values_for(self._memory, client)
+        return {**self._broadcast, **own} if own else self._broadcast
 
     def _view(self, asked: Sequence[int] = ()) -> SelectionView:
         fleet = self.fleet
@@ -322,7 +332,8 @@ class Server:
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)
             window = fleet.take_window(client)
-            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast))
+            values = self._values_for(client)
+            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, values))
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""

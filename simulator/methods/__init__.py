@@ -20,6 +20,7 @@ PLACES = {
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
     "pisces": f"{_HERE}.pisces:Pisces",
     "port": f"{_HERE}.port:Port",
+    "fedasmu": f"{_HERE}.fedasmu:FedASMU",
     "asyncfeded": f"{_HERE}.asyncfeded:AsyncFedED",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",

@@ -7,7 +7,7 @@ options' types say that it needs one.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, RootModel
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from interlude.models.inputs import Inputs
 from interlude.models.network import Network, Parameters
@@ -20,20 +20,6 @@ from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Objective, cross_entropy
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import Values
-
-
-class ActiveVersions(RootModel[PositiveInt | None]):
-    """For how long something is done: while the model has fewer versions (rounds at a barrier); None: always."""
-
-    model_config = ConfigDict(frozen=True)
-
-    def __contains__(self, version: int) -> bool:
-        """Return whether it is done at a version."""
-        return self.root is None or version < self.root
-
-
-MODULATED_VERSIONS = ActiveVersions(71)
-"""How long BMSFed's code (ECCV 2024) modulates: in its rounds 0 to 70, the last included."""
 
 
 class MethodOptions(BaseModel):
@@ -114,16 +100,19 @@ class Method:
         ready = yield from WAITING[self.options.waiting](client, self.options.unimodal_epochs)
         if client.trains_apart:
             yield from client.train(*self._each_alone(client, ready), activity="train_unimodal")
-        elif self.options.server.hurries:
-            yield from client.train_until_notice(*self.local_steps(client, ready))
         else:
-            yield from client.train(*self.local_steps(client, ready))
+            yield from self.joint_training(client, ready)
         yield from client.upload(self.payload(client))
 
     def downloaded_groups(self, client: ClientDay) -> tuple[str, ...] | None:
         """Return the parameter groups that are sent to a client; None: all of its modalities'."""
         del client
         return None
+
+    def joint_training(self, client: ClientDay, ready: Ready) -> Steps:
+        """Train on what is ready: `local_steps`, cut short by an urgent notice where the server rule sends some."""
+        steps = self.local_steps(client, ready)
+        return client.train_until_notice(*steps) if self.options.server.hurries else client.train(*steps)
 
     def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
         """Return the optimiser steps of joint training, in order: `epochs` passes over the window here."""
@@ -215,6 +204,11 @@ class Method:
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model, its shapes always the same; nothing here."""
         del memory
+        return {}
+
+    def values_for(self, memory: Any, client: int) -> Values:
+        """Return what is sent to one client besides, its names and shapes always the same; nothing here."""
+        del memory, client
         return {}
 
     def observe(self, memory: Any) -> Values:

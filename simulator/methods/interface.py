@@ -4,10 +4,11 @@ A method is one class with options (pydantic). It overrides what differs from `M
 which they matter:
 
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
-  `downloaded_groups`, `local_steps` (which `objective`, how many `epochs`, `proximal` term), `payload`.
+  `downloaded_groups`, `joint_training` (e.g. with a download in mid-round), `local_steps` (which `objective`, how many
+  `epochs`, `proximal` term), `payload`.
 * at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `assign` (what each
   is told then, whoever selected it), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
-  training starts), `broadcast` (what is sent along), `observe` (what is recorded).
+  training starts), `broadcast` and `values_for` (what is sent along, to all and to one), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
 
 What a method returns from `select` and `assign` is written down, so a run of it is resumed exactly, whatever the
@@ -122,7 +123,8 @@ from interlude.simulator.federation.client_day import (
 )
 from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, SizedBarrier, gather
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
-from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.active_versions import ActiveVersions
+from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.training.merge import ClientUpdate, add_deltas, difference, mix, weighted_mean
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective

@@ -74,6 +74,11 @@ class Objective(ABC):
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
         """Return the scalar to minimise."""
 
+    def begin(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Parameters:
+        """Return values that replace parameters before the first of these local steps, by name: none here."""
+        del network, parameters, window, context
+        return {}
+
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return values computed from the parameters once, before the first of these local steps."""
         del network, parameters, window, context

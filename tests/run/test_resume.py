@@ -72,7 +72,9 @@ def test_every_method_goes_on_where_it_was(wild, tmp_path, stopped_and_resumed, 
 
 
 @pytest.mark.parametrize("failures", FAILURES)
-@pytest.mark.parametrize("entry", ["mba", "fedmchain", "fedproto-2", "bmsfed-2", "port-2", "buffered", "barrier"])
+@pytest.mark.parametrize(
+    "entry", ["mba", "fedmchain", "fedproto-2", "bmsfed-2", "port-2", "fedasmu", "buffered", "barrier"]
+)
 def test_a_run_in_a_world_that_fails_goes_on_where_it_was(
     wild, tmp_path, stopped_and_resumed, files_of, entry, failures
 ):

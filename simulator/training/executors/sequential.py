@@ -77,6 +77,8 @@ class SequentialExecutor(TrainingExecutor):
         losses: list[Tensor] = []
         for steps in task.local_steps:
             objective = steps.objective
+            with torch.no_grad():
+                parameters |= objective.begin(self._network, parameters, window, Context(task.latest, task.broadcast))
             context = contexts[objective] = self._prepared(task, objective, parameters, window)
             names = [n for group in objective.groups(self._network) for n in self._network.groups[group]]
             for step, positions in enumerate(batch_positions(self._seed, task, steps, self._spec.batch_size)):
