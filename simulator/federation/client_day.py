@@ -246,8 +246,8 @@ class ClientDay:
     def broadcast(self) -> Values:
         """The values that the server sent with the model last.
 
-        A resumed run restores these and the tasks, and nothing else that a day made of values: where a day goes on after
-        `refresh`, it reads them afterwards.
+        A resumed run restores these and the tasks, and nothing else that a day made of values: a day that goes on after
+        `refresh` reads them afterwards.
         """
         return self._dispatch.broadcast
 
