@@ -21,7 +21,7 @@ class AsyncFedEDOptions(MethodOptions):
     server: OnArrival = OnArrival()
     scale: PositiveFloat = Field(1.0, description="lambda of eta = lambda / (gamma + eps); at most eps")
     damping: PositiveFloat = Field(1.0, description="eps of eta = lambda / (gamma + eps)")
-    target_staleness: NonNegativeFloat = Field(1.0, description="gamma bar, the staleness that local epochs aim at")
+    target_staleness: NonNegativeFloat = Field(2.0, description="gamma bar, the staleness that local epochs aim at")
     adaptation: NonNegativeFloat = Field(1.0, description="kappa, epochs gained per unit of gamma below gamma bar")
     initial_epochs: PositiveInt = Field(1, description="E_0, in place of the training section's local_epochs")
     most_epochs: PositiveInt = Field(10, description="E_k is at most this")
@@ -62,7 +62,8 @@ class AsyncFedED(Method):
         * kappa (adaptation) = 0: E_0 epochs for ever
         * an update that moved nothing (Delta_k = 0) adds nothing, and is infinitely stale unless it is fresh
     Reconstructed:
-        * all four hyper-parameters and E_0: no values of the paper's were found; they are to be tuned
+        * all four hyper-parameters and E_0: no values of the paper's were found; they are to be tuned, gamma bar above
+          all: gamma_k grows with the number of clients in flight, and where it is always larger E_k falls to 1
         * most_epochs: without it the client of every fresh update trains ever longer
         * one gamma_k and one E_k of all the groups that a client trained; E_k counts where modalities are trained
           apart, too, and gap training does not follow it

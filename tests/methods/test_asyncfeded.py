@@ -92,7 +92,7 @@ def test_a_step_beyond_the_update_is_refused(scenario_with):
 
 def test_a_client_trains_as_long_as_the_server_says(scenario_with, tmp_path):
     """One client at a time is always fresh: E grows by kappa gamma bar = 2 with every version; its bytes do not."""
-    entry = {"name": "asyncfeded", "adaptation": 2.0, "server": {"concurrency": 1}}
+    entry = {"name": "asyncfeded", "adaptation": 1.0, "server": {"concurrency": 1}}
     changes = {"clients.count": 1, "methods": [entry], "until": {"versions": 3}, "evaluate.every_s": 1000}
     scenario = parse_scenario(scenario_with(changes))
     (record,) = run_scenario(scenario, runs=tmp_path / "trained", device="cpu", workers=1)
