@@ -3,12 +3,16 @@
 Every verb returns the spans that it takes, used as ``yield from client.download()``. A day states what the client
 intends to do; `federation.journey` decides the outcome and advances the client's time. Durations come from the world's
 model; the result of training is a future.
+
+A day is simulated ahead of the clock but for meetings: at one, the clock first comes up to the client's time, so that
+what other clients and the server did until then can reach it. `refresh` and `train_until_notice` meet.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from interlude.models.network import Network, Parameters
@@ -18,7 +22,7 @@ from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.objective import Objective
-from interlude.simulator.training.profile.costs import CostModel
+from interlude.simulator.training.profile.costs import CostModel, TaskCost
 from interlude.simulator.training.spec import TrainingSpec
 from interlude.simulator.training.task import LocalSteps, Task, Trained, window_samples
 from interlude.simulator.training.values import Values
@@ -31,6 +35,7 @@ NO_WEIGHTS: Final[tuple[str, ...]] = ()
 """The groups of a download without parameters: only the broadcast."""
 
 _SAMPLE_COUNT_BYTES = 8  # every upload carries its number of training samples
+_NOTICE_BYTES = 8  # an urgent notice; it takes its time in the link, and counts for nothing else
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,26 @@ class Dispatch:
     """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
     """The values that the server sends with the model."""
+    fresh: Parameters | None = None
+    """The model that the client downloaded in mid-round; None until it does."""
+    latest_version: int = 0
+    """The version that it downloaded last."""
+    noticed_s: float = inf
+    """When the server's urgent notice reaches the client, in simulated seconds; infinite without one."""
     now_s: float = 0.0
     """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
 
     def __post_init__(self) -> None:
         self.now_s = self.start_s
+        self.latest_version = self.version
+
+
+class Download(NamedTuple):
+    """What the server sends a client, as it is at one moment."""
+
+    version: int
+    model: Parameters
+    broadcast: Values
 
 
 class Payload(NamedTuple):
@@ -148,12 +168,20 @@ class Span(NamedTuple):
     """Whether it is training in a straggler's slow mode."""
     update: PendingUpdate | None = None
     """The update that has arrived at the server once the span is over."""
+    version: int | None = None
+    """The model version that it works from; unset: that of the dispatch."""
 
+
+MEETING: Final = Span("wait", 0.0)
+"""Stands in a day where the clock must come up to the client's time; itself it takes no time and is not noted."""
 
 Steps = Iterable[Span]
 """A day: yields spans in order; `Dispatch.now_s` is set to the end of each before the next is requested."""
 
 Submit = Callable[[Task], Future[Trained]]
+
+Ask = Callable[[Dispatch], Download]
+"""What the server sends a client that asks for the global model now."""
 
 
 class ClientDay:
@@ -163,9 +191,11 @@ class ClientDay:
         setting: what all clients of the run share.
         dispatch: which client, which window, from which version.
         submit: receives the training tasks of the day.
+        ask: answers a download in mid-round.
     """
 
     __slots__ = (
+        "_ask",
         "_dispatch",
         "_groups",
         "_report_bytes",
@@ -181,10 +211,11 @@ class ClientDay:
         "version",
     )
 
-    def __init__(self, setting: Setting, dispatch: Dispatch, submit: Submit) -> None:
+    def __init__(self, setting: Setting, dispatch: Dispatch, submit: Submit, ask: Ask) -> None:
         self._setting = setting
         self._dispatch = dispatch
         self._submit = submit
+        self._ask = ask
         self.client = client = dispatch.client
         self.version = dispatch.version
         self.role = dispatch.role
@@ -213,8 +244,17 @@ class ClientDay:
 
     @property
     def broadcast(self) -> Values:
-        """The values that the server sent with the model."""
+        """The values that the server sent with the model last.
+
+        A resumed run restores these and the tasks, and nothing else that a day made of values: a day that goes on after
+        `refresh` reads them afterwards.
+        """
         return self._dispatch.broadcast
+
+    @property
+    def latest_version(self) -> int:
+        """The version that the client downloaded last; `version` is that of the dispatch."""
+        return self._dispatch.latest_version
 
     @property
     def trains_apart(self) -> bool:
@@ -257,13 +297,30 @@ class ClientDay:
             groups: the parameter groups that are sent, if the client has the others already; unset: all groups of
                 the client's modalities.
         """
+        return (self._download(groups, None),)
+
+    def refresh(self, groups: tuple[str, ...] | None = None) -> Iterator[Span]:
+        """Download the global model in mid-round, as it is when the client asks for it.
+
+        Training after it sees this model as the received one; `ClientUpdate.start` and staleness remain those of the
+        dispatch.
+
+        Args:
+            groups: the parameter groups that are sent; unset: all groups of the client's modalities.
+        """
+        yield MEETING
+        dispatch = self._dispatch
+        dispatch.latest_version, dispatch.fresh, dispatch.broadcast = self._ask(dispatch)
+        yield self._download(groups, dispatch.latest_version)
+
+    def _download(self, groups: tuple[str, ...] | None, version: int | None) -> Span:
         setting, client = self._setting, self.client
         if groups is None:
             num_bytes = setting.download_bytes[setting.population.modalities[client]]
         else:
             num_bytes = setting.network.num_bytes(groups) + setting.broadcast_bytes
         duration_s = setting.world.links.transfer_s(client, "down", num_bytes, self._dispatch.window)
-        return (Span("download", duration_s, None, num_bytes),)
+        return Span("download", duration_s, None, num_bytes, version=version)
 
     def wait_for(self, modality: str) -> Iterable[Span]:
         """Wait until a modality has arrived; no time passes if it has."""
@@ -280,9 +337,37 @@ class ClientDay:
             activity: its name in the timeline, ``train`` or ``train_unimodal``.
             broadcast: values that replace the server's broadcast for the objective; unset: the server's.
         """
+        cost = self._setting.costs.of_task(steps, self.num_samples)
+        self._begin(steps, cost, broadcast)
+        return (self._training(activity, cost.modality, cost.flops, self.overhead_s()),)
+
+    def train_until_notice(self, *steps: LocalSteps) -> Iterator[Span]:
+        """Train as `train` does, but no longer than the pass over the window in which an urgent notice arrives.
+
+        Args:
+            steps: optimiser steps, in order; all of them without a notice.
+        """
+        setting, dispatch = self._setting, self._dispatch
+        flops, overhead_s = 0, self.overhead_s()
+        for done in _passes(steps, self.num_steps(1)):
+            if flops:
+                yield MEETING
+                if dispatch.noticed_s <= dispatch.now_s:
+                    break
+            made, cost = done, setting.costs.of_task(done, self.num_samples)
+            yield self._training("train", cost.modality, cost.flops - flops, overhead_s)
+            flops, overhead_s = cost.flops, 0.0
+        self._begin(made, cost, None)
+
+    def _training(self, activity: Activity, modality: str, flops: int, overhead_s: float) -> Span:
+        devices, client, window = self._setting.world.devices, self.client, self._dispatch.window
+        duration_s = overhead_s + flops * self._s_per_flop
+        return Span(activity, duration_s, modality, 0, flops, devices.is_slow(client, window))
+
+    def _begin(self, steps: tuple[LocalSteps, ...], cost: TaskCost, broadcast: Values | None) -> None:
+        """Submit a task."""
         setting, dispatch = self._setting, self._dispatch
         client, window = self.client, dispatch.window
-        cost = setting.costs.of_task(steps, self.num_samples)
         self._trained = self._submit(
             Task(
                 client=client,
@@ -293,14 +378,12 @@ class ClientDay:
                 start=dispatch.start if self._trained is None else self._trained,
                 received=dispatch.received,
                 broadcast=dispatch.broadcast if broadcast is None else broadcast,
+                fresh=dispatch.fresh,
             )
         )
         self._report_bytes = cost.report_bytes
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
-        devices = setting.world.devices
-        duration_s = devices.overhead_s(client) + cost.flops * self._s_per_flop
-        return (Span(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window)),)
 
     def upload(self, payload: Payload = ALL_TRAINED) -> Iterable[Span]:
         """Send the result of the last training, with its report.
@@ -316,3 +399,16 @@ class ClientDay:
         duration_s = setting.world.links.transfer_s(self.client, "up", num_bytes, self._dispatch.window)
         update = PendingUpdate(self.client, self.version, groups, self.num_samples, self._trained, num_bytes)
         return (Span("upload", duration_s, None, num_bytes, 0, False, update),)
+
+
+def notice_s(setting: Setting, dispatch: Dispatch) -> float:
+    """Return the seconds that an urgent notice takes to a client."""
+    return setting.world.links.transfer_s(dispatch.client, "down", _NOTICE_BYTES, dispatch.window)
+
+
+def _passes(steps: tuple[LocalSteps, ...], per_pass: int) -> Iterator[tuple[LocalSteps, ...]]:
+    """Yield the beginnings of local steps that end with a pass over the window, the whole of them last."""
+    for position, one in enumerate(steps):
+        stop = one.first_step + one.num_steps
+        for end in (*range((one.first_step // per_pass + 1) * per_pass, stop, per_pass), stop):
+            yield (*steps[:position], one._replace(num_steps=end - one.first_step))

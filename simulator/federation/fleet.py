@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 from simpy import Event
 
 from interlude.simulator.federation.accounting.losses import Losses
-from interlude.simulator.federation.client_day import ClientDay, Dispatch, PendingUpdate, Setting, Steps, Submit
+from interlude.simulator.federation.client_day import (
+    Ask,
+    ClientDay,
+    Dispatch,
+    Download,
+    PendingUpdate,
+    Setting,
+    Steps,
+    Submit,
+    notice_s,
+)
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.interruptions import Interruptions, undisturbed_s
 from interlude.simulator.federation.journey import Journey
@@ -37,6 +47,7 @@ class Fleet:
         setting: what all clients share.
         write_day: the method's local round.
         submit: receives the training tasks of days.
+        ask: answers downloads in mid-round.
         losses: receives lost local rounds.
         on_return: receives every client that returns.
     """
@@ -48,6 +59,7 @@ class Fleet:
         setting: Setting,
         write_day: WriteDay,
         submit: Submit,
+        ask: Ask,
         losses: Losses,
         on_return: Callable[[Returned], None],
     ) -> None:
@@ -56,6 +68,7 @@ class Fleet:
         self._setting = setting
         self._write_day = write_day
         self._submit = submit
+        self._ask = ask
         self._submit_nowhere = TimingOnlyExecutor().submit
         self._losses = losses
         self._on_return = on_return
@@ -77,6 +90,7 @@ class Fleet:
         self._idle_since_s = [0.0] * num_clients
         self._next_window = [0] * num_clients
         self._at_work: dict[int, Journey] = {}
+        self._last_round_s: dict[int, float] = {}
         self._versions_to_receive: dict[int, int] = {}
         """Of every client that returned and was not received yet, the version that it started from."""
 
@@ -89,6 +103,10 @@ class Fleet:
         """Return the versions that clients in flight started from, oldest first."""
         at_work = (journey.dispatch.version for journey in self._at_work.values())
         return sorted([*at_work, *self._versions_to_receive.values()])
+
+    def slowest_round_s(self) -> float:
+        """Return the longest of all clients' last local rounds that brought an update, in simulated seconds."""
+        return max(self._last_round_s.values(), default=0.0)
 
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
@@ -117,16 +135,23 @@ class Fleet:
         self._note_idle(dispatch.client, dispatch.start_s)
         journey = Journey(self._clock, self._timeline, dispatch, self._take_back)
         self._at_work[dispatch.client] = journey
-        world, steps = self._setting.world, self._steps(dispatch, self._submit)
+        world, steps = self._setting.world, self._steps(dispatch, self._submit, self._ask)
         if self._is_uninterrupted:
             journey.start_undisturbed(steps, world)
             return
         crash_s, fraction = inf, world.faults.crash_fraction(dispatch.client, dispatch.window)
         if fraction < 1.0:
             same = replace(dispatch)  # a throw-away day, whose time is its own
-            untrained = self._steps(same, self._submit_nowhere)
+            untrained = self._steps(same, self._submit_nowhere, _as_at_dispatch)
             crash_s = dispatch.start_s + fraction * undisturbed_s(untrained, world, same)
         journey.start(Interruptions(world, self._links, dispatch, crash_s).life(steps))
+
+    def hurry(self, up_to_version: int) -> None:
+        """Send clients at work an urgent notice, unless they have one, that started from a version or an older one."""
+        for journey in self._at_work.values():
+            dispatch = journey.dispatch
+            if dispatch.version <= up_to_version and dispatch.noticed_s == inf:
+                dispatch.noticed_s = self._clock.now + notice_s(self._setting, dispatch)
 
     def receive(self, client: int) -> None:
         """Make a client idle whose return the server has received; until then it is in flight."""
@@ -143,20 +168,20 @@ class Fleet:
             self._losses.bytes_down_cut += moved.down
             self._losses.bytes_up_cut += moved.up
 
-    def state(self) -> dict[int, tuple[Any, Any, Any]]:
+    def state(self) -> dict[int, tuple[Any, Any, Any, Any]]:
         """Return the checkpoint's state: what clients received whose day will submit more training."""
-        planning = [journey.dispatch for journey in self._at_work.values()] if self._links else ()
-        return {one.client: (one.received, one.start, one.broadcast) for one in planning}
+        planning = [journey.dispatch for journey in self._at_work.values() if not journey.ending.is_over]
+        return {one.client: (one.received, one.start, one.broadcast, one.fresh) for one in planning}
 
-    def restore(self, state: Mapping[int, tuple[Any, Any, Any]]) -> None:
+    def restore(self, state: Mapping[int, tuple[Any, Any, Any, Any]]) -> None:
         """Continue from a checkpoint after a replay."""
         for client, kept in state.items():
             dispatch = self._at_work[client].dispatch
-            dispatch.received, dispatch.start, dispatch.broadcast = kept
+            dispatch.received, dispatch.start, dispatch.broadcast, dispatch.fresh = kept
 
-    def _steps(self, dispatch: Dispatch, submit: Submit) -> Steps:
+    def _steps(self, dispatch: Dispatch, submit: Submit, ask: Ask) -> Steps:
         """Return a client's day as the method writes it; a client whose data never arrive only downloads."""
-        day = ClientDay(self._setting, dispatch, submit)
+        day = ClientDay(self._setting, dispatch, submit, ask)
         return self._write_day(day) if day.arrivals_s else day.download()
 
     def _take_back(self, journey: Journey) -> None:
@@ -164,6 +189,7 @@ class Fleet:
         client, ending, now_s = journey.dispatch.client, journey.ending, self._clock.now
         if ending.update is not None:
             self._losses.bytes_received += ending.update.num_bytes
+            self._last_round_s[client] = now_s - journey.dispatch.start_s
         elif ending.reason is not None:
             device_s = now_s - journey.dispatch.start_s - ending.off_s
             self._losses.add_round(ending.reason, device_s, ending.bytes_not_received)
@@ -191,3 +217,8 @@ class Fleet:
                 self._timeline.add(client, "idle", on_s, since_s)
             else:
                 since_s = on_s
+
+
+def _as_at_dispatch(dispatch: Dispatch) -> Download:
+    """Return what a client downloaded at dispatch: of a throw-away day only the duration counts."""
+    return Download(dispatch.version, dispatch.received, dispatch.broadcast)

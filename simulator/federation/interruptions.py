@@ -10,7 +10,7 @@ import math
 from collections.abc import Generator, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from interlude.simulator.federation.client_day import Dispatch, PendingUpdate, Span, Steps
+from interlude.simulator.federation.client_day import MEETING, Dispatch, PendingUpdate, Span, Steps
 from interlude.simulator.federation.shared_link import SharedLink, Transfer
 from interlude.simulator.federation.timeline import Activity, Outcome, SpanRow
 from interlude.simulator.world.network import Direction
@@ -37,6 +37,8 @@ class Ending(NamedTuple):
     """Whether the download was completed."""
     end_s: float = 0.0
     """When it ended, in simulated seconds."""
+    is_over: bool = True
+    """Whether it has ended; false where it pauses for a meeting."""
 
 
 class Crossing(NamedTuple):
@@ -53,8 +55,8 @@ class Crossing(NamedTuple):
     """When another interruption cuts it off, in simulated seconds."""
 
 
-Life = Generator[SpanRow | Crossing, Transfer | None, Ending]
-"""Yields rows, and crossings, for which it is sent the finished transfer; returns how the day ended."""
+Life = Generator[SpanRow | Crossing | Span, Transfer | None, Ending]
+"""Yields rows, crossings, for which it is sent the finished transfer, and meetings; returns how the day ended."""
 
 
 class Attempt(NamedTuple):
@@ -126,6 +128,9 @@ class Interruptions:
         """Simulate a day."""
         update: PendingUpdate | None = None
         for span in steps:
+            if span is MEETING:
+                yield span
+                continue
             for attempt in attempts(span, self._world, self._dispatch.client, self._dispatch.window):
                 is_over = not (yield from self._spend(attempt.span, attempt.outcome))
                 if is_over or attempt.ends_by is not None:
@@ -221,7 +226,7 @@ class Interruptions:
 
     def _held_up(self, span: Span, hindrance: Literal["off", "stalled"], start_s: float) -> SpanRow:
         """Return the row of an interruption of a span, which ends now."""
-        return self._row(hindrance, "done", False, start_s, span.modality, 0, 0)
+        return self._row(hindrance, "done", False, start_s, span, 0, 0)
 
     def _piece(self, span: Span, outcome: Outcome, start_s: float, before: float, after: float) -> SpanRow:
         """Return the row of a piece that ends now, between two shares of its span's bytes and FLOPs."""
@@ -229,7 +234,7 @@ class Interruptions:
         if span.activity == "download":
             self._bytes_not_received += moved
         flops = int(span.flops * after) - int(span.flops * before)
-        return self._row(span.activity, outcome, span.is_slow, start_s, span.modality, moved, flops)
+        return self._row(span.activity, outcome, span.is_slow, start_s, span, moved, flops)
 
     def _row(
         self,
@@ -237,7 +242,7 @@ class Interruptions:
         outcome: Outcome,
         is_slow: bool,
         start_s: float,
-        modality: str | None,
+        span: Span,
         num_bytes: int,
         flops: int,
     ) -> SpanRow:
@@ -249,8 +254,8 @@ class Interruptions:
             is_slow,
             start_s,
             self._now_s,
-            dispatch.version,
-            modality,
+            dispatch.version if span.version is None else span.version,
+            span.modality,
             num_bytes,
             flops,
             None,

@@ -1,15 +1,15 @@
 """A client's journey through one local round: its day under the world's conditions, from dispatch to return.
 
-Nothing in a day depends on other clients, except transfers through a shared link. So a day is simulated ahead: to its
-end, if no link is shared, and then its return is its only event of the clock; else from crossing to crossing. All of
-its tasks are submitted on the way, so that all clients in flight can be trained together. Its rows are added to the
-timeline when it ends, or when the run ends before it.
+Nothing in a day depends on other clients, except transfers through a shared link and meetings, at which the clock comes
+up to the client's time. So a day is simulated ahead: to its end, if it has neither, and then its return is its only
+event of the clock; else from one to the next. All of its tasks are submitted on the way, so that all clients in flight
+can be trained together. Its rows are added to the timeline when it ends, or when the run ends before it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from interlude.simulator.federation.client_day import Dispatch, PendingUpdate, Steps
+from interlude.simulator.federation.client_day import MEETING, Dispatch, PendingUpdate, Span, Steps
 from interlude.simulator.federation.clock import Clock, Sleeper
 from interlude.simulator.federation.interruptions import Crossing, Ending, Life
 from interlude.simulator.federation.shared_link import Transfer
@@ -22,6 +22,9 @@ class Moved(NamedTuple):
 
     down: int
     up: int
+
+
+_BEGUN = Ending(None, is_over=False)
 
 
 class Journey(Sleeper):
@@ -39,9 +42,11 @@ class Journey(Sleeper):
         "_crossing",
         "_life",
         "_on_return",
+        "_steps",
         "_timeline",
         "_transfer",
         "_values",
+        "_world",
         "dispatch",
         "ending",
     )
@@ -54,30 +59,38 @@ class Journey(Sleeper):
         self._on_return = on_return
         self._values: list[Any] = []
         """Of the rows so far, row after row."""
-        self._life: Life
+        self._life: Life | None = None
+        self._steps: Iterator[Span]
+        self._world: World
         self._crossing: Crossing | None = None
         self._transfer: Transfer | None = None
         self.dispatch = dispatch
-        self.ending: Ending
-        """How the day ended; known once it is simulated to its end."""
+        self.ending = _BEGUN
+        """How the day ended, once it is simulated to its end."""
 
     def start_undisturbed(self, steps: Steps, world: World) -> None:
         """Begin a day that nothing can interrupt."""
-        self.ending = _undisturbed(steps, world, self.dispatch, self._values)
-        self._clock.wake_at(self.dispatch.now_s, self)
+        self._steps, self._world = iter(steps), world
+        self._play_undisturbed()
 
     def start(self, life: Life) -> None:
         """Begin a day that the world may interrupt."""
         self._life = life
-        self._play_on(None)
+        self._play_on(life, None)
 
     def wake(self) -> None:
-        """Begin the crossing that is due, continue after the finished one, or return."""
+        """Begin the crossing that is due, continue after the finished one or a meeting, or return."""
         if self._transfer is not None:
             transfer, self._transfer, self._crossing = self._transfer, None, None
-            self._play_on(transfer)
+            assert self._life is not None, "only a day that may be interrupted crosses a shared link"
+            self._play_on(self._life, transfer)
         elif self._crossing is not None:
             self._transfer = Transfer(*self._crossing[1:], self)
+        elif not self.ending.is_over:
+            if self._life is None:
+                self._play_undisturbed()
+            else:
+                self._play_on(self._life, None)
         else:
             self._timeline.extend_values(self._values)
             self._on_return(self)
@@ -91,10 +104,15 @@ class Journey(Sleeper):
         self._timeline.extend(rows)
         return _not_arrived(rows)
 
-    def _play_on(self, answer: Transfer | None) -> None:
-        """Simulate the day to its next crossing, or to its end."""
+    def _play_undisturbed(self) -> None:
+        """Simulate the day to its next meeting, or to its end."""
+        self.ending = _undisturbed(self._steps, self._world, self.dispatch, self._values, self.ending.update)
+        self._clock.wake_at(self.dispatch.now_s, self)
+
+    def _play_on(self, life: Life, answer: Transfer | None) -> None:
+        """Simulate the day to its next crossing or meeting, or to its end."""
         try:
-            while isinstance(piece := self._life.send(answer), SpanRow):
+            while isinstance(piece := life.send(answer), SpanRow):
                 if piece.is_noted:
                     self._values += piece
                 answer = None
@@ -105,8 +123,11 @@ class Journey(Sleeper):
             else:  # an event of the clock even so: a server whose clients return at once must not go round for ever
                 self._clock.wake_at(self.ending.end_s, self)
         else:
-            self._crossing = piece
-            self._wake_at(piece.row.start_s)
+            if isinstance(piece, Crossing):
+                self._crossing = piece
+                self._wake_at(piece.row.start_s)
+            else:
+                self._wake_at(self.dispatch.now_s)
 
     def _wake_at(self, at_s: float) -> None:
         if at_s > self._clock.now:
@@ -115,11 +136,21 @@ class Journey(Sleeper):
             self.wake()
 
 
-def _undisturbed(steps: Steps, world: World, dispatch: Dispatch, values: list[Any]) -> Ending:
-    """Simulate a day whose only possible fault is a broken upload; returns its ending and adds its rows' values."""
-    client, version = dispatch.client, dispatch.version
-    received: PendingUpdate | None = None
-    for activity, duration_s, modality, num_bytes, flops, is_slow, update in steps:
+def _undisturbed(
+    steps: Iterator[Span], world: World, dispatch: Dispatch, values: list[Any], received: PendingUpdate | None
+) -> Ending:
+    """Simulate a day whose only possible fault is a broken upload, to its next meeting or its end.
+
+    Returns:
+        How it ended, or that it is not over; the values of its rows are added.
+    """
+    client = dispatch.client
+    for span in steps:
+        if span is MEETING:
+            return Ending(received, is_over=False)
+        activity, duration_s, modality, num_bytes, flops, is_slow, update, version = span
+        if version is None:
+            version = dispatch.version
         start_s = dispatch.now_s
         if update is not None:
             fraction = world.faults.upload_fraction(client, dispatch.window)

@@ -29,7 +29,8 @@ from interlude.models.network import Parameters
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
-from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
+from interlude.simulator.federation.clock import delay_s
+from interlude.simulator.federation.staleness import ConstantStaleness, PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, ServerView
 from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
 from interlude.simulator.training.server_optimizer import ServerOptimizer
@@ -114,6 +115,11 @@ class Barrier(_Rule):
         del update
         return 1.0
 
+    @property
+    def hurries(self) -> bool:
+        """Return False: no client is sent an urgent notice."""
+        return False
+
     def in_flight(self, num_clients: int) -> InFlight:
         """Return the clients of a round, which all start from one version."""
         wanted = ceil_product(self.clients_per_round or num_clients, self.over_selection)
@@ -156,16 +162,23 @@ class _Asynchronous(_Rule):
 
     concurrency: PositiveInt | None = Field(None, description="clients in flight; unset: all")
     max_staleness: NonNegativeInt | None = Field(None, description="most versions an update may be behind; unset: any")
-    when_stale: Literal["drop", "wait"] = Field(
-        "drop", description="drop an update that is older, or make the others wait so that none gets older"
+    when_stale: Literal["drop", "wait", "hurry"] = Field(
+        "drop",
+        description="drop an update that is older; make the others wait so that none gets older; or wait, and urge "
+        "those that are waited for to upload after their current local epoch",
     )
     staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
 
     @model_validator(mode="after")
     def _waiting_needs_a_bound(self) -> "_Asynchronous":
-        if self.when_stale == "wait" and not self.max_staleness:
-            raise ValueError("when_stale 'wait' needs max_staleness of at least 1")
+        if self.when_stale != "drop" and not self.max_staleness:
+            raise ValueError(f"when_stale '{self.when_stale}' needs max_staleness of at least 1")
         return self
+
+    @property
+    def hurries(self) -> bool:
+        """Whether clients may be sent an urgent notice."""
+        return self.when_stale == "hurry"
 
     def drops(self, server: ServerView, update: PendingUpdate) -> bool:
         """Return whether an update is too old to be merged now."""
@@ -191,9 +204,9 @@ class _Asynchronous(_Rule):
 class OnArrival(_Asynchronous):
     """Asynchronous: every update is merged when it arrives (Xie et al., FedAsync, 2019).
 
-    With ``when_stale: wait`` an update is held if merging it now would make another one too old, in flight or held,
-    and its client waits with it. At most `max_staleness` + 1 clients work at a time: that many can always be merged in
-    time, oldest first.
+    With ``when_stale: wait`` or ``hurry`` an update is held if merging it now would make another one too old, in flight
+    or held, and its client waits with it. At most `max_staleness` + 1 clients work at a time: that many can always be
+    merged in time, oldest first.
     """
 
     rule: Literal["on_arrival"] = "on_arrival"
@@ -201,16 +214,16 @@ class OnArrival(_Asynchronous):
 
     @model_validator(mode="after")
     def _few_enough_to_wait_for(self) -> "OnArrival":
-        if self.when_stale == "wait" and self.max_staleness and (self.concurrency or 0) > self.max_staleness + 1:
+        if self.when_stale != "drop" and self.max_staleness and (self.concurrency or 0) > self.max_staleness + 1:
             raise ValueError(
-                f"when_stale 'wait' with max_staleness {self.max_staleness} keeps at most {self.max_staleness + 1} "
-                f"clients in flight; concurrency says {self.concurrency}"
+                f"when_stale '{self.when_stale}' with max_staleness {self.max_staleness} keeps at most "
+                f"{self.max_staleness + 1} clients in flight; concurrency says {self.concurrency}"
             )
         return self
 
     def serve(self, server: ServerView) -> Process[None]:
         """Merge for ever."""
-        waits = self.when_stale == "wait" and self.max_staleness is not None
+        waits = self.when_stale != "drop" and self.max_staleness is not None
         limit = self.most_in_flight(server.population.num_clients)
         if waits and self.max_staleness is not None:
             limit = min(limit, self.max_staleness + 1)
@@ -247,18 +260,26 @@ class OnArrival(_Asynchronous):
         return self.mixing * self.freshness(update)
 
     def _must_wait(self, server: ServerView, held: Sequence[PendingUpdate]) -> bool:
-        """Return whether merging the oldest held update now would leave too little time to merge the others."""
+        """Return whether merging the oldest held update now would leave too little time to merge the others.
+
+        Those at work that are the reason are urged, where the rule does that.
+        """
         assert self.max_staleness is not None
         others = sorted([*server.fleet.versions_in_flight(), *(update.version for update in held[1:])])
         following = server.version + 1
-        return any(following + turn - version > self.max_staleness for turn, version in enumerate(others))
+        late = [version for turn, version in enumerate(others) if following + turn - version > self.max_staleness]
+        if late and self.hurries:
+            server.hurry(late[-1])
+        return bool(late)
 
 
 class Buffered(_Asynchronous):
     """Semi-asynchronous: updates are merged when `size` of them have arrived (Nguyen et al., FedBuff, 2022).
 
-    With `timeout_s` an incomplete buffer is merged that long after its first update came. With ``when_stale: wait`` a
-    full buffer keeps filling while a client is at work whose update the merge would make too old.
+    With `timeout_s` an incomplete buffer is merged that long after its first update came. With ``when_stale: wait`` or
+    ``hurry`` a full buffer keeps filling while a client is at work whose update the merge would make too old. With
+    `pace` it keeps filling until that part of the slowest client's last local round has passed since the merge before
+    (Jiang et al., Pisces, 2022).
     """
 
     rule: Literal["buffered"] = "buffered"
@@ -267,15 +288,19 @@ class Buffered(_Asynchronous):
         None, description="a buffer is merged this long after its first update came; unset: only when full"
     )
     learning_rate: PositiveFloat = Field(1.0, description="eta_g, the server's step size")
+    pace: PositiveFloat | None = Field(
+        None, description="merges in the time of the slowest client's local round, at most; unset: no limit"
+    )
 
     def serve(self, server: ServerView) -> Process[None]:
         """Merge for ever."""
         limit = self.most_in_flight(server.population.num_clients)
         buffer: list[PendingUpdate] = []
         timeout: Event | None = None
+        pause: Event | None = None
+        merged_s = server.now_s
         while True:
-            pending = None if timeout is None or timeout.processed else timeout
-            returned = yield from _send_and_receive(server, limit, pending)
+            returned = yield from _send_and_receive(server, limit, _first_of(timeout, pause))
             if returned is None or returned.update is None:
                 pass
             elif self.drops(server, returned.update):
@@ -286,15 +311,25 @@ class Buffered(_Asynchronous):
                     timeout = server.timeout(self.timeout_s)
             is_due = len(buffer) >= self.size or (timeout is not None and timeout.processed)
             if buffer and is_due and not self._must_wait(server):
+                if (may_merge_s := self._may_merge_s(server, merged_s)) > server.now_s:
+                    pause = server.timeout(delay_s(server.now_s, may_merge_s))
+                    continue
                 server.merge(buffer)
-                buffer, timeout = [], None
+                buffer, timeout, pause, merged_s = [], None, None, server.now_s
+
+    def _may_merge_s(self, server: ServerView, merged_s: float) -> float:
+        """Return the earliest moment of a merge after one at `merged_s`."""
+        return merged_s if self.pace is None else merged_s + server.fleet.slowest_round_s() / self.pace
 
     def _must_wait(self, server: ServerView) -> bool:
-        """Return whether a merge now would make an update in flight too old."""
-        if self.when_stale != "wait" or self.max_staleness is None:
+        """Return whether a merge now would make an update in flight too old; such clients are urged in some rules."""
+        if self.when_stale == "drop" or self.max_staleness is None:
             return False
-        oldest = min(server.fleet.versions_in_flight(), default=server.version)
-        return server.version + 1 - oldest > self.max_staleness
+        too_old = server.version - self.max_staleness
+        must_wait = min(server.fleet.versions_in_flight(), default=server.version) <= too_old
+        if must_wait and self.hurries:
+            server.hurry(too_old)
+        return must_wait
 
     def merge(
         self,
@@ -321,6 +356,30 @@ class Buffered(_Asynchronous):
         return None
 
 
+class BoundedBuffer(Buffered):
+    """Semi-asynchronous with a bound on staleness, which clients are urged to keep."""
+
+    max_staleness: PositiveInt = Field(10, description="B, most versions an update may be behind")
+    when_stale: Literal["drop", "wait", "hurry"] = Field("hurry", description="as in any asynchronous rule")
+
+
+class PacedBuffer(Buffered):
+    """Semi-asynchronous at a pace that the slowest client's local round sets, without weights for staleness."""
+
+    size: PositiveInt = Field(3, description="updates that a merge needs")
+    pace: float = Field(10.0, ge=5, le=15, description="b, merges in the time of the slowest client's local round")
+    staleness: StalenessSpec = ConstantStaleness()
+
+
+def _first_of(*events: Event | None) -> Event | None:
+    """Return an event that happens when the first of some does, of those that are to come; None if there is none."""
+    first: Event | None = None
+    for event in events:
+        if event is not None and not event.processed:
+            first = event if first is None else first | event
+    return first
+
+
 def _next_change(server: ServerView) -> Process[None]:
     """Wait until other clients can be selected than now, when the method selected none."""
     comes_on = server.fleet.next_online_event()
@@ -336,8 +395,7 @@ def _send_and_receive(server: ServerView, limit: int, timeout: Event | None = No
     wanted = limit - server.fleet.num_in_flight
     sent = yield from server.send(wanted)
     comes_on = server.fleet.next_online_event() if len(sent) < wanted else None
-    first = timeout | comes_on if timeout is not None and comes_on is not None else timeout or comes_on
-    return (yield from server.receive(first))
+    return (yield from server.receive(_first_of(timeout, comes_on)))
 
 
 ServerRule = Annotated[Barrier | OnArrival | Buffered, Field(discriminator="rule")]

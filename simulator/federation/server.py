@@ -11,6 +11,7 @@ from interlude.simulator.federation.accounting.losses import Losses
 from interlude.simulator.federation.client_day import (
     ClientDay,
     Dispatch,
+    Download,
     PendingUpdate,
     Population,
     Role,
@@ -40,6 +41,8 @@ class Decisions(Protocol):
 
     selects: bool
     """Whether the method selects clients itself, so that its choices are journaled for a resumed run."""
+    assigns: bool
+    """Whether the method gives clients roles of its own at dispatch, which are journaled likewise."""
 
     def client_round(self, client: ClientDay) -> Steps:
         """Spend a client's local round."""
@@ -55,6 +58,10 @@ class Decisions(Protocol):
 
     def select(self, view: SelectionView, num_clients: int) -> Mapping[int, Role] | None:
         """Return up to `num_clients` idle clients and their roles; None: drawn uniformly, without roles."""
+        ...
+
+    def assign(self, memory: Any, roles: Mapping[int, Role]) -> Mapping[int, Role]:
+        """Return the roles of clients that are dispatched now."""
         ...
 
     def model_for(self, model: Parameters, memory: Any, client: int) -> Parameters:
@@ -79,6 +86,10 @@ class Decisions(Protocol):
 
     def broadcast(self, memory: Any) -> Values:
         """Return the values sent with the model; their shapes never change."""
+        ...
+
+    def values_for(self, memory: Any, client: int) -> Values:
+        """Return the values sent to one client besides; their names and shapes never change."""
         ...
 
     def observe(self, memory: Any) -> Values:
@@ -141,11 +152,19 @@ class Server:
         self._optimizer = optimizer
         self._moments: Moments = ()
         self._inbox: Inbox[Returned] = Inbox(clock)
-        costs = shared_costs(network, training.batch_size, self._broadcast)
-        setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
-        self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._inbox.put)
+        sent = self._values_for(0)
+        costs = shared_costs(network, training.batch_size, sent)
+        setting = Setting(world, population, network, training, costs, seed, num_bytes(sent))
+        self.fleet = Fleet(
+            clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._inbox.put
+        )
         """The clients, idle and in flight."""
         clock.process(self._serve())
+
+    @property
+    def now_s(self) -> float:
+        """The simulated time in seconds."""
+        return self._clock.now
 
     @property
     def is_stopped(self) -> bool:
@@ -232,6 +251,10 @@ class Server:
             self._clock.stop()
         return True
 
+    def hurry(self, up_to_version: int) -> None:
+        """Send clients at work that started from a version, or an older one, an urgent notice."""
+        self.fleet.hurry(up_to_version)
+
     def drop_stale(self, update: PendingUpdate) -> None:
         """Count an update that is too old to be merged."""
         del update
@@ -273,6 +296,16 @@ class Server:
     def _submit(self, task: Task) -> Future[Trained]:
         return self.executor.submit(task)
 
+    def _send_now(self, dispatch: Dispatch) -> Download:
+        """Return what a client that asks in mid-round is sent."""
+        model = self._method.model_for(self.model, self._memory, dispatch.client)
+        return Download(self.version, model, self._values_for(dispatch.client))
+
+    def _values_for(self, client: int) -> Values:
+        """Return everything that is sent along with the model."""
+        own = self._method.values_for(self._memory, client)
+        return {**self._broadcast, **own} if own else self._broadcast
+
     def _view(self, asked: Sequence[int] = ()) -> SelectionView:
         fleet = self.fleet
         idle = sorted(fleet.idle)
@@ -301,11 +334,17 @@ class Server:
     def _start(self, roles: Mapping[int, Role]) -> None:
         """Dispatch clients that were taken into a local round."""
         fleet, now_s = self.fleet, self._clock.now
+        if self._method.assigns and roles:
+            assigned = self.executor.decide(lambda: self._method.assign(self._memory, roles))
+            if assigned.keys() != roles.keys():
+                raise InterludeError("the method assigns roles to other clients than those that are dispatched")
+            roles = assigned
         for client, role in roles.items():
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)
             window = fleet.take_window(client)
-            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast))
+            values = self._values_for(client)
+            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, values))
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""

@@ -77,6 +77,10 @@ class FleetView(Protocol):
         """Return the versions that clients in flight started from, oldest first."""
         ...
 
+    def slowest_round_s(self) -> float:
+        """Return the longest of all clients' last local rounds that brought an update, in simulated seconds."""
+        ...
+
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
         ...
@@ -129,6 +133,11 @@ class ServerView(Protocol):
         ...
 
     @property
+    def now_s(self) -> float:
+        """The simulated time in seconds."""
+        ...
+
+    @property
     def is_stopped(self) -> bool:
         """Whether the run is over."""
         ...
@@ -155,6 +164,13 @@ class ServerView(Protocol):
 
     def merge(self, updates: Sequence[PendingUpdate]) -> bool:
         """Merge updates into the next version; returns whether there is one: not where all were rejected."""
+        ...
+
+    def hurry(self, up_to_version: int) -> None:
+        """Send clients at work that started from a version, or an older one, an urgent notice.
+
+        Such a client uploads after the pass over its window in which the notice arrives; each is sent one at most.
+        """
         ...
 
     def drop_stale(self, update: PendingUpdate) -> None:

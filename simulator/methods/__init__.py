@@ -34,6 +34,10 @@ PLACES = {
     "fadas": f"{_HERE}.fadas:FADAS",
     "fedfa": f"{_HERE}.fedfa:FedFa",
     "ace": f"{_HERE}.ace:ACE",
+    "asyncfeded": f"{_HERE}.asyncfeded:AsyncFedED",
+    "port": f"{_HERE}.port:Port",
+    "pisces": f"{_HERE}.pisces:Pisces",
+    "fedasmu": f"{_HERE}.fedasmu:FedASMU",
 }
 """The names of methods, and where each class is."""
 

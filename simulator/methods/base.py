@@ -7,7 +7,7 @@ options' types say that it needs one.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, RootModel
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from interlude.models.inputs import Inputs
 from interlude.models.network import Network, Parameters
@@ -20,20 +20,6 @@ from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Objective, cross_entropy
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import Values
-
-
-class ActiveVersions(RootModel[PositiveInt | None]):
-    """For how long something is done: while the model has fewer versions (rounds at a barrier); None: always."""
-
-    model_config = ConfigDict(frozen=True)
-
-    def __contains__(self, version: int) -> bool:
-        """Return whether it is done at a version."""
-        return self.root is None or version < self.root
-
-
-MODULATED_VERSIONS = ActiveVersions(71)
-"""How long BMSFed's code (ECCV 2024) modulates: in its rounds 0 to 70, the last included."""
 
 
 class MethodOptions(BaseModel):
@@ -94,11 +80,14 @@ class Method:
     """Whether the fusion head must be a sum over modalities, which one of a user's own may not be."""
     selects: bool = False
     """Whether the method selects clients itself; found by what it overrides."""
+    assigns: bool = False
+    """Whether the method gives clients roles of its own at dispatch; found by what it overrides."""
 
     def __init_subclass__(cls) -> None:
-        """Find out whether the class selects clients."""
+        """Find out whether the class selects clients, and whether it assigns roles."""
         super().__init_subclass__()
         cls.selects = cls.select is not Method.select or cls.candidates is not Method.candidates
+        cls.assigns = cls.assign is not Method.assign
 
     def __init__(self, options: MethodOptions) -> None:
         self.options = options
@@ -112,7 +101,7 @@ class Method:
         if client.trains_apart:
             yield from client.train(*self._each_alone(client, ready), activity="train_unimodal")
         else:
-            yield from client.train(*self.local_steps(client, ready))
+            yield from self.joint_training(client, ready)
         yield from client.upload(self.payload(client))
 
     def downloaded_groups(self, client: ClientDay) -> tuple[str, ...] | None:
@@ -120,9 +109,20 @@ class Method:
         del client
         return None
 
+    def joint_training(self, client: ClientDay, ready: Ready) -> Steps:
+        """Train on what is ready: `local_steps`, cut short by an urgent notice where the server rule sends some."""
+        steps = self.local_steps(client, ready)
+        return client.train_until_notice(*steps) if self.options.server.hurries else client.train(*steps)
+
     def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
-        """Return the optimiser steps of joint training, in order: the scenario's local epochs here."""
-        return [LocalSteps(self.objective(client, ready), client.num_steps(), "joint", proximal=self.proximal)]
+        """Return the optimiser steps of joint training, in order: `epochs` passes over the window here."""
+        num_steps = client.num_steps(self.epochs(client))
+        return [LocalSteps(self.objective(client, ready), num_steps, "joint", proximal=self.proximal)]
+
+    def epochs(self, client: ClientDay) -> int | None:
+        """Return the passes over the window in joint training; None: the scenario's local epochs."""
+        del client
+        return None
 
     def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return what joint training minimises."""
@@ -141,7 +141,7 @@ class Method:
 
     def _each_alone(self, client: ClientDay, ready: Ready) -> list[LocalSteps]:
         """Return the steps of each modality alone, as one misses and the scenario says ``on_miss: uni_modal``."""
-        num_steps, proximal = client.num_steps(), self.proximal
+        num_steps, proximal = client.num_steps(self.epochs(client)), self.proximal
         return [
             LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", proximal=proximal)
             for m in ready.modalities
@@ -172,6 +172,14 @@ class Method:
         del view, num_clients
         return None
 
+    def assign(self, memory: Any, roles: Mapping[int, Role]) -> Mapping[int, Role]:
+        """Return the roles of clients that are dispatched now, e.g. how long each trains: those selected here.
+
+        The server writes the answer down, as it does what is selected, so it may depend on values.
+        """
+        del memory
+        return roles
+
     def network(self, spec: ModelSpec, inputs: Inputs, num_classes: int) -> Network:
         """Return the network that is trained: what the scenario names, unless the method adds parts of its own."""
         return Network(spec, inputs, num_classes)
@@ -196,6 +204,11 @@ class Method:
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model, its shapes always the same; nothing here."""
         del memory
+        return {}
+
+    def values_for(self, memory: Any, client: int) -> Values:
+        """Return what is sent to one client besides, its names and shapes always the same; nothing here."""
+        del memory, client
         return {}
 
     def observe(self, memory: Any) -> Values:

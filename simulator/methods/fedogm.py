@@ -11,7 +11,8 @@ from torch import Tensor
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import MODULATED_VERSIONS, ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.active_versions import MODULATED_VERSIONS, ActiveVersions
+from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 

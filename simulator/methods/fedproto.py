@@ -11,7 +11,8 @@ from torch.nn import functional
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import NO_WEIGHTS, REPORT_ONLY, ClientDay, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import MODULATED_VERSIONS, ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.active_versions import MODULATED_VERSIONS, ActiveVersions
+from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.methods.prototypes import (
     CLASS_COUNT,
     PROTOTYPE,

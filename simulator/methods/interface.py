@@ -4,17 +4,18 @@ A method is one class with options (pydantic). It overrides what differs from `M
 which they matter:
 
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
-  `downloaded_groups`, `local_steps` (which `objective`, how many steps, `proximal` term), `payload`.
-* at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `initial_memory`,
-  `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
-  `observe` (what is recorded).
+  `downloaded_groups`, `joint_training` (e.g. with a download in mid-round), `local_steps` (which `objective`, how many
+  `epochs`, `proximal` term), `payload`.
+* at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `assign` (what each
+  is told then, whoever selected it), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
+  training starts), `broadcast` and `values_for` (what is sent along, to all and to one), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
   With a `server.optimizer` the server takes that model for a pseudo-gradient; no method has to know.
 
-What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.
-The memory may hold tensors, plain values, tuples, lists, dicts, dataclasses and named tuples. An `Objective` is a
-frozen dataclass of pure functions: many clients are trained by it at once. The class docstring is the method's formula
-card, with the sections that `interlude explain` prints.
+What a method returns from `select` and `assign` is written down, so a run of it is resumed exactly, whatever the
+choice depended on. The memory may hold tensors, plain values, tuples, lists, dicts, dataclasses and named tuples. An
+`Objective` is a frozen dataclass of pure functions: many clients are trained by it at once. The class docstring is the
+method's formula card, with the sections that `interlude explain` prints.
 
 A complete one, which runs as it stands (``python largest_loss.py``):
 
@@ -123,12 +124,14 @@ from interlude.simulator.federation.client_day import (
 )
 from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, SizedBarrier, gather
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
-from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
+from interlude.simulator.methods.active_versions import ActiveVersions
+from interlude.simulator.methods.base import Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.training.merge import (
     ClientUpdate,
     add_deltas,
     delta_of,
+    difference,
     holders_of,
     mix,
     weighted_mean,
@@ -179,6 +182,7 @@ __all__ = [
     "add_deltas",
     "by_modality",
     "delta_of",
+    "difference",
     "gather",
     "holders_of",
     "mix",

@@ -166,6 +166,8 @@ def _all_are_in_flight(ingredients: Ingredients) -> bool:
     rule, num_clients = ingredients.method.options.server, ingredients.population.num_clients
     if isinstance(rule, Barrier) or rule.max_staleness is not None:
         return False
+    if isinstance(rule, Buffered) and rule.pace is not None:
+        return False  # few clients would merge as often as many
     return rule.in_flight(num_clients).num_clients == num_clients
 
 

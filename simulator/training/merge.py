@@ -5,7 +5,7 @@ only by the updates that trained it; a group that no update trained stays as it 
 Parameters are packed, so that a run of groups with the same holders is merged in one operation.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -111,6 +111,14 @@ def weighted_sum(rows: Sequence[Tensor], weights: Sequence[Weight]) -> Tensor:
         block = slice(start, start + num_rows)
         total.addmv_(torch.stack(tuple(rows[block])).T, by_row[block])
     return total
+
+
+def difference(one: Parameters, other: Parameters, groups: Iterable[str]) -> Tensor:
+    """Return one - other over some groups, as one vector: what methods measure updates by."""
+    minuend = pack(one)
+    subtrahend = minuend.layout.pack(other)
+    spans = minuend.layout.spans(groups)
+    return torch.cat([minuend.flat[:0], *(minuend.flat[span] - subtrahend.flat[span] for span in spans)])
 
 
 def num_holders(updates: Sequence[ClientUpdate], group: str) -> int:

@@ -48,7 +48,7 @@ class Context:
     """An objective's inputs besides parameters and data."""
 
     received: Parameters
-    """The global model that the client downloaded."""
+    """The global model that the client downloaded last."""
     broadcast: Values = field(default_factory=dict)
     """The values that the server sent with the model."""
     prepared: Values = field(default_factory=dict)
@@ -73,6 +73,11 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
         """Return the scalar to minimise."""
+
+    def begin(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Parameters:
+        """Return values that replace parameters before the first of these local steps, by name: none here."""
+        del network, parameters, window, context
+        return {}
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return values computed from the parameters once, before the first of these local steps."""

@@ -68,6 +68,13 @@ class Task:
     received: Parameters
     """The global model that the client downloaded."""
     broadcast: Values = field(default_factory=dict)
+    fresh: Parameters | None = None
+    """The global model that it downloaded in mid-round, which the objective sees as the received one."""
+
+    @property
+    def latest(self) -> Parameters:
+        """The global model that the client downloaded last."""
+        return self.received if self.fresh is None else self.fresh
 
     @property
     def label(self) -> str:

@@ -30,6 +30,12 @@ ENTRIES = {
     "fedcmi-own": {"name": "fedcmi", "personalised_branch": True},
     "fedmchain-2": {"name": "fedmchain", "pipelined": True},
     "fedproto-2": {"name": "fedproto", "form": "balanced"},
+    "pisces-2": {"name": "pisces", "server": {"size": 1, "concurrency": 2}},
+    "port-2": {
+        "name": "port",
+        "server": {"size": 2, "max_staleness": 1},
+        "training": {"local_epochs": 4},
+    },
 }
 FAILURES = {
     "policy lose": {
@@ -66,7 +72,9 @@ def test_every_method_goes_on_where_it_was(wild, tmp_path, stopped_and_resumed, 
 
 
 @pytest.mark.parametrize("failures", FAILURES)
-@pytest.mark.parametrize("entry", ["mba", "fedmchain", "fedproto-2", "bmsfed-2", "buffered", "barrier"])
+@pytest.mark.parametrize(
+    "entry", ["mba", "fedmchain", "fedproto-2", "bmsfed-2", "port-2", "fedasmu", "buffered", "barrier"]
+)
 def test_a_run_in_a_world_that_fails_goes_on_where_it_was(
     wild, tmp_path, stopped_and_resumed, files_of, entry, failures
 ):

@@ -70,6 +70,7 @@ class TrainingFuture(Future[Trained]):
             "start": start.number if isinstance(start, TrainingFuture) else start,
             "received": self.task.received,
             "broadcast": self.task.broadcast,
+            "fresh": self.task.fresh,
         }
 
     def restore(self, executor: _Trains, state: Mapping[str, Any], others: Mapping[int, "TrainingFuture"]) -> None:
@@ -87,6 +88,7 @@ class TrainingFuture(Future[Trained]):
         start = state["start"]
         self.task.start = others[start] if isinstance(start, int) else start
         self.task.received, self.task.broadcast = state["received"], state["broadcast"]
+        self.task.fresh = state["fresh"]
 
 
 class EvaluationFuture(Future[Evaluation]):

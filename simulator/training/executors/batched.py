@@ -86,6 +86,8 @@ class BatchedExecutor(TrainingExecutor):
     def submit(self, task: Task) -> Future[Trained]:
         """Return the future of a task's result."""
         task.received = self._network.layout.pack(task.received)
+        if task.fresh is not None:
+            task.fresh = self._network.layout.pack(task.fresh)
         if isinstance(task.start, Mapping):
             task.start = self._network.layout.pack(task.start)
         future = self._future(task)

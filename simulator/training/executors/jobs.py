@@ -55,7 +55,7 @@ class TrainingJob:
                 start = models.row_of(layout.pack(resolve(chain[0].start)).flat)
             except TrainingError:
                 return None  # what it starts from diverged, which this process reports when it trains the chain
-            received = [models.row_of(layout.pack(task.received).flat) for task in chain]
+            received = [models.row_of(layout.pack(task.latest).flat) for task in chain]
             made = [models.new_row() for _ in chain]
             if start is None or None in received or None in made:
                 return None  # no row is free, so the job stays here

@@ -72,11 +72,13 @@ class SequentialExecutor(TrainingExecutor):
         """
         parameters = dict(resolve(task.start))
         window = self._batch(task, torch.arange(len(task.samples)))
-        optimizer = Sgd(self._spec.optimizer, task.version, task.received)
+        optimizer = Sgd(self._spec.optimizer, task.version, task.latest)
         contexts: dict[Objective, Context] = {}
         losses: list[Tensor] = []
         for steps in task.local_steps:
             objective = steps.objective
+            with torch.no_grad():
+                parameters |= objective.begin(self._network, parameters, window, Context(task.latest, task.broadcast))
             context = contexts[objective] = self._prepared(task, objective, parameters, window)
             names = [n for group in objective.groups(self._network) for n in self._network.groups[group]]
             for step, positions in enumerate(batch_positions(self._seed, task, steps, self._spec.batch_size)):
@@ -105,10 +107,10 @@ class SequentialExecutor(TrainingExecutor):
         return Trained(parameters, task.received, report, mean_loss)
 
     def _prepared(self, task: Task, objective: Objective, parameters: Parameters, window: Batch) -> Context:
-        context = Context(task.received, task.broadcast)
+        context = Context(task.latest, task.broadcast)
         with torch.no_grad():
             prepared = objective.prepare(self._network, parameters, window, context)
-        return Context(task.received, task.broadcast, prepared)
+        return Context(task.latest, task.broadcast, prepared)
 
     def _noise(self, task: Task, steps: LocalSteps, step: int) -> Noise:
         """Return a source of normal numbers that belongs to one step; drawn on the CPU, so the same on every device."""

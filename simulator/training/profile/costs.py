@@ -20,7 +20,7 @@ class TaskCost:
     """The cost of one task, and what it trains."""
 
     flops: int
-    """Preparation, steps and report."""
+    """Beginning, preparation, steps and report."""
     report_bytes: int
     """Payload of the report."""
     groups: tuple[str, ...]
@@ -75,7 +75,8 @@ class CostModel:
             for steps in local_steps
             for size, num_steps in self._steps_by_size(steps, num_samples)
         )
-        flops += sum(self.profile(steps.objective, num_samples).prepare_flops for steps in local_steps)
+        profiles = [self.profile(steps.objective, num_samples) for steps in local_steps]
+        flops += sum(profile.begin_flops + profile.prepare_flops for profile in profiles)
         flops += sum(self.profile(objective, num_samples).report_flops for objective in objectives)
         report_bytes = sum(self.profile(objective, num_samples).report_bytes for objective in objectives)
         groups = tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network)))

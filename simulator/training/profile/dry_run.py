@@ -46,6 +46,16 @@ class Profile:
         self._unprepared = Context(self._received, {key: value.to("meta") for key, value in broadcast.items()})
 
     @property
+    def begin_flops(self) -> int:
+        """FLOPs of what replaces parameters at the beginning."""
+        return self._beginning[1]
+
+    @property
+    def begun(self) -> tuple[str, ...]:
+        """The parameters that are replaced at the beginning; none for most objectives."""
+        return tuple(self._beginning[0])
+
+    @property
     def prepare_flops(self) -> int:
         """FLOPs of the preparation."""
         return self._preparation[1]
@@ -88,8 +98,13 @@ class Profile:
     @cached_property
     def reads_received(self) -> bool:
         """Whether the objective reads the model that the client downloaded."""
-        _ = self._preparation, self._step, self._reporting  # known once all parts have run
+        _ = self._beginning, self._preparation, self._step, self._reporting  # known once all parts have run
         return self._received.is_read
+
+    @cached_property
+    def _beginning(self) -> tuple[Parameters, int]:
+        network = self._network
+        return _counted(partial(self._objective.begin, network, network.shapes, self._batch, self._unprepared))
 
     @cached_property
     def _preparation(self) -> tuple[Values, int]:

@@ -6,7 +6,7 @@ Shapes: n rows, P parameters, B batch, W window; a span is a run of neighbouring
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.stacked.recording import Recorder, TensorFunction
 from interlude.simulator.training.stacked.rows import Leaves, Path, Stack
-from interlude.simulator.training.values import Named, Values
+from interlude.simulator.training.values import Named
+
+Key = TypeVar("Key", str, Named)
 
 
 class StackedFunctions:
@@ -51,6 +53,10 @@ class StackedFunctions:
         paths = (*batch, *leaves)
         function = partial(self._losses_and_gradients, stack, spans, paths, len(noise))
         return self._run(("step", stack.objective, paths), function, (bank, *noise, *batch.values(), *leaves.values()))
+
+    def begin(self, stack: Stack, bank: Tensor) -> dict[str, Tensor]:
+        """Return what the objective replaces [n, *shape] of the parameters [n, P], from the window, by name."""
+        return self._values("begin", stack.profile.begun, stack, bank, stack.leaves, stack.window)
 
     def prepare(self, stack: Stack, bank: Tensor) -> dict[Named, Tensor]:
         """Return what the objective prepares [n, ...] from the parameters [n, P] and the window."""
@@ -115,25 +121,27 @@ class StackedFunctions:
 
     def _values(
         self,
-        what: Literal["prepare", "report"],
-        wanted: tuple[Named, ...],
+        what: Literal["begin", "prepare", "report"],
+        wanted: tuple[Key, ...],
         stack: Stack,
         bank: Tensor,
         leaves: Leaves,
         window: Leaves,
-    ) -> dict[Named, Tensor]:
+    ) -> dict[Key, Tensor]:
         paths = (*window, *leaves)
         function = partial(self._over_rows, stack, what, wanted, paths)
         values = self._run((what, stack.objective, paths), function, (bank, *window.values(), *leaves.values()))
         return dict(zip(wanted, values, strict=True))
 
     def _over_rows(
-        self, stack: Stack, what: str, wanted: tuple[Named, ...], paths: tuple[Path, ...], *tensors: Tensor
+        self, stack: Stack, what: str, wanted: tuple[Key, ...], paths: tuple[Path, ...], *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         def of_row(row: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
             layout = self._network.layout
             window, context = _batch_and_context(layout, paths, given)
-            values: Values = getattr(stack.objective, what)(self._network, Packed(layout, row), window, context)
+            values: Mapping[Key, Tensor] = getattr(stack.objective, what)(
+                self._network, Packed(layout, row), window, context
+            )
             return tuple(values[key] for key in wanted)
 
         with torch.no_grad():

@@ -108,15 +108,18 @@ class StackedTrainer:
             shared |= {("broadcast", *key)} if is_shared else set()
         received: Tensor | None = None
         if profile.reads_received or kind.proximal > 0.0:
-            flats = [self._network.layout.pack(row.task.received).flat for row in rows]
+            flats = [self._network.layout.pack(row.task.latest).flat for row in rows]
             received, is_shared = self._joined(flats)
             if profile.reads_received:
                 leaves[_RECEIVED] = received
                 shared |= {_RECEIVED} if is_shared else set()
         stack = Stack(objective, profile, leaves, frozenset(shared), received)
-        if profile.prepared or profile.reported:
+        if profile.begun or profile.prepared or profile.reported:
             multiple = self._spec.batch_size if self._strategy.stacks else 1
             stack.window = self._gather(whole_windows(rows, multiple, self._device), objective)
+        if profile.begun:
+            for name, value in self._functions.begin(stack, bank.clone()).items():
+                bank[:, self._network.layout.columns[name]] = self._network.layout.flattened(value, name)
         if profile.prepared:
             # of a copy: prepared values may be views of it, and the bank changes with every step
             prepared = self._functions.prepare(stack, bank.clone())

@@ -175,7 +175,7 @@ def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, t
     assert len(orders) == 1
 
 
-@pytest.mark.parametrize("method", ["fedavg", "mba", "bmsfed", "fedogm"])
+@pytest.mark.parametrize("method", ["fedavg", "mba", "bmsfed", "fedogm", "fedasmu"])
 def test_the_number_of_processes_changes_no_byte(method, tmp_path, scenario_with, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     scenario = ragged(scenario_with, EVERY_METHOD[method], group_size=2)
