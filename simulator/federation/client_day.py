@@ -111,10 +111,15 @@ class Payload(NamedTuple):
     """The parameter groups; unset: all that were trained in this local round."""
     num_bytes: int | None = None
     """Their encoded size in bytes; unset: dense."""
+    has_report: bool = True
+    """Whether the report is sent; otherwise the client keeps it, and the server's memory only stands for that."""
 
 
 ALL_TRAINED: Final = Payload()
 """An upload of every group that was trained, dense."""
+
+NO_REPORT: Final = Payload(has_report=False)
+"""An upload of every group that was trained; the report stays with the client, for its next local round."""
 
 REPORT_ONLY: Final = Payload(num_bytes=0)
 """An upload of the report alone; the trained groups stay with the client."""
@@ -312,7 +317,7 @@ class ClientDay:
         setting = self._setting
         groups = self._groups if payload.groups is None else payload.groups
         num_bytes = setting.network.num_bytes(groups) if payload.num_bytes is None else payload.num_bytes
-        num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
+        num_bytes += (self._report_bytes if payload.has_report else 0) + _SAMPLE_COUNT_BYTES
         duration_s = setting.world.links.transfer_s(self.client, "up", num_bytes, self._dispatch.window)
         update = PendingUpdate(self.client, self.version, groups, self.num_samples, self._trained, num_bytes)
         return (Span("upload", duration_s, None, num_bytes, 0, False, update),)

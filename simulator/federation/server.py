@@ -80,6 +80,10 @@ class Decisions(Protocol):
         """Return the values sent with the model; their shapes never change."""
         ...
 
+    def values_for(self, broadcast: Values, memory: Any, client: int) -> Values:
+        """Return the values that a client's objectives see as broadcast; their shapes never change."""
+        ...
+
     def observe(self, memory: Any) -> Values:
         """Return the metrics of the memory, 0-d each."""
         ...
@@ -136,7 +140,8 @@ class Server:
         self._memory = method.initial_memory(network, population.num_clients)
         self._broadcast = method.broadcast(self._memory)
         self._inbox: Inbox[Returned] = Inbox(clock)
-        costs = shared_costs(network, training.batch_size, self._broadcast)
+        seen = method.values_for(self._broadcast, self._memory, 0)
+        costs = shared_costs(network, training.batch_size, seen)
         setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
         self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._inbox.put)
         """The clients, idle and in flight."""
@@ -293,8 +298,9 @@ class Server:
         for client, role in roles.items():
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)
+            values = self._method.values_for(self._broadcast, self._memory, client)
             window = fleet.take_window(client)
-            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast))
+            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, values))
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""

@@ -30,6 +30,7 @@ PLACES = {
     "fedogm": f"{_HERE}.fedogm:FedOGM",
     "pow-d": f"{_HERE}.powerofchoice:PowerOfChoice",
     "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
+    "agm": f"{_HERE}.agm:AGM",
 }
 """The names of methods, and where each class is."""
 

@@ -198,6 +198,15 @@ class Method:
         del memory
         return {}
 
+    def values_for(self, broadcast: Values, memory: Any, client: int) -> Values:
+        """Return the values that a client's objectives see as broadcast: what is sent to all here.
+
+        What a method adds is what the client kept of its earlier rounds: it costs no bytes, and its shapes are always
+        the same. The client's last update in the memory stands for it, so a round whose upload is lost is lost to it.
+        """
+        del memory, client
+        return broadcast
+
     def observe(self, memory: Any) -> Values:
         """Return what should be recorded of the memory, 0-d each; nothing here."""
         del memory

@@ -7,7 +7,7 @@ which they matter:
   `downloaded_groups`, `local_steps` (which `objective`, how many steps, `proximal` term), `payload`.
 * at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `initial_memory`,
   `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
-  `observe` (what is recorded).
+  `values_for` (what a client adds to that of its own), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
 
 What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.
@@ -110,6 +110,7 @@ from interlude.models.network import Network, Parameters
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import (
     ALL_TRAINED,
+    NO_REPORT,
     NO_WEIGHTS,
     REPORT_ONLY,
     ClientDay,
@@ -132,6 +133,7 @@ from interlude.simulator.training.values import FUSED, Named, Values, by_modalit
 __all__ = [
     "ALL_TRAINED",
     "FUSED",
+    "NO_REPORT",
     "NO_WEIGHTS",
     "REPORT_ONLY",
     "WAITING",
