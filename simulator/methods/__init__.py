@@ -31,6 +31,7 @@ PLACES = {
     "pow-d": f"{_HERE}.powerofchoice:PowerOfChoice",
     "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
     "agm": f"{_HERE}.agm:AGM",
+    "gblending": f"{_HERE}.gblending:GBlending",
 }
 """The names of methods, and where each class is."""
 
