@@ -32,6 +32,7 @@ PLACES = {
     "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
     "agm": f"{_HERE}.agm:AGM",
     "gblending": f"{_HERE}.gblending:GBlending",
+    "greedy": f"{_HERE}.greedy:Greedy",
 }
 """The names of methods, and where each class is."""
 
