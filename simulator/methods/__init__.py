@@ -33,6 +33,7 @@ PLACES = {
     "agm": f"{_HERE}.agm:AGM",
     "gblending": f"{_HERE}.gblending:GBlending",
     "greedy": f"{_HERE}.greedy:Greedy",
+    "fednh": f"{_HERE}.fednh:FedNH",
 }
 """The names of methods, and where each class is."""
 
