@@ -34,6 +34,7 @@ PLACES = {
     "gblending": f"{_HERE}.gblending:GBlending",
     "greedy": f"{_HERE}.greedy:Greedy",
     "fednh": f"{_HERE}.fednh:FedNH",
+    "fedpac": f"{_HERE}.fedpac:FedPAC",
 }
 """The names of methods, and where each class is."""
 
