@@ -280,6 +280,8 @@ class ClientDay:
     ) -> Iterable[Span]:
         """Train from the client's parameters: where its training starts, or the result of its last training.
 
+        Steps that cost no FLOPs take no time: they only take up what the client has, to be uploaded.
+
         Args:
             steps: optimiser steps, in order.
             activity: its name in the timeline, ``train`` or ``train_unimodal``.
@@ -303,6 +305,8 @@ class ClientDay:
         self._report_bytes = cost.report_bytes
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
+        if cost.flops == 0:
+            return ()
         devices = setting.world.devices
         duration_s = devices.overhead_s(client) + cost.flops * self._s_per_flop
         return (Span(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window)),)

@@ -35,6 +35,7 @@ PLACES = {
     "greedy": f"{_HERE}.greedy:Greedy",
     "fednh": f"{_HERE}.fednh:FedNH",
     "fedpac": f"{_HERE}.fedpac:FedPAC",
+    "mfedmc": f"{_HERE}.mfedmc:MFedMC",
 }
 """The names of methods, and where each class is."""
 
