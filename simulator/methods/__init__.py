@@ -36,6 +36,7 @@ PLACES = {
     "fednh": f"{_HERE}.fednh:FedNH",
     "fedpac": f"{_HERE}.fedpac:FedPAC",
     "mfedmc": f"{_HERE}.mfedmc:MFedMC",
+    "harmony": f"{_HERE}.harmony.method:Harmony",
 }
 """The names of methods, and where each class is."""
 

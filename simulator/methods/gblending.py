@@ -125,7 +125,7 @@ class Blend:
             if probes:
                 total = sum(update.num_samples for update in probes)
                 means = [
-                    torch.stack([update.report[key] * (update.num_samples / total) for update in probes]).sum()
+                    torch.stack([update.report[key] * (update.num_samples / total) for update in probes]).sum().cpu()
                     for key in keys
                 ]
                 estimates[head] = (means[0], means[1])

@@ -187,6 +187,7 @@ def test_only_what_is_asked_for_travels(scenario_with, tmp_path):
     # two rounds of four clients that answer with 4 floats and n_k, two of which send gray
     assert down == [whole] * 8
     assert up == [4 * 4 + 8] * 8 + [gray + 8] * 4
+    assert len(record.timeline.query("activity == 'train'")) == 8  # what was trained is not trained again
 
 
 def test_it_learns_and_modalities_take_turns(scenario_with, tmp_path):
