@@ -31,11 +31,11 @@ PLACES = {
     "pow-d": f"{_HERE}.powerofchoice:PowerOfChoice",
     "fedavg-p": f"{_HERE}.modality_dropping:ModalityDropping",
     "agm": f"{_HERE}.agm:AGM",
-    "gblending": f"{_HERE}.gblending:GBlending",
+    "gblending": f"{_HERE}.gblending.method:GBlending",
     "greedy": f"{_HERE}.greedy:Greedy",
     "fednh": f"{_HERE}.fednh:FedNH",
-    "fedpac": f"{_HERE}.fedpac:FedPAC",
-    "mfedmc": f"{_HERE}.mfedmc:MFedMC",
+    "fedpac": f"{_HERE}.fedpac.method:FedPAC",
+    "mfedmc": f"{_HERE}.mfedmc.method:MFedMC",
     "harmony": f"{_HERE}.harmony.method:Harmony",
 }
 """The names of methods, and where each class is."""

@@ -9,7 +9,9 @@ import torch
 from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.methods.fedpac import EncodersAlone, FedPAC, FedPACOptions, HeadAlone, head_weights
+from interlude.simulator.methods.fedpac.collaboration import head_weights
+from interlude.simulator.methods.fedpac.method import FedPAC, FedPACOptions
+from interlude.simulator.methods.fedpac.objective import EncodersAlone, HeadAlone
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.values import Named

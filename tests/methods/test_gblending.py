@@ -11,7 +11,8 @@ from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.views import SelectionView
-from interlude.simulator.methods.gblending import Blended, GBlending, GBlendingOptions, Probe
+from interlude.simulator.methods.gblending.method import GBlending, GBlendingOptions
+from interlude.simulator.methods.gblending.objective import Blended, Probe
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel

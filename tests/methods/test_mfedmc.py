@@ -11,7 +11,10 @@ from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.views import SelectionView
-from interlude.simulator.methods.mfedmc import Apart, MFedMC, MFedMCOptions, Offers, Sent, priorities, spread
+from interlude.simulator.methods.mfedmc.method import MFedMC
+from interlude.simulator.methods.mfedmc.objective import Apart, Sent
+from interlude.simulator.methods.mfedmc.offers import Offers, priorities, spread
+from interlude.simulator.methods.mfedmc.options import MFedMCOptions
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.values import Named

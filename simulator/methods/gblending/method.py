@@ -6,23 +6,19 @@ from dataclasses import dataclass
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
-from torch.nn import functional
 
-from interlude.models.network import Network, Parameters
+from interlude.models.network import Network
 from interlude.simulator.federation.client_day import REPORT_ONLY, ClientDay, Role, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.gblending.objective import GAIN, OVERFITTING, WEIGHT, Blended, Probe, normalised
 from interlude.simulator.methods.waiting import Ready, in_arrival_order
 from interlude.simulator.training.merge import ClientUpdate
-from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
+from interlude.simulator.training.objective import CrossEntropy, Objective
 from interlude.simulator.training.task import LocalSteps
-from interlude.simulator.training.values import FUSED, Named, Values, by_modality, named
+from interlude.simulator.training.values import FUSED, Named, Values, named
 
-_WEIGHT = "head_weight"
-_GAIN = "gain"
-_OVERFITTING = "overfitting"
-_TRAINED, _HELD_OUT = Named("trained_loss"), Named("held_out_loss")
 _LEAST_SQUARE = 1e-4
 """Below which O^2 is not taken seriously: a probe of few samples may overfit by next to nothing."""
 
@@ -40,74 +36,6 @@ class GBlendingOptions(MethodOptions):
 
 
 @dataclass(frozen=True)
-class Probe(CrossEntropy):
-    """Trains one head alone on most of the window, and reports how its losses moved there and on the rest."""
-
-    head: str
-    held_out: int
-
-    def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return both losses of the received model."""
-        del context
-        return self._losses(network, parameters, window)
-
-    def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return CE over the samples that are trained on."""
-        del context
-        return self._losses(network, parameters, batch)[_TRAINED]
-
-    def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return G and O of the head."""
-        before, after = context.prepared, self._losses(network, parameters, window)
-        gain = before[_HELD_OUT] - after[_HELD_OUT]
-        overfitting = (after[_HELD_OUT] - after[_TRAINED]) - (before[_HELD_OUT] - before[_TRAINED])
-        return {Named(_GAIN, self.head): gain, Named(_OVERFITTING, self.head): overfitting}
-
-    def _losses(self, network: Network, parameters: Parameters, batch: Batch) -> dict[Named, Tensor]:
-        logits = network(parameters, batch.only(self.modalities)).logits
-        losses = functional.cross_entropy(logits, batch.labels, reduction="none")
-        held = (batch.positions % self.held_out == 0).to(losses.dtype)
-        counted = torch.ones_like(held) if batch.mask is None else batch.mask
-        of = {_TRAINED: counted * (1.0 - held), _HELD_OUT: counted * held}
-        return {part: (losses * share).sum() / share.sum().clamp(min=1.0) for part, share in of.items()}
-
-
-@dataclass(frozen=True)
-class Blended(CrossEntropy):
-    """The weighted sum of the cross-entropies of all heads at hand."""
-
-    def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return w_h of the heads at hand, which sum to 1."""
-        del network, parameters
-        weights = by_modality(context.broadcast, _WEIGHT)
-        heads = (FUSED, *self.modalities)
-        at_hand = {head: weights[head].to(window.labels.device) for head in heads}
-        return named(_WEIGHT, normalised(at_hand, {head: torch.ones_like(w) for head, w in at_hand.items()}))
-
-    def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return sum_h w_h CE(f_h)."""
-        output = network(parameters, batch.only(self.modalities))
-        logits = {FUSED: output.logits}
-        logits |= {m: network.classify(parameters, {m: z}) for m, z in output.features.items()}
-        losses = [
-            context.prepared[Named(_WEIGHT, head)]
-            * batch.mean(functional.cross_entropy(of_head, batch.labels, reduction="none"))
-            for head, of_head in logits.items()
-        ]
-        return torch.stack(losses).sum()
-
-
-def normalised(weights: Mapping[str, Tensor], otherwise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights (0-d each) that sum to 1; those of `otherwise`, where all are 0."""
-    total = torch.stack(list(weights.values())).sum()
-    instead = torch.stack(list(otherwise.values())).sum()
-    return {
-        head: torch.where(total > 0.0, weight / total.clamp(min=torch.finfo().tiny), otherwise[head] / instead)
-        for head, weight in weights.items()
-    }
-
-
-@dataclass(frozen=True)
 class Blend:
     """What the server knows of the heads."""
 
@@ -120,7 +48,7 @@ class Blend:
         """Return this after probes: G and O averaged by n_k over the clients that probed a head."""
         estimates = dict(self.estimates)
         for head in self.weights:
-            keys = (Named(_GAIN, head), Named(_OVERFITTING, head))
+            keys = (Named(GAIN, head), Named(OVERFITTING, head))
             probes = [update for update in updates if keys[0] in update.report]
             if probes:
                 total = sum(update.num_samples for update in probes)
@@ -218,15 +146,15 @@ class GBlending(Method):
 
     def broadcast(self, memory: Blend) -> Values:
         """Return w_h."""
-        return named(_WEIGHT, memory.weights)
+        return named(WEIGHT, memory.weights)
 
     def observe(self, memory: Blend) -> Values:
         """Return w_h."""
-        return named(_WEIGHT, memory.weights)
+        return named(WEIGHT, memory.weights)
 
     def remember(self, memory: Blend, updates: Sequence[ClientUpdate]) -> Blend:
         """Return what is known of the heads after probes; as it was after training."""
-        return memory.updated(updates) if any(key.name == _GAIN for u in updates for key in u.report) else memory
+        return memory.updated(updates) if any(key.name == GAIN for u in updates for key in u.report) else memory
 
 
 def heads_of(modalities: Sequence[str]) -> tuple[str, ...]:

@@ -1,138 +1,24 @@
 """MFedMC: only the encoders that matter most, and least lately sent, travel (Yuan et al., 2024)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
-
-import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
-from torch import Tensor
-from torch.nn import functional
+from dataclasses import replace
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import REPORT_ONLY, ClientDay, Role, Steps
-from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import SelectionView
-from interlude.simulator.methods.base import Method, MethodOptions
-from interlude.simulator.methods.coalitions import coalitions, shapley_values
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.mfedmc.objective import LOSS, Apart, Sent, trained_groups
+from interlude.simulator.methods.mfedmc.offers import Offers
+from interlude.simulator.methods.mfedmc.options import MFedMCOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.merge import ClientUpdate, num_holders
-from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
+from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.task import LocalSteps
-from interlude.simulator.training.values import Values, by_modality, named
+from interlude.simulator.training.values import by_modality
 
 _TRAIN = "train"
-_IMPACT, _LOSS = "impact", "loss_alone"
-_SMALLEST_SPREAD = 1e-10
-
-
-class MFedMCOptions(MethodOptions):
-    """Options of MFedMC."""
-
-    name: str = "mfedmc"
-    server: Barrier = Field(Barrier(), description="a barrier, whose clients train; some of them are asked to upload")
-    modalities_per_client: PositiveInt = Field(1, description="gamma, modalities that a client offers to upload")
-    client_share: float = Field(
-        0.2, gt=0, le=1, description="delta, share of those that offer a modality who upload it"
-    )
-    losses: Literal["lowest", "highest"] = Field("lowest", description="which losses are preferred among them")
-    impact_weight: NonNegativeFloat = Field(1 / 3, description="alpha_s, weight of a modality's Shapley value")
-    size_weight: NonNegativeFloat = Field(1 / 3, description="alpha_c, weight of a small encoder")
-    recency_weight: NonNegativeFloat = Field(1 / 3, description="alpha_r, weight of the rounds since it was offered")
-
-
-def trained_groups(network: Network, modalities: Sequence[str]) -> tuple[str, ...]:
-    """Return the groups of some modalities that are trained and travel: encoders and head slices, no shared bias."""
-    return tuple(g for g in network.groups_of(tuple(modalities)) if g not in network.shared_groups)
-
-
-@dataclass(frozen=True)
-class Apart(CrossEntropy):
-    """The sum of the cross-entropies of each modality alone: each trains as if there were no other."""
-
-    def groups(self, network: Network) -> tuple[str, ...]:
-        """Return the encoders and head slices."""
-        return trained_groups(network, self.modalities)
-
-    def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return sum_m CE(f_m)."""
-        del context
-        return torch.stack(list(self._losses(network, parameters, batch).values())).sum()
-
-    def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return CE(f_m) and each modality's Shapley value in the mean true-class probability of the sum."""
-        del context
-        features = network.features(parameters, window.only(self.modalities))
-        worth = {}
-        for some in coalitions(self.modalities):
-            logits = network.classify(parameters, {m: features[m] for m in some})
-            worth[some] = window.mean(logits.softmax(dim=1).gather(1, window.labels[:, None])[:, 0])
-        impacts = shapley_values(self.modalities, worth)
-        return {**named(_LOSS, self._losses(network, parameters, window)), **named(_IMPACT, impacts)}
-
-    def _losses(self, network: Network, parameters: Parameters, batch: Batch) -> dict[str, Tensor]:
-        losses = {}
-        for modality, z in network.features(parameters, batch.only(self.modalities)).items():
-            logits = network.classify(parameters, {modality: z})
-            losses[modality] = batch.mean(functional.cross_entropy(logits, batch.labels, reduction="none"))
-        return losses
-
-
-@dataclass(frozen=True)
-class Sent(CrossEntropy):
-    """Trains nothing; what is uploaded is what an earlier task has trained."""
-
-    def groups(self, network: Network) -> tuple[str, ...]:
-        """Return the groups of the modalities to upload."""
-        return trained_groups(network, self.modalities)
-
-
-@dataclass(frozen=True)
-class Offers:
-    """What the server knows of the clients."""
-
-    sizes: Mapping[str, int]
-    """Bytes of each modality's encoder and head slice."""
-    num_rounds: int
-    last: Mapping[int, Mapping[str, int]]
-    """The round in which a client last offered a modality."""
-    trained: Mapping[int, ClientUpdate]
-    """What the clients of this round have trained, which stays with them until they are asked for it, and reported."""
-
-    def priorities(self, client: int, options: MFedMCOptions) -> dict[str, float]:
-        """Return alpha_s impact + alpha_c (1 - size) + alpha_r recency of each modality that a client trained."""
-        impacts = {m: float(value) for m, value in by_modality(self.trained[client].report, _IMPACT).items()}
-        return priorities(
-            spread(impacts),
-            spread({m: self.sizes[m] for m in impacts}),
-            {m: self.recency(client, m) for m in impacts},
-            options,
-        )
-
-    def recency(self, client: int, modality: str) -> float:
-        """Return the share of the rounds so far since a client last offered a modality."""
-        return (self.num_rounds - self.last.get(client, {}).get(modality, -1)) / (self.num_rounds + 1)
-
-
-def priorities(
-    impacts: Mapping[str, float], sizes: Mapping[str, float], recency: Mapping[str, float], options: MFedMCOptions
-) -> dict[str, float]:
-    """Return the priority of each modality from numbers in [0, 1]."""
-    return {
-        m: options.impact_weight * impacts[m]
-        + options.size_weight * (1.0 - sizes[m])
-        + options.recency_weight * recency[m]
-        for m in impacts
-    }
-
-
-def spread(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the values moved and scaled to [0, 1]; all 0 where they are alike."""
-    least = min(values.values())
-    width = max(values.values()) - least + _SMALLEST_SPREAD
-    return {m: (value - least) / width for m, value in values.items()}
 
 
 class MFedMC(Method):
@@ -257,7 +143,7 @@ class MFedMC(Method):
         """Return what the clients that offer a modality are sorted by; 0 of all where nothing is known."""
         if client not in offers.trained:
             return 0.0
-        loss = float(by_modality(offers.trained[client].report, _LOSS)[modality])
+        loss = float(by_modality(offers.trained[client].report, LOSS)[modality])
         return loss if self.options.losses == "lowest" else -loss
 
 

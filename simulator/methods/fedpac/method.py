@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import scipy  # its members are loaded when they are named
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
-from torch.nn import functional
 
 from interlude.models.groups import HEAD, group_of, part_of
 from interlude.models.network import Network, Parameters
@@ -16,27 +13,17 @@ from interlude.simulator.arrays import Floats
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.fedpac.collaboration import head_weights
+from interlude.simulator.methods.fedpac.objective import VARIANCE, WEIGHTED_MEAN, EncodersAlone, HeadAlone
 from interlude.simulator.methods.prototypes import (
-    CLASS_COUNT,
     PROTOTYPE,
-    class_means,
     global_prototypes,
-    known_classes,
     no_prototypes,
-    regulariser,
 )
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
-from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.task import LocalSteps
-from interlude.simulator.training.values import Named, Values, by_modality, named
-
-_WEIGHTED_MEAN = "weighted_class_mean"
-"""Name of h_k^m [K, D]."""
-_VARIANCE = Named("feature_variance")
-"""v_k."""
-_LEAST_WEIGHT = 1e-3
-_RIDGE = 1e-9
+from interlude.simulator.training.values import Values, by_modality, named
 
 
 class FedPACOptions(MethodOptions):
@@ -49,92 +36,6 @@ class FedPACOptions(MethodOptions):
     head_rate: PositiveFloat = Field(
         10.0, description="the head's learning rate by the scenario's; published code: 0.1 by 0.01"
     )
-
-
-@dataclass(frozen=True)
-class HeadAlone(CrossEntropy):
-    """Cross-entropy over the head's parameters; reports the statistics of the received encoders' features."""
-
-    def groups(self, network: Network) -> tuple[str, ...]:
-        """Return the head's groups."""
-        return tuple(group for group in network.groups_of(self.modalities) if part_of(group) == HEAD)
-
-    def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return h [K, D] of each modality and v."""
-        del context
-        means: dict[str, Tensor] = {}
-        variance = torch.zeros((), device=window.labels.device)
-        for modality, z in network.features(parameters, window.only(self.modalities)).items():
-            mean, counts = class_means(z, window.labels, network.num_classes, window.mask)
-            total = counts.sum()
-            means[modality] = mean * (counts / total)[:, None]
-            variance = variance + (window.mean(z.square().sum(dim=1)) - means[modality].square().sum()) / total
-        return {**named(_WEIGHTED_MEAN, means), _VARIANCE: variance}
-
-    def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return the statistics."""
-        del network, parameters, window
-        return dict(context.prepared)
-
-
-@dataclass(frozen=True)
-class EncodersAlone(CrossEntropy):
-    """Cross-entropy over the encoders' parameters, and a pull of features towards class means."""
-
-    weight: float
-
-    def groups(self, network: Network) -> tuple[str, ...]:
-        """Return the encoders."""
-        return tuple(network.encoder_group(modality) for modality in self.modalities)
-
-    def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return the global class means [K, D] of each modality, the client's own where a class has none yet."""
-        features = network.features(parameters, window.only(self.modalities))
-        targets: dict[str, Tensor] = {}
-        for modality, z in features.items():
-            received = context.broadcast[Named(PROTOTYPE, modality)].to(z.device)
-            own, _ = class_means(z, window.labels, network.num_classes, window.mask)
-            targets[modality] = torch.where(known_classes(received)[:, None], received, own)
-        return named(PROTOTYPE, targets)
-
-    def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
-        """Return CE + lambda mean_m mean_i ||z_i^m - c_{y_i}^m||^2 / D."""
-        output = network(parameters, batch.only(self.modalities))
-        loss = batch.mean(functional.cross_entropy(output.logits, batch.labels, reduction="none"))
-        targets = by_modality(context.prepared, PROTOTYPE)
-        pulls = [batch.mean(regulariser(z, batch.labels, targets[m])) for m, z in output.features.items()]
-        return loss + self.weight * torch.stack(pulls).mean()
-
-    def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return the class means [K, D] of each modality and the class counts [K], after training."""
-        del context
-        features = network.features(parameters, window.only(self.modalities))
-        means = {m: class_means(z, window.labels, network.num_classes, window.mask) for m, z in features.items()}
-        counts = means[self.modalities[0]][1]
-        return {**named(PROTOTYPE, {m: mean for m, (mean, _) in means.items()}), CLASS_COUNT: counts}
-
-
-def head_weights(variances: Floats, means: Floats) -> Floats:
-    """Return a [N, N], whose row i says how much of each client's head is in that of client i.
-
-    a_i = argmin_{a >= 0, sum a = 1} a^T (diag(v) + D^i) a, D^i_jl = <h_i - h_j, h_i - h_l>, below 1e-3 cut off. With
-    P = L L^T the minimum is where that of ||L^T b - L^-1 1||^2 over b >= 0 is, b scaled to sum to 1.
-
-    Args:
-        variances: v [N].
-        means: h [N, F] of all classes and features in a row.
-    """
-    rows = []
-    for own in means:
-        gaps = own - means
-        matrix = np.diag(variances) + gaps @ gaps.T
-        ridge = _RIDGE * max(float(np.trace(matrix)) / len(matrix), np.finfo(float).tiny ** 0.5)
-        lower = np.linalg.cholesky(matrix + ridge * np.eye(len(matrix)))
-        raw = scipy.optimize.nnls(lower.T, scipy.linalg.solve_triangular(lower, np.ones(len(matrix)), lower=True))[0]
-        weights = raw / raw.sum()
-        weights = np.where(weights < _LEAST_WEIGHT, 0.0, weights)
-        rows.append(weights / weights.sum())
-    return np.array(rows)
 
 
 @dataclass(frozen=True)
@@ -219,7 +120,7 @@ class FedPAC(Method):
 
     def remember(self, memory: Personal, updates: Sequence[ClientUpdate]) -> Personal:
         """Return the class means and the combined heads."""
-        measured = [update for update in updates if _VARIANCE in update.report]
+        measured = [update for update in updates if VARIANCE in update.report]
         if not measured:
             return memory
         prototypes = global_prototypes(self.options.server, memory.prototypes, measured)
@@ -231,10 +132,10 @@ class FedPAC(Method):
 
 def _statistics(updates: Sequence[ClientUpdate], like: Mapping[str, Tensor]) -> tuple[Floats, Floats]:
     """Return v [N] and h [N, F] of updates, zeros for modalities that they lack."""
-    variances = torch.stack([update.report[_VARIANCE] for update in updates])
+    variances = torch.stack([update.report[VARIANCE] for update in updates])
     means = []
     for update in updates:
-        of = by_modality(update.report, _WEIGHTED_MEAN)
+        of = by_modality(update.report, WEIGHTED_MEAN)
         means.append(torch.cat([of.get(m, torch.zeros_like(c)).flatten().cpu() for m, c in like.items()]))
     return variances.cpu().double().numpy(), torch.stack(means).double().numpy()
 
