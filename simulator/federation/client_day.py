@@ -96,7 +96,7 @@ class Dispatch:
     start: Parameters
     """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
-    """The values that the server sends with the model."""
+    """The values that the server sends with the model, and those that the client kept of earlier rounds."""
     now_s: float = 0.0
     """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
 
@@ -218,7 +218,7 @@ class ClientDay:
 
     @property
     def broadcast(self) -> Values:
-        """The values that the server sent with the model."""
+        """The values that the server sent with the model, and those that the client kept of earlier rounds."""
         return self._dispatch.broadcast
 
     @property

@@ -14,8 +14,11 @@ from interlude.simulator.methods.agm import AGM, AGMOptions, Modulated, coeffici
 from interlude.simulator.methods.coalitions import coalitions, shapley_values
 from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
+from interlude.simulator.training.executors.strategy import choose_strategy
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
-from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
+from interlude.simulator.training.profile.costs import CostModel
+from interlude.simulator.training.spec import ExecutorSpec, OptimizerSpec, TrainingSpec
+from interlude.simulator.training.stacked.trainer import StackedTrainer
 from interlude.simulator.training.task import LocalSteps, Task, batch_positions
 from interlude.simulator.training.values import Named
 
@@ -144,6 +147,49 @@ def test_the_mean_runs_over_the_mini_batches_each_scored_before_its_step():
         by_hand.append(torch.nn.functional.cross_entropy(share, samples[1][positions]).item())
     assert after_two.report[Named("score", "gray")].item() == pytest.approx(np.mean(by_hand), rel=1e-5)
     assert after_two.report[Named("score_count", "color")].item() == 2.0
+
+
+def test_clients_of_a_stack_carry_their_own_means_for_as_many_steps_as_they_have():
+    # three and two mini-batches, the last of each smaller
+    network = Network(ModelSpec(encoder="mlp", width=4), {"gray": (3,), "color": (2,)}, num_classes=3)
+    generator = torch.Generator().manual_seed(0)
+    inputs = {m: torch.randn(19, *given.shape, generator=generator) for m, given in network.inputs.items()}
+    samples = inputs, torch.randint(3, (19,), generator=generator)
+    model = network.initial_parameters(generator, torch.device("cpu"))
+    training = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.5))
+    method = AGM(AGMOptions())
+    values = method.values_for({}, method.initial_memory(network, 2), 0)
+
+    def task(client, window, num_steps):
+        steps = (LocalSteps(Modulated(BOTH, 2.5, "official"), num_steps, "joint"),)
+        return Task(client, 0, 0, steps, window, model, model, values)
+
+    tasks = [task(0, np.arange(7), 2), task(1, np.arange(7, 19), 3)]
+    strategy = choose_strategy(ExecutorSpec(strategy="stacked"), network, torch.device("cpu"), 4)
+    stacked = StackedTrainer(network, training, 0, samples, strategy).train([[task] for task in tasks])
+    sequential = SequentialExecutor(network, training, 0, samples, EvaluationSets(samples))
+    for (trained,), given, count in zip(stacked, tasks, (2.0, 3.0), strict=True):
+        expected = sequential.train(given)
+        assert trained.report.keys() == expected.report.keys()
+        assert trained.report[Named("score_count", "gray")].item() == count
+        for key, value in expected.report.items():
+            torch.testing.assert_close(trained.report[key], value)
+        torch.testing.assert_close(dict(trained.parameters), dict(expected.parameters))
+
+
+def test_scores_are_paid_for():
+    class Uncounted(Modulated):
+        def carry(self, network, gradients, parameters, batch, context):
+            return {}
+
+    network = Network(ModelSpec(encoder="mlp", width=5), {"gray": (6,), "color": (4,)}, num_classes=3)
+    method = AGM(AGMOptions())
+    costs = CostModel(network, 4, method.values_for({}, method.initial_memory(network, 1), 0))
+    # both encoders, and each slice of the head twice: alone and together
+    scores_flops = 2 * 4 * (6 * 5 + 5 * 5 + 4 * 5 + 5 * 5 + 2 * (5 * 3 + 5 * 3))
+    without, plain = (costs.step_flops(of, 4) for of in (Uncounted(BOTH, 2.5, "official"), CrossEntropy(BOTH)))
+    assert costs.step_flops(Modulated(BOTH, 2.5, "official"), 4) == without + scores_flops
+    assert without > plain
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
