@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 from torch.nn import functional
 
+from interlude.models.groups import HEAD, part_of
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import NO_REPORT, ClientDay, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
@@ -17,7 +18,7 @@ from interlude.simulator.methods.coalitions import coalitions, shapley_values
 from interlude.simulator.methods.kept import Kept
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
-from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
+from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 from interlude.simulator.training.values import Values, by_modality, named
 
 Sign = Literal["official", "bmsfed"]
@@ -38,6 +39,9 @@ class AGMOptions(MethodOptions):
     sign: Sign = Field(
         "official", description="official: a modality that does better than usual is slowed; bmsfed: it is sped up"
     )
+    most_gradient: PositiveFloat | None = Field(
+        1.0, description="where an entry of the head's gradient is above it, all is clipped to this norm; null: never"
+    )
     versions: ActiveVersions = Field(
         ActiveVersions(None),
         description="modulate while the model has fewer versions (rounds at a barrier; BMSFed: 71); null: always",
@@ -50,6 +54,7 @@ class Modulated(CrossEntropy):
 
     alpha: float
     sign: Sign
+    most_gradient: float | None = None
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return S_m and how many mini-batches it is the mean of, as the client's last local round left them."""
@@ -67,6 +72,24 @@ class Modulated(CrossEntropy):
         for modality, share in shares.items():
             logits = logits + (ks[modality] - 1.0) * (share - share.detach())
         return batch.mean(functional.cross_entropy(logits, batch.labels, reduction="none"))
+
+    def modulate(
+        self,
+        network: Network,
+        gradients: Parameters,
+        parameters: Parameters,
+        batch: Batch,
+        context: Context,
+        noise: Noise,
+    ) -> Parameters:
+        """Return the gradients, scaled to the norm that is allowed where the head's are too large."""
+        del network, parameters, batch, context, noise
+        if self.most_gradient is None:
+            return gradients
+        norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+        largest = torch.stack([g.abs().max() for name, g in gradients.items() if part_of(name) == HEAD]).max()
+        factor = torch.where(largest > self.most_gradient, (self.most_gradient / norm).clamp(max=1.0), 1.0)
+        return {name: factor * g for name, g in gradients.items()}
 
     def carry(
         self, network: Network, gradients: Parameters, parameters: Parameters, batch: Batch, context: Context
@@ -130,6 +153,7 @@ class AGM(Method):
             S_m = mean of s_m over all mini-batches of this client before this one; 0 before the first
             rho_A = exp(s_I - s_A),  R_A = exp(S_I - S_A),  I mirrored
             k_m = exp(alpha min(R_m - rho_m, 10)),  by which the gradient that reaches o_m is multiplied
+            then all gradients are scaled to norm 1, if theirs is larger and an entry of the head's is above 1
         sign: bmsfed has both exponents of e in rho and R with the opposite sign
     Server:
         theta_g <- sum_k n_k theta_k,g / sum_k n_k for every group g, over the clients that trained g
@@ -141,7 +165,8 @@ class AGM(Method):
     Staleness:
         always 0 at a barrier; elsewhere as the server rule's paper
     Limits:
-        * alpha = 0 is FedAvg, number for number, but for the time of the scores
+        * alpha = 0 and most_gradient: null is FedAvg, number for number, but for the time of the scores
+        * k_m is up to e^(10 alpha): without clipping runs diverge at the default alpha
         * the two signs push opposite ways: with the official one a modality that is better than usual is slowed
     Reconstructed:
         * zero features stand for a missing modality: the paper's code zeroes inputs, so that its encoders' biases count
@@ -150,6 +175,7 @@ class AGM(Method):
           in rho and R the mean of the others'
         * the default alpha is of the paper's AV-MNIST command line; modulation never ends, in BMSFed's code after
           round 70
+        * clipping is by the largest magnitude of an entry; the published code asks for one above 1
         * a client with one modality is plain FedAvg
     """
 
@@ -160,7 +186,7 @@ class AGM(Method):
         """Return modulated cross-entropy while modulation lasts and there are modalities to compare."""
         if client.version not in self.options.versions or len(ready.modalities) < 2:
             return CrossEntropy(ready.modalities)
-        return Modulated(ready.modalities, self.options.alpha, self.options.sign)
+        return Modulated(ready.modalities, self.options.alpha, self.options.sign, self.options.most_gradient)
 
     def payload(self, client: ClientDay) -> Payload:
         """Return the trained groups; the scores stay with the client."""

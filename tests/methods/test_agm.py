@@ -123,6 +123,18 @@ def test_the_gradient_of_each_share_is_scaled_and_the_loss_is_not(one_sample):
     assert ks["gray"].item() != pytest.approx(1.0)
 
 
+def test_gradients_are_clipped_together_where_the_heads_are_large():
+    def clipped(encoder, head, most_gradient=1.0):
+        given = {"encoder.gray.weight": torch.tensor([encoder]), "head.gray.weight": torch.tensor([head])}
+        objective = Modulated(BOTH, 1.0, "official", most_gradient)
+        found = objective.modulate(None, given, given, None, Context({}), torch.ones_like)
+        return [value.item() for value in found.values()]
+
+    assert clipped(3.0, -4.0) == pytest.approx([0.6, -0.8])
+    assert clipped(3.0, 0.9) == pytest.approx([3.0, 0.9])  # an encoder's alone is not looked at
+    assert clipped(3.0, 4.0, None) == [3.0, 4.0]
+
+
 def test_the_mean_runs_over_the_mini_batches_each_scored_before_its_step():
     network = Network(ModelSpec(encoder="mlp", width=4), {"gray": (3,), "color": (2,)}, num_classes=3)
     generator = torch.Generator().manual_seed(0)
@@ -203,7 +215,11 @@ def run(given, tmp_path, *methods, **options):
 
 def test_without_strength_it_is_fedavg_and_the_scores_never_travel(scenario_with, tmp_path):
     fedavg, still, agm = run(
-        scenario_with(ROUNDS), tmp_path, {"name": "fedavg"}, {"name": "agm", "label": "0", "alpha": 0}, {"name": "agm"}
+        scenario_with(ROUNDS),
+        tmp_path,
+        {"name": "fedavg"},
+        {"name": "agm", "label": "0", "alpha": 0, "most_gradient": None},
+        {"name": "agm"},
     )
     values = [record.metrics.drop(columns="time_s") for record in (fedavg, still, agm)]
     pd.testing.assert_frame_equal(values[0], values[1])
