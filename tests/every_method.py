@@ -7,4 +7,5 @@ from interlude.simulator.methods import METHODS
 EVERY_METHOD: dict[str, dict[str, Any]] = {
     **{name: {"name": name} for name in METHODS},
     "fedogm": {"name": "fedogm", "tensors": "weights"},
+    "harmony": {"name": "harmony", "unimodal_rounds": 1},
 }

@@ -101,7 +101,7 @@ class Dispatch:
     start: Parameters
     """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
-    """The values that the server sends with the model."""
+    """The values that the server sends with the model, and those that the client kept of earlier rounds."""
     fresh: Parameters | None = None
     """The model that the client downloaded in mid-round; None until it does."""
     latest_version: int = 0
@@ -131,10 +131,15 @@ class Payload(NamedTuple):
     """The parameter groups; unset: all that were trained in this local round."""
     num_bytes: int | None = None
     """Their encoded size in bytes; unset: dense."""
+    has_report: bool = True
+    """Whether the report is sent; otherwise the client keeps it, and the server's memory only stands for that."""
 
 
 ALL_TRAINED: Final = Payload()
 """An upload of every group that was trained, dense."""
+
+NO_REPORT: Final = Payload(has_report=False)
+"""An upload of every group that was trained; the report stays with the client, for its next local round."""
 
 REPORT_ONLY: Final = Payload(num_bytes=0)
 """An upload of the report alone; the trained groups stay with the client."""
@@ -244,7 +249,7 @@ class ClientDay:
 
     @property
     def broadcast(self) -> Values:
-        """The values that the server sent with the model last.
+        """The values that the server sent with the model last, and those that the client kept of earlier rounds.
 
         A resumed run restores these and the tasks, and nothing else that a day made of values: a day that goes on after
         `refresh` reads them afterwards.
@@ -332,6 +337,8 @@ class ClientDay:
     ) -> Iterable[Span]:
         """Train from the client's parameters: where its training starts, or the result of its last training.
 
+        Steps that cost no FLOPs take no time: they only take up what the client has, to be uploaded.
+
         Args:
             steps: optimiser steps, in order.
             activity: its name in the timeline, ``train`` or ``train_unimodal``.
@@ -339,6 +346,8 @@ class ClientDay:
         """
         cost = self._setting.costs.of_task(steps, self.num_samples)
         self._begin(steps, cost, broadcast)
+        if cost.flops == 0:
+            return ()
         return (self._training(activity, cost.modality, cost.flops, self.overhead_s()),)
 
     def train_until_notice(self, *steps: LocalSteps) -> Iterator[Span]:
@@ -395,7 +404,7 @@ class ClientDay:
         setting = self._setting
         groups = self._groups if payload.groups is None else payload.groups
         num_bytes = setting.network.num_bytes(groups) if payload.num_bytes is None else payload.num_bytes
-        num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
+        num_bytes += (self._report_bytes if payload.has_report else 0) + _SAMPLE_COUNT_BYTES
         duration_s = setting.world.links.transfer_s(self.client, "up", num_bytes, self._dispatch.window)
         update = PendingUpdate(self.client, self.version, groups, self.num_samples, self._trained, num_bytes)
         return (Span("upload", duration_s, None, num_bytes, 0, False, update),)

@@ -92,6 +92,10 @@ class Decisions(Protocol):
         """Return the values sent to one client besides; their names and shapes never change."""
         ...
 
+    def kept_by(self, memory: Any, client: int) -> Values:
+        """Return the values that a client kept of its earlier rounds; their names and shapes never change."""
+        ...
+
     def observe(self, memory: Any) -> Values:
         """Return the metrics of the memory, 0-d each."""
         ...
@@ -152,8 +156,8 @@ class Server:
         self._optimizer = optimizer
         self._moments: Moments = ()
         self._inbox: Inbox[Returned] = Inbox(clock)
-        sent = self._values_for(0)
-        costs = shared_costs(network, training.batch_size, sent)
+        sent = {**self._broadcast, **method.values_for(self._memory, 0)}
+        costs = shared_costs(network, training.batch_size, self._values_for(0))
         setting = Setting(world, population, network, training, costs, seed, num_bytes(sent))
         self.fleet = Fleet(
             clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._inbox.put
@@ -302,8 +306,8 @@ class Server:
         return Download(self.version, model, self._values_for(dispatch.client))
 
     def _values_for(self, client: int) -> Values:
-        """Return everything that is sent along with the model."""
-        own = self._method.values_for(self._memory, client)
+        """Return the values that a client has: all that are sent along with the model, and what it kept itself."""
+        own = {**self._method.values_for(self._memory, client), **self._method.kept_by(self._memory, client)}
         return {**self._broadcast, **own} if own else self._broadcast
 
     def _view(self, asked: Sequence[int] = ()) -> SelectionView:

@@ -38,6 +38,13 @@ PLACES = {
     "port": f"{_HERE}.port:Port",
     "pisces": f"{_HERE}.pisces:Pisces",
     "fedasmu": f"{_HERE}.fedasmu:FedASMU",
+    "agm": f"{_HERE}.agm:AGM",
+    "gblending": f"{_HERE}.gblending.method:GBlending",
+    "greedy": f"{_HERE}.greedy:Greedy",
+    "fednh": f"{_HERE}.fednh:FedNH",
+    "fedpac": f"{_HERE}.fedpac.method:FedPAC",
+    "mfedmc": f"{_HERE}.mfedmc.method:MFedMC",
+    "harmony": f"{_HERE}.harmony.method:Harmony",
 }
 """The names of methods, and where each class is."""
 

@@ -211,6 +211,15 @@ class Method:
         del memory, client
         return {}
 
+    def kept_by(self, memory: Any, client: int) -> Values:
+        """Return what a client kept of its earlier rounds, its names and shapes always the same; nothing here.
+
+        Its objectives see it beside what is sent; it costs no bytes. The client's last update in the memory stands for
+        it, so a round whose upload is lost is lost to it.
+        """
+        del memory, client
+        return {}
+
     def observe(self, memory: Any) -> Values:
         """Return what should be recorded of the memory, 0-d each; nothing here."""
         del memory

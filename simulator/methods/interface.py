@@ -8,7 +8,8 @@ which they matter:
   `epochs`, `proximal` term), `payload`.
 * at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `assign` (what each
   is told then, whoever selected it), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
-  training starts), `broadcast` and `values_for` (what is sent along, to all and to one), `observe` (what is recorded).
+  training starts), `broadcast` and `values_for` (what is sent along, to all and to one), `kept_by` (what a client kept
+  of its earlier rounds), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
   With a `server.optimizer` the server takes that model for a pseudo-gradient; no method has to know.
 
@@ -112,6 +113,7 @@ from interlude.models.network import Network, Parameters
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import (
     ALL_TRAINED,
+    NO_REPORT,
     NO_WEIGHTS,
     REPORT_ONLY,
     ClientDay,
@@ -144,6 +146,7 @@ from interlude.simulator.training.values import FUSED, Named, Values, by_modalit
 __all__ = [
     "ALL_TRAINED",
     "FUSED",
+    "NO_REPORT",
     "NO_WEIGHTS",
     "REPORT_ONLY",
     "WAITING",

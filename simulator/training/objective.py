@@ -50,9 +50,9 @@ class Context:
     received: Parameters
     """The global model that the client downloaded last."""
     broadcast: Values = field(default_factory=dict)
-    """The values that the server sent with the model."""
+    """The values that the server sent with the model, and those that the client kept of earlier rounds."""
     prepared: Values = field(default_factory=dict)
-    """What `Objective.prepare` returned."""
+    """What `Objective.prepare` returned, and `Objective.carry` changed since."""
 
 
 class Objective(ABC):
@@ -96,6 +96,17 @@ class Objective(ABC):
         """Return the gradients to step along; `noise` returns standard normal numbers in the shape of a tensor."""
         del network, parameters, batch, context, noise
         return gradients
+
+    def carry(
+        self, network: Network, gradients: Parameters, parameters: Parameters, batch: Batch, context: Context
+    ) -> Values:
+        """Return the prepared values that change before the next of these local steps, as they are then.
+
+        `gradients` are those of the loss, not modulated, at `parameters`, from which the step is taken. `report` sees
+        what the last step leaves.
+        """
+        del network, gradients, parameters, batch, context
+        return {}
 
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return values computed from the trained parameters and uploaded with them."""

@@ -1,6 +1,7 @@
 """The sequential executor: trains one client after the other; the plain reference for the others."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -95,6 +96,11 @@ class SequentialExecutor(TrainingExecutor):
                         context,
                         self._noise(task, steps, steps.first_step + step),
                     )
+                    carried = objective.carry(
+                        self._network, dict(zip(names, gradients, strict=True)), parameters, batch, context
+                    )
+                if carried:
+                    context = contexts[objective] = replace(context, prepared={**context.prepared, **carried})
                 parameters |= optimizer.step(leaves, modulated, mu=steps.proximal, scale=steps.learning_rate_scale)
                 losses.append(loss.detach())
         mean_loss = float(torch.stack(losses).mean()) if losses else 0.0  # a probe takes no step

@@ -24,6 +24,7 @@ T = TypeVar("T")
 class _Step(NamedTuple):
     flops: int
     modulates: bool
+    carried: tuple[Named, ...]
     noise_shapes: tuple[torch.Size, ...]
 
 
@@ -91,6 +92,11 @@ class Profile:
         return self._step.modulates
 
     @property
+    def carried(self) -> tuple[Named, ...]:
+        """What is carried from one step to the next; nothing for most objectives."""
+        return self._step.carried
+
+    @property
     def noise_shapes(self) -> tuple[torch.Size, ...]:
         """Shapes of the normal numbers that one step draws, in order."""
         return self._step.noise_shapes
@@ -132,7 +138,7 @@ class Profile:
             noise_shapes.append(like.shape)
             return torch.empty_like(like)
 
-        def step() -> bool:
+        def step() -> tuple[bool, Values]:
             with torch.enable_grad():
                 loss = objective.loss(network, parameters, batch, context)
                 # a probe trains nothing
@@ -140,10 +146,11 @@ class Profile:
             gradients = dict(zip(leaves, values, strict=True))
             with torch.no_grad():
                 modulated = objective.modulate(network, gradients, parameters, batch, context, noise)
-            return any(modulated[name] is not gradient for name, gradient in gradients.items())
+                carried = objective.carry(network, gradients, parameters, batch, context)
+            return any(modulated[name] is not gradient for name, gradient in gradients.items()), carried
 
-        modulates, flops = _counted(step)
-        return _Step(flops, modulates, tuple(noise_shapes))
+        (modulates, carried), flops = _counted(step)
+        return _Step(flops, modulates, tuple(carried), tuple(noise_shapes))
 
 
 class _Watched(Mapping[str, Tensor]):

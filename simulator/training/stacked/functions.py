@@ -40,7 +40,9 @@ class StackedFunctions:
     def losses_and_gradients(
         self, stack: Stack, spans: tuple[slice, ...], bank: Tensor, batch: Leaves, noise: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Return the losses [n] and, for every span, the gradients [n, span] of one step of the first n rows.
+        """Return the losses [n], the gradients [n, span] of every span, and what is carried on [n, ...].
+
+        All are of one step of the first n rows.
 
         Args:
             stack: the rows' inputs.
@@ -86,13 +88,37 @@ class StackedFunctions:
             losses = _lifted(loss, dims, len(bank))(bank, *trained.values(), *values)
         gradients = torch.autograd.grad(losses.sum(), runs, materialize_grads=True)
         losses = losses.detach()
+        by_name = _by_name(layout, spans, gradients)
+        carried = self._carried(stack, paths, bank, by_name, values) if stack.profile.carried else ()
         if stack.profile.modulates:
-            changed = self._modulated(stack, paths, bank, _by_name(layout, spans, gradients), noise, values)
+            changed = self._modulated(stack, paths, bank, by_name, noise, values)
             gradients = tuple(
                 torch.cat([layout.flattened(changed[name], name) for name in layout.names_in(span)], dim=1)
                 for span in spans
             )
-        return losses, *gradients
+        return losses, *gradients, *carried
+
+    def _carried(
+        self,
+        stack: Stack,
+        paths: tuple[Path, ...],
+        bank: Tensor,
+        gradients: Mapping[str, Tensor],
+        values: Sequence[Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Return the prepared values [n, ...] that change with this step."""
+        layout, names = self._network.layout, tuple(gradients)
+
+        def of_row(row: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            own = dict(zip(names, given, strict=False))
+            batch, context = _batch_and_context(layout, paths, given[len(names) :])
+            carried = stack.objective.carry(self._network, own, Packed(layout, row), batch, context)
+            return tuple(carried[key] for key in stack.profile.carried)
+
+        dims = (0, *(0 for _ in names), *stack.dims(paths))
+        with torch.no_grad():
+            carried: tuple[Tensor, ...] = _lifted(of_row, dims, len(bank))(bank, *gradients.values(), *values)
+        return carried
 
     def _modulated(
         self,

@@ -110,6 +110,12 @@ class Stack:
     window: Leaves = field(default_factory=dict)
     """The windows' samples [G, W, ...], if they are needed."""
 
+    def carry(self, carried: Sequence[Tensor]) -> None:
+        """Take over what the first n rows carry to their next step [n, ...]; rows that are done keep theirs."""
+        for key, value in zip(self.profile.carried, carried, strict=True):
+            path = ("prepared", *key)
+            self.leaves[path] = torch.cat([value, self.leaves[path][len(value) :]])
+
     def rows(self, which: Sequence[int]) -> tuple[Leaves, Leaves]:
         """Return the leaves and the window of some rows."""
         index = torch.tensor(which)

@@ -84,9 +84,10 @@ class StackedTrainer:
             num_rows, leaves = batches.at(step)
             batch = self._gather(leaves, objective)
             noise = self._noise(stack.profile, rows[:num_rows], step)
-            losses, *gradients = self._functions.losses_and_gradients(stack, spans, bank[:num_rows], batch, noise)
+            losses, *rest = self._functions.losses_and_gradients(stack, spans, bank[:num_rows], batch, noise)
             totals[:num_rows] += losses
-            descent.step(num_rows, spans, gradients)
+            descent.step(num_rows, spans, rest[: len(spans)])
+            stack.carry(rest[len(spans) :])
         lost = totals.tolist() if self._device.type == "cpu" else totals.unbind()
         for position, row in enumerate(rows):
             row.flat = bank[position]
