@@ -73,6 +73,18 @@ class Setting:
         return [min(num_held, self.training.window_samples or num_held) for num_held in held]
 
     @cached_property
+    def num_samples_of_all(self) -> Mapping[str, int]:
+        """Samples of one local round of all clients together, by the groups that they hold."""
+        by_held: dict[tuple[str, ...], int] = {}
+        for held, num_samples in zip(self.population.modalities, self.num_window_samples, strict=True):
+            by_held[held] = by_held.get(held, 0) + num_samples
+        totals: dict[str, int] = {}
+        for held, num_samples in by_held.items():
+            for group in self.network.groups_of(held):
+                totals[group] = totals.get(group, 0) + num_samples
+        return totals
+
+    @cached_property
     def download_bytes(self) -> Mapping[tuple[str, ...], int]:
         """Payload of a full download by the modalities that a client holds."""
         network = self.network
@@ -97,6 +109,8 @@ class Dispatch:
     """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
     """The values that the server sends with the model."""
+    mean_round_s: float = 0.0
+    """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
     now_s: float = 0.0
     """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
 
@@ -205,6 +219,11 @@ class ClientDay:
     def now_s(self) -> float:
         """The client's own time in simulated seconds."""
         return self._dispatch.now_s
+
+    @property
+    def mean_round_s(self) -> float:
+        """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
+        return self._dispatch.mean_round_s
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -76,6 +76,8 @@ class Fleet:
         }
         self._idle_since_s = [0.0] * num_clients
         self._next_window = [0] * num_clients
+        self._num_rounds = [0] * num_clients
+        self._rounds_s = [0.0] * num_clients
         self._at_work: dict[int, Journey] = {}
         self._versions_to_receive: dict[int, int] = {}
         """Of every client that returned and was not received yet, the version that it started from."""
@@ -111,6 +113,10 @@ class Fleet:
             window = max(window, setting.world.oldest_window(client, self._clock.now, num_samples, held))
         self._next_window[client] = window + 1
         return window
+
+    def mean_round_s(self, client: int) -> float:
+        """Return the mean simulated seconds of a client's local rounds that are over; 0 if there are none."""
+        return self._rounds_s[client] / max(self._num_rounds[client], 1)
 
     def send(self, dispatch: Dispatch) -> None:
         """Dispatch a client, which is no longer among the idle ones, into a local round."""
@@ -172,6 +178,8 @@ class Fleet:
         del self._at_work[client]
         self._versions_to_receive[client] = journey.dispatch.version
         self._idle_since_s[client] = now_s
+        self._num_rounds[client] += 1
+        self._rounds_s[client] += now_s - journey.dispatch.start_s
         self.num_returned += 1
         self._on_return(Returned(client, ending.update))
 

@@ -138,6 +138,7 @@ class Server:
         self._inbox: Inbox[Returned] = Inbox(clock)
         costs = shared_costs(network, training.batch_size, self._broadcast)
         setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
+        self._setting = setting
         self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._inbox.put)
         """The clients, idle and in flight."""
         clock.process(self._serve())
@@ -294,7 +295,10 @@ class Server:
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)
             window = fleet.take_window(client)
-            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast))
+            mean_round_s = fleet.mean_round_s(client)
+            fleet.send(
+                Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast, mean_round_s)
+            )
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""
@@ -319,6 +323,7 @@ class Server:
                 parameters=trained.parameters,
                 start=trained.received,
                 report=trained.report,
+                num_samples_of_all=self._setting.num_samples_of_all,
             )
             for update, trained in zip(updates, results, strict=True)
         ]

@@ -18,6 +18,7 @@ PLACES = {
     "fedavg": f"{_HERE}.fedavg:FedAvg",
     "fedasync": f"{_HERE}.fedasync:FedAsync",
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
+    "aso-fed": f"{_HERE}.asofed:ASOFed",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",

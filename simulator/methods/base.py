@@ -122,12 +122,18 @@ class Method:
 
     def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
         """Return the optimiser steps of joint training, in order: the scenario's local epochs here."""
-        return [LocalSteps(self.objective(client, ready), client.num_steps(), "joint", proximal=self.proximal)]
+        objective, scale = self.objective(client, ready), self.learning_rate_scale(client)
+        return [LocalSteps(objective, client.num_steps(), "joint", 0, self.proximal, scale)]
 
     def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return what joint training minimises."""
         del client
         return cross_entropy(ready.modalities)
+
+    def learning_rate_scale(self, client: ClientDay) -> float:
+        """Return the factor on the scenario's learning rate in joint training."""
+        del client
+        return 1.0
 
     @property
     def proximal(self) -> float:
@@ -141,9 +147,9 @@ class Method:
 
     def _each_alone(self, client: ClientDay, ready: Ready) -> list[LocalSteps]:
         """Return the steps of each modality alone, as one misses and the scenario says ``on_miss: uni_modal``."""
-        num_steps, proximal = client.num_steps(), self.proximal
+        num_steps, proximal, scale = client.num_steps(), self.proximal, self.learning_rate_scale(client)
         return [
-            LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", proximal=proximal)
+            LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", 0, proximal, scale)
             for m in ready.modalities
         ]
 

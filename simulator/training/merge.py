@@ -6,7 +6,7 @@ Parameters are packed, so that a run of groups with the same holders is merged i
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import torch
@@ -38,6 +38,8 @@ class ClientUpdate:
     start: Parameters
     """The global model that the client had received."""
     report: Values
+    num_samples_of_all: Mapping[str, int] = field(default_factory=dict)
+    """Samples of one local round of all clients together, by the groups that they hold."""
 
 
 def weighted_mean(model: Parameters, updates: Sequence[ClientUpdate]) -> Packed:
