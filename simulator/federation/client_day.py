@@ -125,6 +125,8 @@ class Payload(NamedTuple):
     """The parameter groups; unset: all that were trained in this local round."""
     num_bytes: int | None = None
     """Their encoded size in bytes; unset: dense."""
+    message: Any = None
+    """Plain values that the client tells the server besides, by its role or its clock, never by trained values."""
 
 
 ALL_TRAINED: Final = Payload()
@@ -146,6 +148,8 @@ class PendingUpdate(NamedTuple):
     trained: Future[Trained]
     num_bytes: int
     """The payload that arrived."""
+    message: Any = None
+    """What the client told besides."""
 
 
 class Span(NamedTuple):
@@ -333,5 +337,7 @@ class ClientDay:
         num_bytes = setting.network.num_bytes(groups) if payload.num_bytes is None else payload.num_bytes
         num_bytes += self._report_bytes + _SAMPLE_COUNT_BYTES
         duration_s = setting.world.links.transfer_s(self.client, "up", num_bytes, self._dispatch.window)
-        update = PendingUpdate(self.client, self.version, groups, self.num_samples, self._trained, num_bytes)
+        update = PendingUpdate(
+            self.client, self.version, groups, self.num_samples, self._trained, num_bytes, payload.message
+        )
         return (Span("upload", duration_s, None, num_bytes, 0, False, update),)

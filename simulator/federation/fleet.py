@@ -1,6 +1,6 @@
 """The fleet: which clients are idle, which are in flight, and the next window of each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any, NamedTuple
@@ -87,10 +87,11 @@ class Fleet:
         """Clients dispatched and not received yet: those at work, and those that wait in the server's inbox."""
         return len(self._at_work) + len(self._versions_to_receive)
 
-    def versions_in_flight(self) -> list[int]:
-        """Return the versions that clients in flight started from, oldest first."""
-        at_work = (journey.dispatch.version for journey in self._at_work.values())
-        return sorted([*at_work, *self._versions_to_receive.values()])
+    def versions_in_flight(self, of: Collection[int] | None = None) -> list[int]:
+        """Return the versions that clients in flight started from, or some of the clients, oldest first."""
+        at_work = {client: journey.dispatch.version for client, journey in self._at_work.items()}
+        versions = at_work | self._versions_to_receive
+        return sorted(versions.values() if of is None else (versions[client] for client in of))
 
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""

@@ -20,6 +20,7 @@ from interlude.simulator.federation.client_day import (
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.fleet import Fleet, Returned
 from interlude.simulator.federation.inbox import Inbox
+from interlude.simulator.federation.part import Part
 from interlude.simulator.federation.rules import gather
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
@@ -136,10 +137,11 @@ class Server:
         self._memory = method.initial_memory(network, population.num_clients)
         self._broadcast = method.broadcast(self._memory)
         self._inbox: Inbox[Returned] = Inbox(clock)
+        self._inboxes_of_parts: dict[int, Inbox[Returned]] = {}
         costs = shared_costs(network, training.batch_size, self._broadcast)
         setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
         self._setting = setting
-        self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._inbox.put)
+        self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._take_back)
         """The clients, idle and in flight."""
         clock.process(self._serve())
 
@@ -147,6 +149,11 @@ class Server:
     def is_stopped(self) -> bool:
         """Whether the run is over."""
         return self._clock.is_stopped
+
+    @property
+    def num_clients(self) -> int:
+        """Clients that are served."""
+        return self.population.num_clients
 
     def timeout(self, delay_s: float) -> Event:
         """Return an event so many simulated seconds from now."""
@@ -175,15 +182,19 @@ class Server:
         self._take(roles)
         self._start(roles)
 
-    def receive(self, until: Event | None = None) -> Process[Returned | None]:
+    def receive(self, until: Event | None = None, inbox: Inbox[Returned] | None = None) -> Process[Returned | None]:
         """Wait for the next client to return; None if an event comes first.
 
         Only then can it be dispatched again, so no client starts over before its update was received, even if several
         return at the same instant. During an outage the server receives no client and sees no event.
+
+        Args:
+            until: the event.
+            inbox: of the part to which clients return; unset: the server's own.
         """
         if until is None and self.fleet.may_end_idle():
             self._clock.may_end_idle = True  # no client can ever return
-        inbox, returned = self._inbox, None
+        inbox, returned = self._inbox if inbox is None else inbox, None
         while not len(inbox) and (until is None or not until.processed):
             arrival = inbox.next_arrival()
             yield arrival if until is None else arrival | until
@@ -203,6 +214,16 @@ class Server:
         if results is not None:
             self._memory = self._method.remember(self._memory, self._arrived(updates, results))
             self._broadcast = self._method.broadcast(self._memory)
+
+    def part(self, clients: Sequence[int], role: Role) -> Part:
+        """Return a part of the server: some clients, in one role, which return to it alone from now on."""
+        inbox: Inbox[Returned] = Inbox(self._clock)
+        self._inboxes_of_parts |= dict.fromkeys(clients, inbox)
+        return Part(self, clients, role, inbox)
+
+    def start(self, process: Process[None]) -> None:
+        """Run a process beside the method's own, e.g. of a part."""
+        self._clock.process(process)
 
     def merge(self, updates: Sequence[PendingUpdate]) -> bool:
         """Merge updates into the next version of the global model; staleness is counted now.
@@ -259,6 +280,10 @@ class Server:
         outages = self._outages
         while outages is not None and (back_s := outages.back_s(self._clock.now)) > self._clock.now:
             yield self._clock.timeout(back_s - self._clock.now)
+
+    def _take_back(self, returned: Returned) -> None:
+        """Put a client that returned into its inbox."""
+        self._inboxes_of_parts.get(returned.client, self._inbox).put(returned)
 
     def _submit(self, task: Task) -> Future[Trained]:
         return self.executor.submit(task)
@@ -324,6 +349,7 @@ class Server:
                 start=trained.received,
                 report=trained.report,
                 num_samples_of_all=self._setting.num_samples_of_all,
+                message=update.message,
             )
             for update, trained in zip(updates, results, strict=True)
         ]

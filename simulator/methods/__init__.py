@@ -19,6 +19,7 @@ PLACES = {
     "fedasync": f"{_HERE}.fedasync:FedAsync",
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
     "aso-fed": f"{_HERE}.asofed:ASOFed",
+    "fedat": f"{_HERE}.fedat:FedAT",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",

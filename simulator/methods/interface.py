@@ -6,9 +6,9 @@ which they matter:
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
   `downloaded_groups`, `local_steps` (which `objective`, how many steps, `proximal` term, `learning_rate_scale`),
   `payload`.
-* at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `initial_memory`,
-  `model_for` (what a client downloads), `start_for` (where its training starts), `broadcast` (what is sent along),
-  `observe` (what is recorded).
+* at the server: `serve` (the rule, or processes of the method's own), `before_rounds`, `candidates` and `select` (which
+  clients are sent out, as what), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
+  training starts), `broadcast` (what is sent along), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
 
 What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.
@@ -122,7 +122,7 @@ from interlude.simulator.federation.client_day import (
     Steps,
 )
 from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, SizedBarrier, gather
-from interlude.simulator.federation.views import Process, SelectionView, ServerView
+from interlude.simulator.federation.views import Process, RuleView, SelectionView, ServerView
 from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, weighted_mean
@@ -161,6 +161,7 @@ __all__ = [
     "Process",
     "Ready",
     "Role",
+    "RuleView",
     "SelectionView",
     "ServerRule",
     "ServerView",

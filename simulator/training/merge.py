@@ -8,6 +8,7 @@ Parameters are packed, so that a run of groups with the same holders is merged i
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,8 @@ class ClientUpdate:
     report: Values
     num_samples_of_all: Mapping[str, int] = field(default_factory=dict)
     """Samples of one local round of all clients together, by the groups that they hold."""
+    message: Any = None
+    """What the client told besides, of its role or its clock."""
 
 
 def weighted_mean(model: Parameters, updates: Sequence[ClientUpdate]) -> Packed:
