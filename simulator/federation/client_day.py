@@ -108,7 +108,7 @@ class Dispatch:
     start: Parameters
     """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
-    """The values that the server sends with the model."""
+    """The values that the server sends with the model, and those that the client has of its own."""
     mean_round_s: float = 0.0
     """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
     now_s: float = 0.0
@@ -236,7 +236,7 @@ class ClientDay:
 
     @property
     def broadcast(self) -> Values:
-        """The values that the server sent with the model."""
+        """The values that the server sent with the model, and those that the client has of its own."""
         return self._dispatch.broadcast
 
     @property

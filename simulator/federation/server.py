@@ -65,6 +65,10 @@ class Decisions(Protocol):
         """Return the parameters from which a client's training starts."""
         ...
 
+    def own_values(self, memory: Any, client: int) -> Values:
+        """Return the values that a client has of its own; their shapes never change."""
+        ...
+
     def initial_memory(self, network: Network, num_clients: int) -> Any:
         """Return the server's memory besides the model, before the first merge."""
         ...
@@ -138,7 +142,8 @@ class Server:
         self._broadcast = method.broadcast(self._memory)
         self._inbox: Inbox[Returned] = Inbox(clock)
         self._inboxes_of_parts: dict[int, Inbox[Returned]] = {}
-        costs = shared_costs(network, training.batch_size, self._broadcast)
+        example = {**self._broadcast, **method.own_values(self._memory, 0)}
+        costs = shared_costs(network, training.batch_size, example)
         setting = Setting(world, population, network, training, costs, seed, num_bytes(self._broadcast))
         self._setting = setting
         self.fleet = Fleet(clock, timeline, setting, method.client_round, self._submit, self.losses, self._take_back)
@@ -320,10 +325,10 @@ class Server:
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)
             window = fleet.take_window(client)
+            own = self._method.own_values(self._memory, client)
+            values = {**self._broadcast, **own} if own else self._broadcast
             mean_round_s = fleet.mean_round_s(client)
-            fleet.send(
-                Dispatch(client, window, self.version, role, now_s, received, start, self._broadcast, mean_round_s)
-            )
+            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, values, mean_round_s))
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""

@@ -20,6 +20,7 @@ PLACES = {
     "fedbuff": f"{_HERE}.fedbuff:FedBuff",
     "aso-fed": f"{_HERE}.asofed:ASOFed",
     "fedat": f"{_HERE}.fedat:FedAT",
+    "async-drop": f"{_HERE}.asyncdrop:AsyncDrop",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",

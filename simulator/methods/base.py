@@ -199,6 +199,15 @@ class Method:
         del memory, client
         return received
 
+    def own_values(self, memory: Any, client: int) -> Values:
+        """Return values that a client has of its own, beside the broadcast: nothing here.
+
+        Nobody sends them: what of them travels is for the payload to say. Their shapes are always the same, and a day
+        may train with others in their place.
+        """
+        del memory, client
+        return {}
+
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model, its shapes always the same; nothing here."""
         del memory

@@ -8,7 +8,8 @@ which they matter:
   `payload`.
 * at the server: `serve` (the rule, or processes of the method's own), `before_rounds`, `candidates` and `select` (which
   clients are sent out, as what), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
-  training starts), `broadcast` (what is sent along), `observe` (what is recorded).
+  training starts), `broadcast` (what is sent along), `own_values` (what a client has besides), `observe` (what is
+  recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
 
 What a method returns from `select` is written down, so a run of it is resumed exactly, whatever the choice depended on.

@@ -50,7 +50,7 @@ class Context:
     received: Parameters
     """The global model that the client downloaded."""
     broadcast: Values = field(default_factory=dict)
-    """The values that the server sent with the model."""
+    """The values that the server sent with the model, and those that the client has of its own."""
     prepared: Values = field(default_factory=dict)
     """What `Objective.prepare` returned."""
 
