@@ -17,6 +17,7 @@ from interlude.simulator.federation.clock import delay_s
 from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.executors.future import Future
+from interlude.simulator.training.merge import Holders
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.spec import TrainingSpec
@@ -73,16 +74,17 @@ class Setting:
         return [min(num_held, self.training.window_samples or num_held) for num_held in held]
 
     @cached_property
-    def num_samples_of_all(self) -> Mapping[str, int]:
-        """Samples of one local round of all clients together, by the groups that they hold."""
-        by_held: dict[tuple[str, ...], int] = {}
+    def holders(self) -> Mapping[str, Holders]:
+        """The clients that hold each group."""
+        by_held: dict[tuple[str, ...], list[int]] = {}
         for held, num_samples in zip(self.population.modalities, self.num_window_samples, strict=True):
-            by_held[held] = by_held.get(held, 0) + num_samples
-        totals: dict[str, int] = {}
-        for held, num_samples in by_held.items():
+            by_held.setdefault(held, []).append(num_samples)
+        holders: dict[str, Holders] = {}
+        for held, counts in by_held.items():
             for group in self.network.groups_of(held):
-                totals[group] = totals.get(group, 0) + num_samples
-        return totals
+                others = holders.get(group, Holders(0, 0))
+                holders[group] = Holders(others.num_clients + len(counts), others.num_samples + sum(counts))
+        return holders
 
     @cached_property
     def download_bytes(self) -> Mapping[tuple[str, ...], int]:
@@ -186,6 +188,7 @@ class ClientDay:
     __slots__ = (
         "_dispatch",
         "_groups",
+        "_local_steps",
         "_report_bytes",
         "_s_per_flop",
         "_setting",
@@ -216,6 +219,7 @@ class ClientDay:
         """Arrival of each modality of the window, in the data set's order; one that misses is left out."""
         self._s_per_flop = world.devices.s_per_flop(client, dispatch.window)
         self._groups: tuple[str, ...] = ()
+        self._local_steps: tuple[LocalSteps, ...] = ()
         self._report_bytes = 0
         self._trained: Future[Trained] | None = None
 
@@ -238,6 +242,22 @@ class ClientDay:
     def broadcast(self) -> Values:
         """The values that the server sent with the model, and those that the client has of its own."""
         return self._dispatch.broadcast
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The modalities that the client holds, those included that miss in this round."""
+        return self._setting.population.modalities[self.client]
+
+    @property
+    def step_lengths(self) -> dict[str, float]:
+        """The learning rates, summed, of the optimiser steps that have trained each group in this local round."""
+        setting = self._setting
+        rate = setting.training.optimizer.rate_at(self.version)
+        lengths: dict[str, float] = {}
+        for steps in self._local_steps:
+            for group in steps.objective.groups(setting.network):
+                lengths[group] = lengths.get(group, 0.0) + rate * steps.learning_rate_scale * steps.num_steps
+        return lengths
 
     @property
     def trains_apart(self) -> bool:
@@ -319,6 +339,7 @@ class ClientDay:
             )
         )
         self._report_bytes = cost.report_bytes
+        self._local_steps += steps
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
         devices = setting.world.devices

@@ -353,7 +353,7 @@ class Server:
                 parameters=trained.parameters,
                 start=trained.received,
                 report=trained.report,
-                num_samples_of_all=self._setting.num_samples_of_all,
+                holders=self._setting.holders,
                 message=update.message,
             )
             for update, trained in zip(updates, results, strict=True)

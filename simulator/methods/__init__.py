@@ -21,6 +21,7 @@ PLACES = {
     "aso-fed": f"{_HERE}.asofed:ASOFed",
     "fedat": f"{_HERE}.fedat:FedAT",
     "async-drop": f"{_HERE}.asyncdrop:AsyncDrop",
+    "fedac": f"{_HERE}.fedac:FedAC",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",

@@ -96,7 +96,7 @@ class ASOFed(Method):
         for update in updates:
             zeta, kept[update.client] = balanced(update, kept.get(update.client, Past({}, {})), self.options.beta)
             for name, value in zeta.items():
-                share = update.num_samples / update.num_samples_of_all[group_of(name)]
+                share = update.num_samples / update.holders[group_of(name)].num_samples
                 merged[name] = merged[name] - share * value
             if self.options.feature_learning:
                 merged |= {name: attended(merged[name]) for name in first_layers(update)}

@@ -126,7 +126,7 @@ from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, S
 from interlude.simulator.federation.views import Process, RuleView, SelectionView, ServerView
 from interlude.simulator.methods.base import ActiveVersions, Method, MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
-from interlude.simulator.training.merge import ClientUpdate, add_deltas, mix, weighted_mean
+from interlude.simulator.training.merge import ClientUpdate, Holders, add_deltas, mix, weighted_mean
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import FUSED, Named, Values, by_modality, named
@@ -145,6 +145,7 @@ __all__ = [
     "ClientUpdate",
     "Context",
     "CrossEntropy",
+    "Holders",
     "Inputs",
     "LocalSteps",
     "Method",

@@ -12,9 +12,9 @@ from interlude import parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.asofed import ASOFed, ASOFedOptions, attended
-from interlude.simulator.training.merge import add_deltas
+from interlude.simulator.training.merge import Holders, add_deltas
 
-ALL = dict.fromkeys(GROUPS, 8)
+ALL = dict.fromkeys(GROUPS, Holders(4, 8))
 
 
 def aso_fed(**options):
@@ -25,8 +25,8 @@ def arrivals(method, *updates, client=0):
     """Return the model's numbers after each arrival, from 10."""
     model, memory, seen = model_of(10.0), {}, []
     for update in updates:
-        known = update.num_samples_of_all or ALL
-        model, memory = method.advance(model, memory, [replace(update, client=client, num_samples_of_all=known)])
+        known = update.holders or ALL
+        model, memory = method.advance(model, memory, [replace(update, client=client, holders=known)])
         seen.append([round(model[name].item(), 5) for name in NAMES])
     return seen
 
@@ -45,7 +45,7 @@ def test_every_client_has_a_past_of_its_own():
     method, memory = aso_fed(), {}
     model = model_of(10.0)
     for client in (0, 1, 0):
-        update = replace(update_of(16.0, num_samples=2, start=20.0), client=client, num_samples_of_all=ALL)
+        update = replace(update_of(16.0, num_samples=2, start=20.0), client=client, holders=ALL)
         model, memory = method.advance(model, memory, [update])
     # 4 of client 0, 4 of client 1, 4 - 4 + 0 of client 0
     assert model["encoder.a.weight"].item() == 8.0
@@ -54,7 +54,7 @@ def test_every_client_has_a_past_of_its_own():
 def test_a_group_counts_the_samples_of_those_that_hold_it_and_others_stand_still():
     # 4 x 2/8 of head.bias, 4 x 2/4 of encoder.a
     update = update_of(16.0, groups=("encoder.a", "head.bias"), num_samples=2, start=20.0)
-    (numbers,) = arrivals(aso_fed(), replace(update, num_samples_of_all={**ALL, "encoder.a": 4}))
+    (numbers,) = arrivals(aso_fed(), replace(update, holders={**ALL, "encoder.a": Holders(2, 4)}))
     assert numbers == [8.0, 10.0, 10.0, 9.0]
 
 
@@ -68,7 +68,9 @@ def test_a_round_without_a_group_leaves_its_past_alone():
 def test_first_rounds_from_one_model_without_balance_and_penalty_are_fedavg():
     method, model, memory = aso_fed(beta=1.0, proximal=0.0), model_of(10.0), {}
     updates = [
-        replace(update_of(value, num_samples=n, start=10.0), client=client, num_samples_of_all=dict.fromkeys(GROUPS, 6))
+        replace(
+            update_of(value, num_samples=n, start=10.0), client=client, holders=dict.fromkeys(GROUPS, Holders(3, 6))
+        )
         for client, (value, n) in enumerate([(16.0, 1), (4.0, 2), (13.0, 3)])
     ]
     weighted = add_deltas(model, updates, lambda position, _: updates[position].num_samples / 6, 1.0)
@@ -90,7 +92,7 @@ def test_feature_learning_changes_first_layers_of_trained_encoders_alone():
     model = network.initial_parameters(torch.Generator().manual_seed(0), torch.device("cpu"))
     groups = network.groups_of(("gray",))
     update = replace(update_of(0.0, groups=groups), parameters=model, start=model)
-    update = replace(update, num_samples_of_all=dict.fromkeys(groups, 1))
+    update = replace(update, holders=dict.fromkeys(groups, Holders(1, 1)))
     merged, _ = aso_fed(feature_learning=True).advance(model, {}, [update])
     changed = [name for name, value in model.items() if not torch.equal(merged[name], value)]
     assert changed == [next(name for name in network.groups["encoder.gray"] if name.endswith("weight"))]
