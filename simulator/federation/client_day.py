@@ -293,18 +293,31 @@ class ClientDay:
         costs = self._setting.costs
         return costs.step_flops(objective, costs.batch_samples(step, self.num_samples)) * self._s_per_flop
 
-    def download(self, groups: tuple[str, ...] | None = None) -> Iterable[Span]:
+    def training_s(self, *steps: LocalSteps) -> float:
+        """Return the undisturbed seconds that a training takes."""
+        cost = self._setting.costs.of_task(steps, self.num_samples)
+        return self.overhead_s() + cost.flops * self._s_per_flop
+
+    def upload_s(self, num_bytes: int) -> float:
+        """Return the undisturbed seconds that an upload of groups of so many bytes takes, without a report."""
+        links = self._setting.world.links
+        return links.transfer_s(self.client, "up", num_bytes + _SAMPLE_COUNT_BYTES, self._dispatch.window)
+
+    def download(self, groups: tuple[str, ...] | None = None, num_bytes: int | None = None) -> Iterable[Span]:
         """Receive the global model as it was at dispatch.
 
         Args:
             groups: the parameter groups that are sent, if the client has the others already; unset: all groups of
                 the client's modalities.
+            num_bytes: size of what is sent instead of a model, in bytes; unset: a model is sent.
         """
         setting, client = self._setting, self.client
-        if groups is None:
-            num_bytes = setting.download_bytes[setting.population.modalities[client]]
-        else:
-            num_bytes = setting.network.num_bytes(groups) + setting.broadcast_bytes
+        if num_bytes is None:
+            num_bytes = (
+                setting.download_bytes[setting.population.modalities[client]]
+                if groups is None
+                else setting.network.num_bytes(groups) + setting.broadcast_bytes
+            )
         duration_s = setting.world.links.transfer_s(client, "down", num_bytes, self._dispatch.window)
         return (Span("download", duration_s, None, num_bytes),)
 

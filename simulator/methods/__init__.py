@@ -22,6 +22,7 @@ PLACES = {
     "fedat": f"{_HERE}.fedat:FedAT",
     "async-drop": f"{_HERE}.asyncdrop:AsyncDrop",
     "fedac": f"{_HERE}.fedac:FedAC",
+    "timelyfl": f"{_HERE}.timelyfl:TimelyFL",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",

@@ -70,6 +70,10 @@ class Objective(ABC):
         """Return the parameter groups that are trained."""
         return network.groups_of(self.modalities)
 
+    def trained(self, network: Network) -> tuple[str, ...]:
+        """Return the parameters of these groups that are trained: all here; the others stand still."""
+        return tuple(name for group in self.groups(network) for name in network.groups[group])
+
     @abstractmethod
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
         """Return the scalar to minimise."""

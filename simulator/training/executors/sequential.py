@@ -78,7 +78,7 @@ class SequentialExecutor(TrainingExecutor):
         for steps in task.local_steps:
             objective = steps.objective
             context = contexts[objective] = self._prepared(task, objective, parameters, window)
-            names = [n for group in objective.groups(self._network) for n in self._network.groups[group]]
+            names = objective.trained(self._network)
             for step, positions in enumerate(batch_positions(self._seed, task, steps, self._spec.batch_size)):
                 batch = self._batch(task, torch.from_numpy(positions))
                 leaves = {name: parameters[name].detach().requires_grad_() for name in names}
