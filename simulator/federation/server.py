@@ -160,6 +160,11 @@ class Server:
         """Clients that are served."""
         return self.population.num_clients
 
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the start."""
+        return self._clock.now
+
     def timeout(self, delay_s: float) -> Event:
         """Return an event so many simulated seconds from now."""
         return self._clock.timeout(delay_s)

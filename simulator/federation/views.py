@@ -162,6 +162,11 @@ class ServerView(RuleView, Protocol):
         """The run's seed, for random streams of the method's own."""
         ...
 
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the start."""
+        ...
+
     def dispatch(self, roles: Mapping[int, Role]) -> None:
         """Dispatch idle clients, each in its role."""
         ...

@@ -23,6 +23,7 @@ PLACES = {
     "async-drop": f"{_HERE}.asyncdrop:AsyncDrop",
     "fedac": f"{_HERE}.fedac:FedAC",
     "timelyfl": f"{_HERE}.timelyfl:TimelyFL",
+    "fedcompass": f"{_HERE}.fedcompass.method:FedCompass",
     "mba": f"{_HERE}.mba.method:MBA",
     "bmsfed": f"{_HERE}.bmsfed.method:BMSFed",
     "divfl": f"{_HERE}.divfl:DivFL",

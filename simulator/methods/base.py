@@ -121,14 +121,18 @@ class Method:
         return None
 
     def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
-        """Return the optimiser steps of joint training, in order: the scenario's local epochs here."""
+        """Return the optimiser steps of joint training, in order."""
         objective, scale = self.objective(client, ready), self.learning_rate_scale(client)
-        return [LocalSteps(objective, client.num_steps(), "joint", 0, self.proximal, scale)]
+        return [LocalSteps(objective, self.num_steps(client), "joint", 0, self.proximal, scale)]
 
     def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return what joint training minimises."""
         del client
         return cross_entropy(ready.modalities)
+
+    def num_steps(self, client: ClientDay) -> int:
+        """Return the number of optimiser steps of joint training: the scenario's local epochs here."""
+        return client.num_steps()
 
     def learning_rate_scale(self, client: ClientDay) -> float:
         """Return the factor on the scenario's learning rate in joint training."""
@@ -147,7 +151,7 @@ class Method:
 
     def _each_alone(self, client: ClientDay, ready: Ready) -> list[LocalSteps]:
         """Return the steps of each modality alone, as one misses and the scenario says ``on_miss: uni_modal``."""
-        num_steps, proximal, scale = client.num_steps(), self.proximal, self.learning_rate_scale(client)
+        num_steps, proximal, scale = self.num_steps(client), self.proximal, self.learning_rate_scale(client)
         return [
             LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", 0, proximal, scale)
             for m in ready.modalities

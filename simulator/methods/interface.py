@@ -4,7 +4,7 @@ A method is one class with options (pydantic). It overrides what differs from `M
 which they matter:
 
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
-  `downloaded_groups`, `local_steps` (which `objective`, how many steps, `proximal` term, `learning_rate_scale`),
+  `downloaded_groups`, `local_steps` (which `objective`, `num_steps`, `proximal` term, `learning_rate_scale`),
   `payload`.
 * at the server: `serve` (the rule, or processes of the method's own), `before_rounds`, `candidates` and `select` (which
   clients are sent out, as what), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
