@@ -50,8 +50,10 @@ class ASOFed(Method):
             zeta_t = g_t - g_(t-1) + h_(t-1)
             h_t    = beta h_(t-1) + (1 - beta) g_(t-1)
     Server:
-        on each arrival theta_g <- theta_g - (n_k / sum_j n_j) zeta_k,g for the groups g trained, j all holders of g
-        feature_learning: of the first layer of every encoder trained W_ij <- W_ij softmax_j(|W_ij|)
+        on each arrival, for the groups g trained, j all holders of g
+            theta_g <- theta_g - (n_k / sum_j n_j) zeta_k,g
+        feature_learning: of the first layer of every encoder trained
+            W_ij <- W_ij softmax_j(|W_ij|)
     Payload:
         down: all groups of the modalities held; up: zeta of the groups trained, one tensor for each, and n_k
     Waits:

@@ -99,7 +99,8 @@ class FedAC(Method):
             C_k' = C_k - C + (theta^v - theta_k) / (S eta_l)
     Server:
         when B updates are there, each as Delta_k = theta_k - theta^(v_k),
-            r_k = max(cos(theta - theta^(v_k), Delta_k), 0.1), 1 if v_k is the current version;  w_k = r_k / sum_j r_j
+            r_k = max(cos(theta - theta^(v_k), Delta_k), 0.1), 1 if v_k is the current version
+            w_k = r_k / sum_j r_j
             D = sum_k w_k Delta_k;  m <- b1 m + (1 - b1) D;  v <- b2 v + (1 - b2) D^2
             theta <- theta + eta (b1 m + (1 - b1) D) / (sqrt(v) + eps)
             C <- C + (B / N) sum_k w_k (C_k' - C_k)
@@ -112,7 +113,7 @@ class FedAC(Method):
     Staleness:
         tau = 0 weighs 1; a stale update weighs by the direction in which the model has gone since, not by tau
     Limits:
-        * one client, B = 1: no correction is left after its first round, C_k = C
+        * one client, B = 1: nothing is corrected, as C_k = C
         * a merge moves every parameter by about eta, whatever the scale of the updates: eta must be tuned anew for
           small networks and short runs
         * with momentum, theta^v - theta_k is longer than S eta_l gradients, and so are the control variates

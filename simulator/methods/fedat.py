@@ -69,7 +69,8 @@ class FedAT(Method):
         of its tier starts
     Server:
         M tiers of as many clients each by their response time, tier 1 the fastest; each goes through rounds of its own:
-            x_m,g <- sum_k n_k theta_k,g / sum_k n_k over its round's clients that trained group g; T_m <- T_m + 1
+            x_m,g   <- sum_k n_k theta_k,g / sum_k n_k over its round's clients that trained group g
+            T_m     <- T_m + 1
             theta_g <- sum_m (T_(M+1-m) / sum_j T_j) x_m,g
         x_m is version 0 until tier m has reported. The weights are mirrored: the fastest tier has the slowest one's.
     Payload:

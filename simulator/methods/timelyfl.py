@@ -68,14 +68,14 @@ class TimelyFL(Method):
     """TimelyFL: adaptive partial training.
 
     Paper:
-        Zhang, Gao, Lee, Zhang, Lee, Avestimehr, TimelyFL: Heterogeneity-aware Asynchronous Federated Learning with
+        Zhang, Gao, Lee, Zhang, Avestimehr, TimelyFL: Heterogeneity-aware Asynchronous Federated Learning with
         Adaptive Partial Training, CVPR Workshops 2023 (arXiv 2304.06947)
     Client:
         first one mini-batch, which with the links' times gives the estimate t_k of a whole round: download, waiting
         for data, one training of all layers, upload. Then, once its data are there,
-            E_k = max(floor(time left for training / time of one), 1) trainings, as far as most_epochs allows
-            if not even one fits: one training of the last layers, as many as fit, the first ones frozen: no backward
-            pass through them, no upload of them
+            fast    E_k = max(floor(time left for training / time of one), 1) trainings, at most most_epochs
+            slow    one training of as many of the last layers as fit, if not even one of all does; the
+                    first ones are frozen: no backward pass through them, no upload of them
         each E local epochs of SGD on CE(fused logits). The head is always trained; of the encoders equal shares of the
         layers are frozen.
     Server:

@@ -58,19 +58,22 @@ class FedCompass(Method):
     Client:
         Q steps of SGD on CE(fused logits), Q_min <= Q <= Q_max assigned by the server; Q_max in its first round
     Server:
-        speed of a client    s <- (1 - mu) s + mu (time since its dispatch) / Q, at first the last factor
-        assigned at time t   the open group with expected time T_G that gives the most Q = floor((T_G - t) / s) within
-            [Q_min, Q_max]; if no group gives any, a new group: with the most Q <= Q_max, at least Q_min, of Q =
-            floor((T'_G + s_G Q_max - t) / s) over open groups, s_G the fastest speed in G: when its members can meet it
-            after their next round; if there is none Q = Q_max. A new group has T_G = t + Q s, T'_G = t + lambda Q s
-        a group merges when all of it have arrived, or at T'_G those that have; its clients are then assigned anew,
-        the fastest first; whoever is later is assigned anew at once, and merges with the next group
-            theta_g <- theta_g + sum_k (alpha s(tau_k) / N_g) (theta_k,g - theta_g^(v_k)), N_g the clients that hold g
+        speed of a client, in seconds per step, at first the last round's own
+            s <- (1 - mu) s + mu (time since its dispatch) / Q
+        assigned at time t, with T_G when an open group G is expected, T'_G its latest, s_G the speed of its fastest
+            join    the group that gives the most Q = floor((T_G - t) / s) in [Q_min, Q_max]
+            found   if none does, a group to be met by the fastest of another after its next round:
+                    the most Q <= Q_max, at least Q_min, of floor((T'_G + s_G Q_max - t) / s) over G
+                    Q = Q_max if there is no such G
+                    expected at t + Q s, at the latest at t + lambda Q s
+        a group merges when all of it have arrived, or at its latest those that have; they are assigned anew, the
+        fastest first; whoever comes later is assigned anew at once, and its update merges with the next group
+            theta_g <- theta_g + sum_k (alpha s(tau_k) / N_g) (theta_k,g - theta_g^(v_k)), all N_g holders of g
         a client's first update merges alone on arrival
     Payload:
         as FedBuff: down all groups of the modalities held; up the groups trained, and n_k
     Waits:
-        clients for all their modalities, then for their group, idle; the server for no client longer than T'_G
+        clients for all their modalities, then for their group, idle; the server for no client beyond a group's latest
     Staleness:
         tau = versions merged since the client's start version; s(tau) = (1 + tau)^-1/2
     Limits:
