@@ -75,6 +75,8 @@ class AsyncDrop(Method):
         as FedAsync: versions merged since the client's start version; s as the server rule says
     Limits:
         * p = 0 is FedAsync without its proximal term, but for the bitmaps
+        * kept weights are not scaled by 1 / (1 - p), so that activations and gradients shrink at every layer: small
+          networks need a larger learning rate, or a smaller p, to learn at all
     Reconstructed:
         * random weights of every tensor, biases too, and a dense download, as in a third party's port
           (boyi-liu/AFL-Lib); the paper drops whole hidden neurons, so that its devices compute and receive less, too
