@@ -48,15 +48,12 @@ class Layout:
     def spans(self, groups: Iterable[str]) -> tuple[slice, ...]:
         """Return the columns of some groups, neighbours joined."""
         wanted = set(groups)
-        spans: list[slice] = []
-        for group, columns in self.group_columns.items():
-            if group not in wanted:
-                continue
-            if spans and spans[-1].stop == columns.start:
-                spans[-1] = slice(spans[-1].start, columns.stop)
-            else:
-                spans.append(columns)
-        return tuple(spans)
+        return _joined(columns for group, columns in self.group_columns.items() if group in wanted)
+
+    def spans_of(self, names: Iterable[str]) -> tuple[slice, ...]:
+        """Return the columns of some parameters, neighbours joined."""
+        wanted = set(names)
+        return _joined(columns for name, columns in self.columns.items() if name in wanted)
 
     def names_in(self, span: slice) -> list[str]:
         """Return the parameters of a span, in order."""
@@ -88,6 +85,17 @@ class Layout:
         parts = [self.flattened(parameters[name], name) for name in self.columns]
         padding = self.size - sum(len(part) for part in parts)
         return Packed(self, torch.cat([*parts, parts[0].new_zeros(padding)]))
+
+
+def _joined(in_order: Iterable[slice]) -> tuple[slice, ...]:
+    """Return columns with neighbours joined."""
+    spans: list[slice] = []
+    for columns in in_order:
+        if spans and spans[-1].stop == columns.start:
+            spans[-1] = slice(spans[-1].start, columns.stop)
+        else:
+            spans.append(columns)
+    return tuple(spans)
 
 
 class Packed(Mapping[str, Tensor]):

@@ -1,4 +1,4 @@
-"""An entry of every shipped method that runs on the tests' small networks, which have no convolutions."""
+"""An entry of every shipped method that fits the tests: small networks without convolutions, and short local rounds."""
 
 from typing import Any
 
@@ -7,5 +7,6 @@ from interlude.simulator.methods import METHODS
 EVERY_METHOD: dict[str, dict[str, Any]] = {
     **{name: {"name": name} for name in METHODS},
     "fedogm": {"name": "fedogm", "tensors": "weights"},
+    "fedcompass": {"name": "fedcompass", "min_steps": 1, "max_steps": 4},
     "harmony": {"name": "harmony", "unimodal_rounds": 1},
 }

@@ -21,6 +21,7 @@ from interlude.simulator.federation.clock import delay_s
 from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.executors.future import Future
+from interlude.simulator.training.merge import Holders
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.costs import CostModel, TaskCost
 from interlude.simulator.training.spec import TrainingSpec
@@ -78,6 +79,19 @@ class Setting:
         return [min(num_held, self.training.window_samples or num_held) for num_held in held]
 
     @cached_property
+    def holders(self) -> Mapping[str, Holders]:
+        """The clients that hold each group."""
+        by_held: dict[tuple[str, ...], list[int]] = {}
+        for held, num_samples in zip(self.population.modalities, self.num_window_samples, strict=True):
+            by_held.setdefault(held, []).append(num_samples)
+        holders: dict[str, Holders] = {}
+        for held, counts in by_held.items():
+            for group in self.network.groups_of(held):
+                others = holders.get(group, Holders(0, 0))
+                holders[group] = Holders(others.num_clients + len(counts), others.num_samples + sum(counts))
+        return holders
+
+    @cached_property
     def download_bytes(self) -> Mapping[tuple[str, ...], int]:
         """Payload of a full download by the modalities that a client holds."""
         network = self.network
@@ -101,13 +115,15 @@ class Dispatch:
     start: Parameters
     """Where its training starts: at that model, unless the client has parameters of its own."""
     broadcast: Values
-    """The values that the server sends with the model, and those that the client kept of earlier rounds."""
+    """The values that the server sends with the model, and those that the client has of its own."""
     fresh: Parameters | None = None
     """The model that the client downloaded in mid-round; None until it does."""
     latest_version: int = 0
     """The version that it downloaded last."""
     noticed_s: float = inf
     """When the server's urgent notice reaches the client, in simulated seconds; infinite without one."""
+    mean_round_s: float = 0.0
+    """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
     now_s: float = 0.0
     """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
 
@@ -131,6 +147,8 @@ class Payload(NamedTuple):
     """The parameter groups; unset: all that were trained in this local round."""
     num_bytes: int | None = None
     """Their encoded size in bytes; unset: dense."""
+    message: Any = None
+    """Plain values that the client tells the server besides, by its role or its clock, never by trained values."""
     has_report: bool = True
     """Whether the report is sent; otherwise the client keeps it, and the server's memory only stands for that."""
 
@@ -157,6 +175,8 @@ class PendingUpdate(NamedTuple):
     trained: Future[Trained]
     num_bytes: int
     """The payload that arrived."""
+    message: Any = None
+    """What the client told besides."""
 
 
 class Span(NamedTuple):
@@ -203,6 +223,7 @@ class ClientDay:
         "_ask",
         "_dispatch",
         "_groups",
+        "_local_steps",
         "_report_bytes",
         "_s_per_flop",
         "_setting",
@@ -234,6 +255,7 @@ class ClientDay:
         """Arrival of each modality of the window, in the data set's order; one that misses is left out."""
         self._s_per_flop = world.devices.s_per_flop(client, dispatch.window)
         self._groups: tuple[str, ...] = ()
+        self._local_steps: tuple[LocalSteps, ...] = ()
         self._report_bytes = 0
         self._trained: Future[Trained] | None = None
 
@@ -243,13 +265,18 @@ class ClientDay:
         return self._dispatch.now_s
 
     @property
+    def mean_round_s(self) -> float:
+        """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
+        return self._dispatch.mean_round_s
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities of this round's window, in the data set's order."""
         return tuple(self.arrivals_s)
 
     @property
     def broadcast(self) -> Values:
-        """The values that the server sent with the model last, and those that the client kept of earlier rounds.
+        """The values that the server sent with the model last, and those that the client has of its own.
 
         A resumed run restores these and the tasks, and nothing else that a day made of values: a day that goes on after
         `refresh` reads them afterwards.
@@ -260,6 +287,22 @@ class ClientDay:
     def latest_version(self) -> int:
         """The version that the client downloaded last; `version` is that of the dispatch."""
         return self._dispatch.latest_version
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The modalities that the client holds, those included that miss in this round."""
+        return self._setting.population.modalities[self.client]
+
+    @property
+    def step_lengths(self) -> dict[str, float]:
+        """The learning rates, summed, of the optimiser steps that have trained each group in this local round."""
+        setting = self._setting
+        rate = setting.training.optimizer.rate_at(self.version)
+        lengths: dict[str, float] = {}
+        for steps in self._local_steps:
+            for group in steps.objective.groups(setting.network):
+                lengths[group] = lengths.get(group, 0.0) + rate * steps.learning_rate_scale * steps.num_steps
+        return lengths
 
     @property
     def trains_apart(self) -> bool:
@@ -295,14 +338,25 @@ class ClientDay:
         costs = self._setting.costs
         return costs.step_flops(objective, costs.batch_samples(step, self.num_samples)) * self._s_per_flop
 
-    def download(self, groups: tuple[str, ...] | None = None) -> Iterable[Span]:
+    def training_s(self, *steps: LocalSteps) -> float:
+        """Return the undisturbed seconds that a training takes."""
+        cost = self._setting.costs.of_task(steps, self.num_samples)
+        return self.overhead_s() + cost.flops * self._s_per_flop
+
+    def upload_s(self, num_bytes: int) -> float:
+        """Return the undisturbed seconds that an upload of groups of so many bytes takes, without a report."""
+        links = self._setting.world.links
+        return links.transfer_s(self.client, "up", num_bytes + _SAMPLE_COUNT_BYTES, self._dispatch.window)
+
+    def download(self, groups: tuple[str, ...] | None = None, num_bytes: int | None = None) -> Iterable[Span]:
         """Receive the global model as it was at dispatch.
 
         Args:
             groups: the parameter groups that are sent, if the client has the others already; unset: all groups of
                 the client's modalities.
+            num_bytes: size of what is sent instead of a model, in bytes; unset: a model is sent.
         """
-        return (self._download(groups, None),)
+        return (self._download(groups, num_bytes, None),)
 
     def refresh(self, groups: tuple[str, ...] | None = None) -> Iterator[Span]:
         """Download the global model in mid-round, as it is when the client asks for it.
@@ -316,14 +370,16 @@ class ClientDay:
         yield MEETING
         dispatch = self._dispatch
         dispatch.latest_version, dispatch.fresh, dispatch.broadcast = self._ask(dispatch)
-        yield self._download(groups, dispatch.latest_version)
+        yield self._download(groups, None, dispatch.latest_version)
 
-    def _download(self, groups: tuple[str, ...] | None, version: int | None) -> Span:
+    def _download(self, groups: tuple[str, ...] | None, num_bytes: int | None, version: int | None) -> Span:
         setting, client = self._setting, self.client
-        if groups is None:
-            num_bytes = setting.download_bytes[setting.population.modalities[client]]
-        else:
-            num_bytes = setting.network.num_bytes(groups) + setting.broadcast_bytes
+        if num_bytes is None:
+            num_bytes = (
+                setting.download_bytes[setting.population.modalities[client]]
+                if groups is None
+                else setting.network.num_bytes(groups) + setting.broadcast_bytes
+            )
         duration_s = setting.world.links.transfer_s(client, "down", num_bytes, self._dispatch.window)
         return Span("download", duration_s, None, num_bytes, version=version)
 
@@ -391,6 +447,7 @@ class ClientDay:
             )
         )
         self._report_bytes = cost.report_bytes
+        self._local_steps += steps
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
 
@@ -406,7 +463,9 @@ class ClientDay:
         num_bytes = setting.network.num_bytes(groups) if payload.num_bytes is None else payload.num_bytes
         num_bytes += (self._report_bytes if payload.has_report else 0) + _SAMPLE_COUNT_BYTES
         duration_s = setting.world.links.transfer_s(self.client, "up", num_bytes, self._dispatch.window)
-        update = PendingUpdate(self.client, self.version, groups, self.num_samples, self._trained, num_bytes)
+        update = PendingUpdate(
+            self.client, self.version, groups, self.num_samples, self._trained, num_bytes, payload.message
+        )
         return (Span("upload", duration_s, None, num_bytes, 0, False, update),)
 
 

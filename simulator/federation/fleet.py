@@ -1,6 +1,6 @@
 """The fleet: which clients are idle, which are in flight, and the next window of each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any, NamedTuple
@@ -89,6 +89,8 @@ class Fleet:
         }
         self._idle_since_s = [0.0] * num_clients
         self._next_window = [0] * num_clients
+        self._num_rounds = [0] * num_clients
+        self._rounds_s = [0.0] * num_clients
         self._at_work: dict[int, Journey] = {}
         self._last_round_s: dict[int, float] = {}
         self._versions_to_receive: dict[int, int] = {}
@@ -99,14 +101,16 @@ class Fleet:
         """Clients dispatched and not received yet: those at work, and those that wait in the server's inbox."""
         return len(self._at_work) + len(self._versions_to_receive)
 
-    def versions_in_flight(self) -> list[int]:
-        """Return the versions that clients in flight started from, oldest first."""
-        at_work = (journey.dispatch.version for journey in self._at_work.values())
-        return sorted([*at_work, *self._versions_to_receive.values()])
+    def versions_in_flight(self, of: Collection[int] | None = None) -> list[int]:
+        """Return the versions that clients in flight started from, or some of the clients, oldest first."""
+        at_work = {client: journey.dispatch.version for client, journey in self._at_work.items()}
+        versions = at_work | self._versions_to_receive
+        return sorted(versions.values() if of is None else (versions[client] for client in of))
 
-    def slowest_round_s(self) -> float:
-        """Return the longest of all clients' last local rounds that brought an update, in simulated seconds."""
-        return max(self._last_round_s.values(), default=0.0)
+    def slowest_round_s(self, of: Collection[int] | None = None) -> float:
+        """Return the longest of the last local rounds, of all clients or some, that brought an update, in seconds."""
+        last_s = self._last_round_s
+        return max((s for client, s in last_s.items() if of is None or client in of), default=0.0)
 
     def next_online_event(self) -> Event | None:
         """Return the next moment at which an idle client that is off now is on; None if there is none to come."""
@@ -130,6 +134,10 @@ class Fleet:
         self._next_window[client] = window + 1
         return window
 
+    def mean_round_s(self, client: int) -> float:
+        """Return the mean simulated seconds of a client's local rounds that are over; 0 if there are none."""
+        return self._rounds_s[client] / max(self._num_rounds[client], 1)
+
     def send(self, dispatch: Dispatch) -> None:
         """Dispatch a client, which is no longer among the idle ones, into a local round."""
         self._note_idle(dispatch.client, dispatch.start_s)
@@ -146,11 +154,12 @@ class Fleet:
             crash_s = dispatch.start_s + fraction * undisturbed_s(untrained, world, same)
         journey.start(Interruptions(world, self._links, dispatch, crash_s).life(steps))
 
-    def hurry(self, up_to_version: int) -> None:
-        """Send clients at work an urgent notice, unless they have one, that started from a version or an older one."""
-        for journey in self._at_work.values():
+    def hurry(self, up_to_version: int, of: Collection[int] | None = None) -> None:
+        """Send clients at work, or some, that started from a version or an older one a notice unless they have one."""
+        for client, journey in self._at_work.items():
             dispatch = journey.dispatch
-            if dispatch.version <= up_to_version and dispatch.noticed_s == inf:
+            is_asked = of is None or client in of
+            if is_asked and dispatch.version <= up_to_version and dispatch.noticed_s == inf:
                 dispatch.noticed_s = self._clock.now + notice_s(self._setting, dispatch)
 
     def receive(self, client: int) -> None:
@@ -198,6 +207,8 @@ class Fleet:
         del self._at_work[client]
         self._versions_to_receive[client] = journey.dispatch.version
         self._idle_since_s[client] = now_s
+        self._num_rounds[client] += 1
+        self._rounds_s[client] += now_s - journey.dispatch.start_s
         self.num_returned += 1
         self._on_return(Returned(client, ending.update))
 

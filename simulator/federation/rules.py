@@ -31,7 +31,7 @@ from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.clock import delay_s
 from interlude.simulator.federation.staleness import ConstantStaleness, PolynomialStaleness, StalenessSpec
-from interlude.simulator.federation.views import Arrival, Process, ServerView
+from interlude.simulator.federation.views import Arrival, Process, RuleView
 from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
 from interlude.simulator.training.server_optimizer import ServerOptimizer
 
@@ -78,9 +78,9 @@ class Barrier(_Rule):
     over_selection: float = Field(1.0, ge=1, description="clients dispatched per update needed")
     deadline_s: PositiveFloat | None = Field(None, description="a round closes so long after its start")
 
-    def serve(self, server: ServerView) -> Process[None]:
+    def serve(self, server: RuleView) -> Process[None]:
         """Run rounds for ever."""
-        num_clients = server.population.num_clients
+        num_clients = server.num_clients
         needed = min(self.clients_per_round or num_clients, num_clients)
         while True:
             while not server.fleet.idle:  # all are late from earlier rounds, or off
@@ -133,7 +133,7 @@ class SizedBarrier(Barrier):
 
 
 def gather(
-    server: ServerView, clients: Iterable[int], needed: int | None = None, deadline_s: float | None = None
+    server: RuleView, clients: Iterable[int], needed: int | None = None, deadline_s: float | None = None
 ) -> Process[list[PendingUpdate]]:
     """Wait for clients to return, and return their updates in the order of arrival.
 
@@ -180,7 +180,7 @@ class _Asynchronous(_Rule):
         """Whether clients may be sent an urgent notice."""
         return self.when_stale == "hurry"
 
-    def drops(self, server: ServerView, update: PendingUpdate) -> bool:
+    def drops(self, server: RuleView, update: PendingUpdate) -> bool:
         """Return whether an update is too old to be merged now."""
         return (
             self.max_staleness is not None
@@ -221,10 +221,10 @@ class OnArrival(_Asynchronous):
             )
         return self
 
-    def serve(self, server: ServerView) -> Process[None]:
+    def serve(self, server: RuleView) -> Process[None]:
         """Merge for ever."""
         waits = self.when_stale != "drop" and self.max_staleness is not None
-        limit = self.most_in_flight(server.population.num_clients)
+        limit = self.most_in_flight(server.num_clients)
         if waits and self.max_staleness is not None:
             limit = min(limit, self.max_staleness + 1)
         held: list[PendingUpdate] = []
@@ -259,7 +259,7 @@ class OnArrival(_Asynchronous):
         """Return alpha s(tau), the weight of an update that is mixed in."""
         return self.mixing * self.freshness(update)
 
-    def _must_wait(self, server: ServerView, held: Sequence[PendingUpdate]) -> bool:
+    def _must_wait(self, server: RuleView, held: Sequence[PendingUpdate]) -> bool:
         """Return whether merging the oldest held update now would leave too little time to merge the others.
 
         Those at work that are the reason are urged, where the rule does that.
@@ -292,9 +292,9 @@ class Buffered(_Asynchronous):
         None, description="merges in the time of the slowest client's local round, at most; unset: no limit"
     )
 
-    def serve(self, server: ServerView) -> Process[None]:
+    def serve(self, server: RuleView) -> Process[None]:
         """Merge for ever."""
-        limit = self.most_in_flight(server.population.num_clients)
+        limit = self.most_in_flight(server.num_clients)
         buffer: list[PendingUpdate] = []
         timeout: Event | None = None
         pause: Event | None = None
@@ -317,11 +317,11 @@ class Buffered(_Asynchronous):
                 server.merge(buffer)
                 buffer, timeout, pause, merged_s = [], None, None, server.now_s
 
-    def _may_merge_s(self, server: ServerView, merged_s: float) -> float:
+    def _may_merge_s(self, server: RuleView, merged_s: float) -> float:
         """Return the earliest moment of a merge after one at `merged_s`."""
         return merged_s if self.pace is None else merged_s + server.fleet.slowest_round_s() / self.pace
 
-    def _must_wait(self, server: ServerView) -> bool:
+    def _must_wait(self, server: RuleView) -> bool:
         """Return whether a merge now would make an update in flight too old; such clients are urged in some rules."""
         if self.when_stale == "drop" or self.max_staleness is None:
             return False
@@ -380,7 +380,7 @@ def _first_of(*events: Event | None) -> Event | None:
     return first
 
 
-def _next_change(server: ServerView) -> Process[None]:
+def _next_change(server: RuleView) -> Process[None]:
     """Wait until other clients can be selected than now, when the method selected none."""
     comes_on = server.fleet.next_online_event()
     if comes_on is None and not server.fleet.num_in_flight and server.fleet.idle:
@@ -390,7 +390,7 @@ def _next_change(server: ServerView) -> Process[None]:
     yield from server.receive(comes_on)
 
 
-def _send_and_receive(server: ServerView, limit: int, timeout: Event | None = None) -> Process[Arrival | None]:
+def _send_and_receive(server: RuleView, limit: int, timeout: Event | None = None) -> Process[Arrival | None]:
     """Keep `limit` clients in flight until one returns; None if a timeout ends first, or more can be dispatched."""
     wanted = limit - server.fleet.num_in_flight
     sent = yield from server.send(wanted)

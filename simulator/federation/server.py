@@ -21,6 +21,7 @@ from interlude.simulator.federation.client_day import (
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.fleet import Fleet, Returned
 from interlude.simulator.federation.inbox import Inbox
+from interlude.simulator.federation.part import Part
 from interlude.simulator.federation.rules import gather
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
@@ -72,6 +73,10 @@ class Decisions(Protocol):
         """Return the parameters from which a client's training starts."""
         ...
 
+    def own_values(self, memory: Any, client: int) -> Values:
+        """Return the values that a client has of its own; their shapes never change."""
+        ...
+
     def initial_memory(self, network: Network, num_clients: int) -> Any:
         """Return the server's memory besides the model, before the first merge."""
         ...
@@ -90,10 +95,6 @@ class Decisions(Protocol):
 
     def values_for(self, memory: Any, client: int) -> Values:
         """Return the values sent to one client besides; their names and shapes never change."""
-        ...
-
-    def kept_by(self, memory: Any, client: int) -> Values:
-        """Return the values that a client kept of its earlier rounds; their names and shapes never change."""
         ...
 
     def observe(self, memory: Any) -> Values:
@@ -156,11 +157,13 @@ class Server:
         self._optimizer = optimizer
         self._moments: Moments = ()
         self._inbox: Inbox[Returned] = Inbox(clock)
+        self._inboxes_of_parts: dict[int, Inbox[Returned]] = {}
         sent = {**self._broadcast, **method.values_for(self._memory, 0)}
         costs = shared_costs(network, training.batch_size, self._values_for(0))
         setting = Setting(world, population, network, training, costs, seed, num_bytes(sent))
+        self._setting = setting
         self.fleet = Fleet(
-            clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._inbox.put
+            clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._take_back
         )
         """The clients, idle and in flight."""
         clock.process(self._serve())
@@ -174,6 +177,11 @@ class Server:
     def is_stopped(self) -> bool:
         """Whether the run is over."""
         return self._clock.is_stopped
+
+    @property
+    def num_clients(self) -> int:
+        """Clients that are served."""
+        return self.population.num_clients
 
     def timeout(self, delay_s: float) -> Event:
         """Return an event so many simulated seconds from now."""
@@ -202,15 +210,19 @@ class Server:
         self._take(roles)
         self._start(roles)
 
-    def receive(self, until: Event | None = None) -> Process[Returned | None]:
+    def receive(self, until: Event | None = None, inbox: Inbox[Returned] | None = None) -> Process[Returned | None]:
         """Wait for the next client to return; None if an event comes first.
 
         Only then can it be dispatched again, so no client starts over before its update was received, even if several
         return at the same instant. During an outage the server receives no client and sees no event.
+
+        Args:
+            until: the event.
+            inbox: of the part to which clients return; unset: the server's own.
         """
         if until is None and self.fleet.may_end_idle():
             self._clock.may_end_idle = True  # no client can ever return
-        inbox, returned = self._inbox, None
+        inbox, returned = self._inbox if inbox is None else inbox, None
         while not len(inbox) and (until is None or not until.processed):
             arrival = inbox.next_arrival()
             yield arrival if until is None else arrival | until
@@ -230,6 +242,16 @@ class Server:
         if results is not None:
             self._memory = self._method.remember(self._memory, self._arrived(updates, results))
             self._broadcast = self._method.broadcast(self._memory)
+
+    def part(self, clients: Sequence[int], role: Role) -> Part:
+        """Return a part of the server: some clients, in one role, which return to it alone from now on."""
+        inbox: Inbox[Returned] = Inbox(self._clock)
+        self._inboxes_of_parts |= dict.fromkeys(clients, inbox)
+        return Part(self, clients, role, inbox)
+
+    def start(self, process: Process[None]) -> None:
+        """Run a process beside the method's own, e.g. of a part."""
+        self._clock.process(process)
 
     def merge(self, updates: Sequence[PendingUpdate]) -> bool:
         """Merge updates into the next version of the global model; staleness is counted now.
@@ -297,6 +319,10 @@ class Server:
         while outages is not None and (back_s := outages.back_s(self._clock.now)) > self._clock.now:
             yield self._clock.timeout(back_s - self._clock.now)
 
+    def _take_back(self, returned: Returned) -> None:
+        """Put a client that returned into its inbox."""
+        self._inboxes_of_parts.get(returned.client, self._inbox).put(returned)
+
     def _submit(self, task: Task) -> Future[Trained]:
         return self.executor.submit(task)
 
@@ -306,8 +332,8 @@ class Server:
         return Download(self.version, model, self._values_for(dispatch.client))
 
     def _values_for(self, client: int) -> Values:
-        """Return the values that a client has: all that are sent along with the model, and what it kept itself."""
-        own = {**self._method.values_for(self._memory, client), **self._method.kept_by(self._memory, client)}
+        """Return the values that a client has: all that are sent along with the model, and its own."""
+        own = {**self._method.values_for(self._memory, client), **self._method.own_values(self._memory, client)}
         return {**self._broadcast, **own} if own else self._broadcast
 
     def _view(self, asked: Sequence[int] = ()) -> SelectionView:
@@ -347,8 +373,10 @@ class Server:
             received = self._method.model_for(self.model, self._memory, client)
             start = self._method.start_for(received, self._memory, client)
             window = fleet.take_window(client)
-            values = self._values_for(client)
-            fleet.send(Dispatch(client, window, self.version, role, now_s, received, start, values))
+            values, mean_round_s = self._values_for(client), fleet.mean_round_s(client)
+            fleet.send(
+                Dispatch(client, window, self.version, role, now_s, received, start, values, mean_round_s=mean_round_s)
+            )
 
     def _sound(self, updates: Sequence[PendingUpdate]) -> Sequence[PendingUpdate]:
         """Return the updates without NaN and infinity, where the scenario rejects those that have some."""
@@ -373,6 +401,8 @@ class Server:
                 parameters=trained.parameters,
                 start=trained.received,
                 report=trained.report,
+                holders=self._setting.holders,
+                message=update.message,
             )
             for update, trained in zip(updates, results, strict=True)
         ]

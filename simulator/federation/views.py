@@ -104,8 +104,8 @@ class Arrival(Protocol):
         ...
 
 
-class ServerView(Protocol):
-    """The server, as a rule acts through it."""
+class RuleView(Protocol):
+    """The server, or a part of it, as a rule acts through it."""
 
     @property
     def fleet(self) -> FleetView:
@@ -113,18 +113,8 @@ class ServerView(Protocol):
         ...
 
     @property
-    def population(self) -> Population:
-        """Which client holds what."""
-        ...
-
-    @property
-    def network(self) -> Network:
-        """The network trained: its groups and shapes."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """The run's seed, for random streams of the method's own."""
+    def num_clients(self) -> int:
+        """Clients that are served."""
         ...
 
     @property
@@ -150,16 +140,8 @@ class ServerView(Protocol):
         """Let the method select up to `num_clients` idle clients, and dispatch them; returns them."""
         ...
 
-    def dispatch(self, roles: Mapping[int, Role]) -> None:
-        """Dispatch idle clients, each in its role."""
-        ...
-
     def receive(self, until: Event | None = None) -> Process[Arrival | None]:
         """Wait for the next client to return; None if an event comes first."""
-        ...
-
-    def ask(self, roles: Mapping[int, Role]) -> Process[None]:
-        """Dispatch idle clients, wait until all have returned, and let the method remember their reports."""
         ...
 
     def merge(self, updates: Sequence[PendingUpdate]) -> bool:
@@ -175,4 +157,39 @@ class ServerView(Protocol):
 
     def drop_stale(self, update: PendingUpdate) -> None:
         """Count an update that is too old to be merged."""
+        ...
+
+
+class ServerView(RuleView, Protocol):
+    """The server, as a method acts through it."""
+
+    @property
+    def population(self) -> Population:
+        """Which client holds what."""
+        ...
+
+    @property
+    def network(self) -> Network:
+        """The network trained: its groups and shapes."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, for random streams of the method's own."""
+        ...
+
+    def dispatch(self, roles: Mapping[int, Role]) -> None:
+        """Dispatch idle clients, each in its role."""
+        ...
+
+    def ask(self, roles: Mapping[int, Role]) -> Process[None]:
+        """Dispatch idle clients, wait until all have returned, and let the method remember their reports."""
+        ...
+
+    def part(self, clients: Sequence[int], role: Role) -> RuleView:
+        """Return a part of the server: some clients, in one role, which return to it alone from now on."""
+        ...
+
+    def start(self, process: Process[None]) -> None:
+        """Run a process beside the method's own, e.g. of a part."""
         ...

@@ -14,9 +14,10 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import NO_REPORT, ClientDay, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.active_versions import ActiveVersions
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.coalitions import coalitions, shapley_values
 from interlude.simulator.methods.kept import Kept
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
@@ -200,7 +201,7 @@ class AGM(Method):
         zeros = {m: torch.zeros(()) for m in network.modalities}
         return Kept({**named(_SCORE, zeros), **named(_COUNT, zeros)}, {})
 
-    def kept_by(self, memory: Kept, client: int) -> Values:
+    def own_values(self, memory: Kept, client: int) -> Values:
         """Return the client's own S_m and counts."""
         return memory.of(client)
 

@@ -9,7 +9,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay, Role
 from interlude.simulator.federation.rules import OnArrival
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.training.merge import ClientUpdate, add_deltas, difference
 from interlude.simulator.training.values import Named, Values
 
@@ -72,10 +73,9 @@ class AsyncFedED(Method):
     Options = AsyncFedEDOptions
     options: AsyncFedEDOptions
 
-    def epochs(self, client: ClientDay) -> int:
-        """Return E_k."""
-        epochs: int = client.role
-        return epochs
+    def num_steps(self, client: ClientDay) -> int:
+        """Return the steps of E_k passes over the window."""
+        return client.num_steps(client.role)
 
     def assign(self, memory: Mapping[int, int], roles: Mapping[int, Role]) -> Mapping[int, Role]:
         """Return E_k of every client that is dispatched."""

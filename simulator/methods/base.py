@@ -7,63 +7,17 @@ options' types say that it needs one.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
-
 from interlude.models.inputs import Inputs
 from interlude.models.network import Network, Parameters
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import ALL_TRAINED, ClientDay, Payload, Role, Steps
-from interlude.simulator.federation.rules import ServerRule
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
-from interlude.simulator.methods.waiting import WAITING, Ready, WaitingName
+from interlude.simulator.methods.options import MethodOptions
+from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Objective, cross_entropy
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import Values
-
-
-class MethodOptions(BaseModel):
-    """Options that every method shares."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    name: str
-    label: str | None = Field(
-        None,
-        max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="name in tables and run directories; unset: the method's name",
-    )
-    waiting: WaitingName = Field("all", description="what a client does until its modalities are there")
-    server: ServerRule = Field(description="when the server merges")
-    proximal: NonNegativeFloat = Field(0.0, description="mu of (mu/2) ||w - w_received||^2 in joint training")
-    unimodal_epochs: PositiveInt = Field(
-        1, description="most passes over the window that gap training makes per modality"
-    )
-    training: dict[str, Any] | None = Field(
-        None, description="fields of the training section that are otherwise for this method; unset: none"
-    )
-
-    @property
-    def run_label(self) -> str:
-        """What the run is called."""
-        return self.label or self.name.rpartition(":")[2]
-
-    def check_modalities(self, modalities: Sequence[str]) -> None:
-        """Check options that name modalities against the data set's.
-
-        Raises:
-            ValueError: naming the option, what was given and what is accepted.
-        """
-        del modalities
-
-    def check_network(self, network: Network) -> None:
-        """Check options against the scenario's network.
-
-        Raises:
-            ValueError: naming the option, what was given and what is accepted.
-        """
-        del network
 
 
 class Method:
@@ -115,19 +69,23 @@ class Method:
         return client.train_until_notice(*steps) if self.options.server.hurries else client.train(*steps)
 
     def local_steps(self, client: ClientDay, ready: Ready) -> Sequence[LocalSteps]:
-        """Return the optimiser steps of joint training, in order: `epochs` passes over the window here."""
-        num_steps = client.num_steps(self.epochs(client))
-        return [LocalSteps(self.objective(client, ready), num_steps, "joint", proximal=self.proximal)]
-
-    def epochs(self, client: ClientDay) -> int | None:
-        """Return the passes over the window in joint training; None: the scenario's local epochs."""
-        del client
-        return None
+        """Return the optimiser steps of joint training, in order."""
+        objective, scale = self.objective(client, ready), self.learning_rate_scale(client)
+        return [LocalSteps(objective, self.num_steps(client), "joint", 0, self.proximal, scale)]
 
     def objective(self, client: ClientDay, ready: Ready) -> Objective:
         """Return what joint training minimises."""
         del client
         return cross_entropy(ready.modalities)
+
+    def num_steps(self, client: ClientDay) -> int:
+        """Return the number of optimiser steps of joint training: the scenario's local epochs here."""
+        return client.num_steps()
+
+    def learning_rate_scale(self, client: ClientDay) -> float:
+        """Return the factor on the scenario's learning rate in joint training."""
+        del client
+        return 1.0
 
     @property
     def proximal(self) -> float:
@@ -141,9 +99,9 @@ class Method:
 
     def _each_alone(self, client: ClientDay, ready: Ready) -> list[LocalSteps]:
         """Return the steps of each modality alone, as one misses and the scenario says ``on_miss: uni_modal``."""
-        num_steps, proximal = client.num_steps(self.epochs(client)), self.proximal
+        num_steps, proximal, scale = self.num_steps(client), self.proximal, self.learning_rate_scale(client)
         return [
-            LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", proximal=proximal)
+            LocalSteps(self.objective(client, Ready((m,))), num_steps, f"alone-{m}", 0, proximal, scale)
             for m in ready.modalities
         ]
 
@@ -201,6 +159,16 @@ class Method:
         del memory, client
         return received
 
+    def own_values(self, memory: Any, client: int) -> Values:
+        """Return values that a client has of its own, beside the broadcast: nothing here.
+
+        They cost no bytes: what of them travels is for the payload to say. What a client kept of its earlier rounds is
+        its last update in the memory, so a round whose upload is lost is lost to it. Their shapes are always the same,
+        and a day may train with others in their place.
+        """
+        del memory, client
+        return {}
+
     def broadcast(self, memory: Any) -> Values:
         """Return what is sent along with the model, its shapes always the same; nothing here."""
         del memory
@@ -208,15 +176,6 @@ class Method:
 
     def values_for(self, memory: Any, client: int) -> Values:
         """Return what is sent to one client besides, its names and shapes always the same; nothing here."""
-        del memory, client
-        return {}
-
-    def kept_by(self, memory: Any, client: int) -> Values:
-        """Return what a client kept of its earlier rounds, its names and shapes always the same; nothing here.
-
-        Its objectives see it beside what is sent; it costs no bytes. The client's last update in the memory stands for
-        it, so a round whose upload is lost is lost to it.
-        """
         del memory, client
         return {}
 

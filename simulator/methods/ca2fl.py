@@ -10,7 +10,8 @@ from interlude.models.network import Network, Parameters
 from interlude.models.packed import Packed, pack
 from interlude.simulator.federation.rules import Buffered
 from interlude.simulator.federation.staleness import ConstantStaleness
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.training.merge import ClientUpdate, delta_of, holders_of, weighted_sum
 
 

@@ -8,8 +8,9 @@ from interlude.models.network import Network
 from interlude.simulator.federation.client_day import ClientDay, Role, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.facility_location import Compared, GradientMap, compared_gradient, greedy, subset_draw
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.probe import PROBE, probe, probe_round
 from interlude.simulator.training.merge import ClientUpdate
 

@@ -14,7 +14,8 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import ClientDay, Steps
 from interlude.simulator.federation.rules import OnArrival
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate, difference, mix
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
@@ -131,7 +132,7 @@ class FedASMU(Method):
 
     def joint_training(self, client: ClientDay, ready: Ready) -> Steps:
         """Train, download the model of the moment, and train on from a mixture."""
-        num_steps, mu = client.num_steps(self.epochs(client)), self.proximal
+        num_steps, mu = self.num_steps(client), self.proximal
         first = ceil_product(num_steps, self.options.request_at)
         yield from client.train(LocalSteps(self.objective(client, ready), first, "joint", proximal=mu))
         yield from client.refresh()

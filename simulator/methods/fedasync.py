@@ -3,7 +3,8 @@
 from pydantic import Field, NonNegativeFloat
 
 from interlude.simulator.federation.rules import OnArrival, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 
 
 class FedAsyncOptions(MethodOptions):

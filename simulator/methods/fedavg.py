@@ -1,7 +1,8 @@
 """FedAvg: rounds of local training, merged by the sample-weighted mean (McMahan et al., AISTATS 2017)."""
 
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 
 
 class FedAvgOptions(MethodOptions):

@@ -1,7 +1,8 @@
 """FedBuff: a buffer of updates is merged at once (Nguyen et al., AISTATS 2022)."""
 
 from interlude.simulator.federation.rules import Buffered, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 
 
 class FedBuffOptions(MethodOptions):

@@ -13,7 +13,8 @@ from torch import Tensor
 from interlude.models.groups import HEAD, group_of, part_of
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.rules import Barrier
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.training.merge import ClientUpdate
 
 

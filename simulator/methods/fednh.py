@@ -15,7 +15,8 @@ from interlude.models.prototype_head import PrototypeNetwork, prototype_name
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.prototypes import CLASS_COUNT, PROTOTYPE, class_means
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate, num_holders

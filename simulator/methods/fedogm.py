@@ -12,7 +12,8 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.active_versions import MODULATED_VERSIONS, ActiveVersions
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
 

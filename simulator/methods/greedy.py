@@ -12,8 +12,9 @@ from interlude.models.groups import HEAD, group_name
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import NO_REPORT, ClientDay, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.kept import Kept
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
@@ -190,7 +191,7 @@ class Greedy(Method):
         means = named(_MEAN, {m: torch.zeros(z.shape[1]) for m, z in features.items()})
         return Kept({**first, **means, _LEFT: torch.zeros(())}, {})
 
-    def kept_by(self, memory: Kept, client: int) -> Values:
+    def own_values(self, memory: Kept, client: int) -> Values:
         """Return what the client keeps."""
         return memory.of(client)
 

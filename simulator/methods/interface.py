@@ -4,12 +4,12 @@ A method is one class with options (pydantic). It overrides what differs from `M
 which they matter:
 
 * at a client: `client_round`, a client's day in verbs of `ClientDay`; or the hooks that the base writes it with,
-  `downloaded_groups`, `joint_training` (e.g. with a download in mid-round), `local_steps` (which `objective`, how many
-  `epochs`, `proximal` term), `payload`.
-* at the server: `before_rounds`, `candidates` and `select` (which clients are sent out, as what), `assign` (what each
-  is told then, whoever selected it), `initial_memory`, `model_for` (what a client downloads), `start_for` (where its
-  training starts), `broadcast` and `values_for` (what is sent along, to all and to one), `kept_by` (what a client kept
-  of its earlier rounds), `observe` (what is recorded).
+  `downloaded_groups`, `joint_training` (e.g. with a download in mid-round), `local_steps` (which `objective`,
+  `num_steps`, `proximal` term, `learning_rate_scale`), `payload`.
+* at the server: `serve` (the rule, or processes of the method's own), `before_rounds`, `candidates` and `select` (which
+  clients are sent out, as what), `assign` (what each is told then, whoever selected it), `initial_memory`, `model_for`
+  (what a client downloads), `start_for` (where its training starts), `broadcast` and `values_for` (what is sent along,
+  to all and to one), `own_values` (what a client has besides), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.
   With a `server.optimizer` the server takes that model for a pseudo-gradient; no method has to know.
 
@@ -125,12 +125,14 @@ from interlude.simulator.federation.client_day import (
     Steps,
 )
 from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, SizedBarrier, gather
-from interlude.simulator.federation.views import Process, SelectionView, ServerView
+from interlude.simulator.federation.views import Process, RuleView, SelectionView, ServerView
 from interlude.simulator.methods.active_versions import ActiveVersions
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.training.merge import (
     ClientUpdate,
+    Holders,
     add_deltas,
     delta_of,
     difference,
@@ -158,6 +160,7 @@ __all__ = [
     "ClientUpdate",
     "Context",
     "CrossEntropy",
+    "Holders",
     "Inputs",
     "LocalSteps",
     "Method",
@@ -175,6 +178,7 @@ __all__ = [
     "Process",
     "Ready",
     "Role",
+    "RuleView",
     "SelectionView",
     "ServerRule",
     "ServerView",

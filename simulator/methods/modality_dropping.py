@@ -4,7 +4,8 @@ from pydantic import Field
 
 from interlude.simulator.federation.client_day import ClientDay, Steps
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 
 _PURPOSE = "modality-dropping"
 

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.rules import BoundedBuffer
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.training.merge import ClientUpdate, Weight, difference
 
 

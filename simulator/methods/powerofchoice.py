@@ -13,7 +13,8 @@ from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import ClientDay, Role, Steps
 from interlude.simulator.federation.rules import SizedBarrier
 from interlude.simulator.federation.views import SelectionView
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WAITING
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.merge import ClientUpdate

@@ -21,7 +21,8 @@ from interlude.simulator.data.validation import validation_part
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.client_day import Population
 from interlude.simulator.files import short_names
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.own_code.errors import blaming
 from interlude.simulator.own_code.foreign import file_of
 from interlude.simulator.randomness import Stream, torch_seed

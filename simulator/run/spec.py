@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from interlude.simulator.files import digest
-from interlude.simulator.methods.base import MethodOptions
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.record.provenance import code_digest
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario

@@ -13,7 +13,8 @@ from interlude.simulator.data.prepare import Preparation
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.errors import BadInputError, UserCodeError, one_line
 from interlude.simulator.methods import METHODS
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.own_code.errors import blaming
 from interlude.simulator.scenario.documents import load_documents
 from interlude.simulator.scenario.registry import data_source, method_class

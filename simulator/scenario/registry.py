@@ -4,7 +4,8 @@ from interlude.simulator import data
 from interlude.simulator.data.source import Source
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.methods import METHODS, check_name
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.own_code.foreign import Foreign, file_of, imported
 from interlude.simulator.scenario.scenario import Scenario
 

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, SerializeAsAny
 
 from interlude.simulator.data.spec import DataSpec
 from interlude.simulator.files import located, without_folders
-from interlude.simulator.methods.base import MethodOptions
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.scenario.origin import Origin
 from interlude.simulator.scenario.outline import Outline
 from interlude.simulator.training.spec import TrainingSpec

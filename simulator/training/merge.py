@@ -6,8 +6,9 @@ Parameters are packed, so that a run of groups with the same holders is merged i
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,14 @@ Weight = float | Tensor
 
 _BLOCK_BYTES = 1 << 20
 """Rows summed at a time: a block that stays in the cache, small relative to the parameters of large networks."""
+
+
+class Holders(NamedTuple):
+    """All clients of a run that hold a group, whether they have trained it yet or not."""
+
+    num_clients: int
+    num_samples: int
+    """Samples of one local round of each, summed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,10 @@ class ClientUpdate:
     start: Parameters
     """The global model that the client had received."""
     report: Values
+    holders: Mapping[str, Holders] = field(default_factory=dict)
+    """Of each group, all clients that hold it."""
+    message: Any = None
+    """What the client told besides, of its role or its clock."""
 
 
 def weighted_mean(model: Parameters, updates: Sequence[ClientUpdate]) -> Packed:

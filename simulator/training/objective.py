@@ -50,7 +50,7 @@ class Context:
     received: Parameters
     """The global model that the client downloaded last."""
     broadcast: Values = field(default_factory=dict)
-    """The values that the server sent with the model, and those that the client kept of earlier rounds."""
+    """The values that the server sent with the model, and those that the client has of its own."""
     prepared: Values = field(default_factory=dict)
     """What `Objective.prepare` returned, and `Objective.carry` changed since."""
 
@@ -69,6 +69,10 @@ class Objective(ABC):
     def groups(self, network: Network) -> tuple[str, ...]:
         """Return the parameter groups that are trained."""
         return network.groups_of(self.modalities)
+
+    def trained(self, network: Network) -> tuple[str, ...]:
+        """Return the parameters of these groups that are trained: all here; the others stand still."""
+        return tuple(name for group in self.groups(network) for name in network.groups[group])
 
     @abstractmethod
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:

@@ -95,7 +95,8 @@ def test_variants_without_a_scenario_s_name_are_refused(scenario_file, removed):
 
 ACCENTS = """
 from interlude.simulator.federation.rules import Barrier
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
+from interlude.simulator.methods.options import MethodOptions
 
 class Méthode(Method):
     class Options(MethodOptions):

@@ -1,11 +1,11 @@
 """No method sends out a client that is off or at work, whatever it asked of it before."""
 
 import pytest
+from every_method import EVERY_METHOD
 from paper_world import play
 
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.fleet import Fleet
-from interlude.simulator.methods import METHODS
 from interlude.simulator.methods.fedavg import FedAvg
 
 NUM_CLIENTS = 6
@@ -14,7 +14,7 @@ ON = {
     for client in range(1, NUM_CLIENTS)
 }
 ENTRIES = [
-    *({"name": name} for name in METHODS),
+    *EVERY_METHOD.values(),
     {"name": "fedmchain", "pipelined": True},
     {"name": "fedmchain", "server": {"clients_per_round": 2, "over_selection": 1.5}},
     {"name": "pow-d", "candidates": 4, "server": {"clients_per_round": 2, "over_selection": 1.5}},

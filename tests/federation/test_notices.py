@@ -11,8 +11,8 @@ WORLDS = {"nothing interrupts": {}, "devices may go off": {"on": {}}}
 
 def three_passes(base):
     class ThreePasses(base):
-        def epochs(self, client):
-            return 3
+        def num_steps(self, client):
+            return client.num_steps(3)
 
     return ThreePasses
 

@@ -144,7 +144,7 @@ def test_the_mean_runs_over_the_mini_batches_each_scored_before_its_step():
     method, objective = AGM(AGMOptions()), Modulated(BOTH, 2.5, "official")
     training = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.5))
     executor = SequentialExecutor(network, training, 0, samples, EvaluationSets(samples))
-    values = method.kept_by(method.initial_memory(network, 1), 0)
+    values = method.own_values(method.initial_memory(network, 1), 0)
 
     def trained(num_steps):
         steps = (LocalSteps(objective, num_steps, "joint"),)
@@ -170,7 +170,7 @@ def test_clients_of_a_stack_carry_their_own_means_for_as_many_steps_as_they_have
     model = network.initial_parameters(generator, torch.device("cpu"))
     training = TrainingSpec(batch_size=4, optimizer=OptimizerSpec(learning_rate=0.5))
     method = AGM(AGMOptions())
-    values = method.kept_by(method.initial_memory(network, 2), 0)
+    values = method.own_values(method.initial_memory(network, 2), 0)
 
     def task(client, window, num_steps):
         steps = (LocalSteps(Modulated(BOTH, 2.5, "official"), num_steps, "joint"),)
@@ -196,7 +196,7 @@ def test_scores_are_paid_for():
 
     network = Network(ModelSpec(encoder="mlp", width=5), {"gray": (6,), "color": (4,)}, num_classes=3)
     method = AGM(AGMOptions())
-    costs = CostModel(network, 4, method.kept_by(method.initial_memory(network, 1), 0))
+    costs = CostModel(network, 4, method.own_values(method.initial_memory(network, 1), 0))
     # both encoders, and each slice of the head twice: alone and together
     scores_flops = 2 * 4 * (6 * 5 + 5 * 5 + 4 * 5 + 5 * 5 + 2 * (5 * 3 + 5 * 3))
     without, plain = (costs.step_flops(of, 4) for of in (Uncounted(BOTH, 2.5, "official"), CrossEntropy(BOTH)))

@@ -155,7 +155,7 @@ def test_a_curation_starts_with_the_step_after_its_measurement_and_goes_on_in_th
     left, unmeasured = [], []
     for window in range(3):
         steps = (LocalSteps(Curated(BOTH, 0.0, 5, may_curate=True), 3, "joint"),)
-        values = method.kept_by(memory, 0)
+        values = method.own_values(memory, 0)
         trained = executor.submit(Task(0, window, 0, steps, np.arange(12), model, model, values)).result()
         left.append(trained.report[LEFT].item())
         unmeasured.append(trained.report[Named("main_speed", "gray")].item())

@@ -5,10 +5,10 @@ from typing import Literal, NamedTuple
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.methods.bmsfed.enhancement import Source
 from interlude.simulator.methods.bmsfed.measures import Ratio
 from interlude.simulator.methods.facility_location import Compared, Rule
+from interlude.simulator.methods.options import MethodOptions
 
 
 class BMSFedOptions(MethodOptions):

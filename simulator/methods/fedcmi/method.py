@@ -16,8 +16,9 @@ from interlude.models.network import Network, Parameters, select_groups
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier, ServerRule
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.fedcmi.objective import Infiltrated, InfiltratedAlone
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Objective

@@ -16,10 +16,11 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay, Payload, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, ServerView
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.fedmchain.consensus import consensus, sparse_bytes, sparsify
 from interlude.simulator.methods.fedmchain.objective import Compensation, ErrorCompensated, groups_of
 from interlude.simulator.methods.fedmchain.phases import Chain, phases, pipelined_phases
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import in_arrival_order
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.task import LocalSteps

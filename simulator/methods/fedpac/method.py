@@ -12,9 +12,10 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.arrays import Floats
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.rules import Barrier
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.fedpac.collaboration import head_weights
 from interlude.simulator.methods.fedpac.objective import VARIANCE, WEIGHTED_MEAN, EncodersAlone, HeadAlone
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.prototypes import (
     PROTOTYPE,
     global_prototypes,

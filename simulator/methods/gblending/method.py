@@ -11,8 +11,9 @@ from interlude.models.network import Network
 from interlude.simulator.federation.client_day import REPORT_ONLY, ClientDay, Role, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import SelectionView
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.gblending.objective import GAIN, OVERFITTING, WEIGHT, Blended, Probe, normalised
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready, in_arrival_order
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import CrossEntropy, Objective

@@ -11,7 +11,7 @@ from interlude.models.network import Network, Parameters, select_groups
 from interlude.simulator.federation.client_day import ClientDay, Payload, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, ServerView
-from interlude.simulator.methods.base import Method, MethodOptions
+from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.harmony.clusters import clusters
 from interlude.simulator.methods.harmony.federations import (
     Draws,
@@ -21,6 +21,7 @@ from interlude.simulator.methods.harmony.federations import (
     modality_federations,
 )
 from interlude.simulator.methods.harmony.objective import DISTANCE, Alone, Fused
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready, wait_for_all
 from interlude.simulator.training.merge import ClientUpdate, weighted_mean
 from interlude.simulator.training.objective import Objective

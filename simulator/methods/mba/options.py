@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, model_validator
 
 from interlude.simulator.federation.rules import OnArrival, ServerRule
-from interlude.simulator.methods.base import MethodOptions
 from interlude.simulator.methods.mba.distances import DeltaName
 from interlude.simulator.methods.mba.objective import AnchorForm, AnchorName, DistanceName
+from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WaitingName
 
 

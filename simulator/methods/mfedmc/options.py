@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from interlude.simulator.federation.rules import Barrier
-from interlude.simulator.methods.base import MethodOptions
+from interlude.simulator.methods.options import MethodOptions
 
 
 class MFedMCOptions(MethodOptions):

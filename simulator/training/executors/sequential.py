@@ -81,7 +81,7 @@ class SequentialExecutor(TrainingExecutor):
             with torch.no_grad():
                 parameters |= objective.begin(self._network, parameters, window, Context(task.latest, task.broadcast))
             context = contexts[objective] = self._prepared(task, objective, parameters, window)
-            names = [n for group in objective.groups(self._network) for n in self._network.groups[group]]
+            names = objective.trained(self._network)
             for step, positions in enumerate(batch_positions(self._seed, task, steps, self._spec.batch_size)):
                 batch = self._batch(task, torch.from_numpy(positions))
                 leaves = {name: parameters[name].detach().requires_grad_() for name in names}

@@ -129,7 +129,7 @@ class Profile:
     @cached_property
     def _step(self) -> _Step:
         network, objective, batch, context = self._network, self._objective, self._batch, self._context
-        names = [name for group in objective.groups(network) for name in network.groups[group]]
+        names = objective.trained(network)
         leaves = {name: network.shapes[name].clone().requires_grad_() for name in names}
         parameters = {**network.shapes, **leaves}
         noise_shapes: list[torch.Size] = []

@@ -78,7 +78,7 @@ class StackedTrainer:
             stack = self._stack(kind, rows, bank)
         batches = MiniBatches(self._seed, rows, self._spec.batch_size, self._strategy.stacks, self._device)
         descent = StackedSgd(self._spec.optimizer, rows, bank, stack.received)
-        spans = self._network.layout.spans(objective.groups(self._network))
+        spans = self._network.layout.spans_of(objective.trained(self._network))
         totals = torch.zeros(len(rows), device=self._device)
         for step in range(rows[0].steps.num_steps):
             num_rows, leaves = batches.at(step)
