@@ -80,6 +80,7 @@ def test_every_shipped_sweep_is_one(pytestconfig):
         "mba_readings_cgmnist": 156,
         "mba_readings_har": 78,
         "mba_readings_watch": 78,
+        "mba_vs_asynchronous": 232,
         "mba_vs_synchronous": 18,
         "sensitivity_beta_gamma": 80,
     }
