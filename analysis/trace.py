@@ -209,7 +209,7 @@ class _Flows:
             args = {"id": self.number, "cat": "update"}
             yield _flow("s", _SERVER, _SERVER_TRACK, download["start_s"], args)
             yield _flow("t", _CLIENTS, client + 1, download["start_s"], args)
-            self.open[client, int(download["version"])].append((args, float(row["start_s"])))
+            self.open[client, int(row["version"])].append((args, float(row["start_s"])))
 
     def merged(self, row: Row) -> Iterator[Event]:
         """Yield the end of the arrow of a merged update, where it is shown."""

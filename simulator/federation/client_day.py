@@ -65,7 +65,7 @@ class Setting:
     costs: CostModel
     seed: int
     broadcast_bytes: int
-    """Payload of the broadcast, which accompanies the model; its shapes never change."""
+    """Payload of the values that accompany the model, to all clients and to one; their shapes never change."""
 
     @cached_property
     def may_train_apart(self) -> bool:
@@ -148,7 +148,7 @@ class Payload(NamedTuple):
     num_bytes: int | None = None
     """Their encoded size in bytes; unset: dense."""
     message: Any = None
-    """Plain values that the client tells the server besides, by its role or its clock, never by trained values."""
+    """Plain values that the client tells the server at no bytes, by its role or its clock, never by trained values."""
     has_report: bool = True
     """Whether the report is sent; otherwise the client keeps it, and the server's memory only stands for that."""
 
@@ -398,7 +398,7 @@ class ClientDay:
         Args:
             steps: optimiser steps, in order.
             activity: its name in the timeline, ``train`` or ``train_unimodal``.
-            broadcast: values that replace the server's broadcast for the objective; unset: the server's.
+            broadcast: values that replace `broadcast` for the objective; unset: those.
         """
         cost = self._setting.costs.of_task(steps, self.num_samples)
         self._begin(steps, cost, broadcast)

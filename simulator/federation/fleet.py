@@ -82,7 +82,7 @@ class Fleet:
         )
         """The clients that could be dispatched."""
         self.missed_download: set[int] = set()
-        """Clients whose last download was cut off; for methods that track what a client has."""
+        """Clients whose last download at dispatch was cut off; for methods that track what a client has."""
         self.num_returned = 0
         self._links = {
             direction: SharedLink(clock, capacity) for direction, capacity in world.links.shared_bytes_per_s.items()

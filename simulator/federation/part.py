@@ -1,7 +1,8 @@
 """A part of the server: some of the clients, which are dispatched and received beside all others.
 
 The parts of a server share its model, its versions and its outages. A rule serves a part as it serves a whole server,
-in a process of its own.
+in a process of its own. Versions that other parts make count as staleness, too, so a rule that makes clients wait for
+stale ones keeps its bound only where it serves the one part that merges.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

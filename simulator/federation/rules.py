@@ -273,6 +273,14 @@ class OnArrival(_Asynchronous):
         return bool(late)
 
 
+class UnhurriedOnArrival(OnArrival):
+    """Merging on arrival for methods whose local rounds no urgent notice cuts short."""
+
+    when_stale: Literal["drop", "wait"] = Field(
+        "drop", description="drop an update that is older; or make the others wait so that none gets older"
+    )
+
+
 class Buffered(_Asynchronous):
     """Semi-asynchronous: updates are merged when `size` of them have arrived (Nguyen et al., FedBuff, 2022).
 

@@ -65,7 +65,7 @@ class FleetView(Protocol):
 
     @property
     def missed_download(self) -> set[int]:
-        """Clients whose last download was cut off; the reader removes those it has handled."""
+        """Clients whose last download at dispatch was cut off; the reader removes those it has handled."""
         ...
 
     @property

@@ -12,7 +12,7 @@ from interlude.models.network import Network, Parameters
 from interlude.models.packed import Layout, Packed, pack
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import ClientDay, Payload, Steps
-from interlude.simulator.federation.rules import OnArrival
+from interlude.simulator.federation.rules import UnhurriedOnArrival
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
@@ -31,7 +31,7 @@ class AsyncDropOptions(MethodOptions):
 
     name: str = "async-drop"
     waiting: Literal["all", "first"] = Field("all", description="what a client does until its modalities are there")
-    server: OnArrival = Field(OnArrival(), description="merged on arrival, where the mask is 1")
+    server: UnhurriedOnArrival = Field(UnhurriedOnArrival(), description="merged on arrival, where the mask is 1")
     dropped: float = Field(0.5, ge=0, lt=1, description="p, share of every tensor's weights that a task leaves out")
 
 

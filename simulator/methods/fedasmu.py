@@ -13,7 +13,7 @@ from torch.nn import functional
 from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.federation.client_day import ClientDay, Steps
-from interlude.simulator.federation.rules import OnArrival
+from interlude.simulator.federation.rules import UnhurriedOnArrival
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
@@ -31,7 +31,7 @@ class FedASMUOptions(MethodOptions):
     """Options of FedASMU."""
 
     name: str = "fedasmu"
-    server: OnArrival = OnArrival()
+    server: UnhurriedOnArrival = UnhurriedOnArrival()
     server_mixing: PositiveFloat = Field(1.0, description="mu_alpha, scale of xi in the server's mixing weight")
     client_mixing: NonNegativeFloat = Field(1.0, description="mu_beta, scale of phi in a client's; 0: keeps its model")
     control_rate: NonNegativeFloat = Field(0.01, description="rate at which lambda, sigma, iota, gamma, nu are learned")

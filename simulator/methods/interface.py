@@ -7,7 +7,7 @@ which they matter:
   `downloaded_groups`, `joint_training` (e.g. with a download in mid-round), `local_steps` (which `objective`,
   `num_steps`, `proximal` term, `learning_rate_scale`), `payload`.
 * at the server: `serve` (the rule, or processes of the method's own), `before_rounds`, `candidates` and `select` (which
-  clients are sent out, as what), `assign` (what each is told then, whoever selected it), `initial_memory`, `model_for`
+  clients are sent out, as what), `assign` (what each is told then, however selected), `initial_memory`, `model_for`
   (what a client downloads), `start_for` (where its training starts), `broadcast` and `values_for` (what is sent along,
   to all and to one), `own_values` (what a client has besides), `observe` (what is recorded).
 * in a merge, as pure functions: `merge` (the next model), `remember` (the next memory), or `advance` for both at once.

@@ -90,13 +90,25 @@ def test_flows_are_paired_and_lead_forward_from_slice_to_slice(events):
             assert any(start <= step["ts"] <= end for start, end in slices[step["pid"], step["tid"]])
 
 
-def test_every_merged_update_has_an_arrow_to_the_version_it_made(events, record):
-    merges = record.timeline[record.timeline["activity"] == "merge"]
+def ends_at_versions(events):
+    """Return the moments at which arrows end at the server, in order."""
     server = next(
         event["pid"] for event in events if event["args" if "args" in event else "ph"] == {"name": "global model"}
     )
-    ends = sorted(event["ts"] for event in of(events, "f") if event["pid"] == server)
-    assert ends == pytest.approx(sorted(merges["start_s"] * 1e6), abs=0.01)
+    return sorted(event["ts"] for event in of(events, "f") if event["pid"] == server)
+
+
+def test_every_merged_update_has_an_arrow_to_the_version_it_made(events, record):
+    merges = record.timeline[record.timeline["activity"] == "merge"]
+    assert ends_at_versions(events) == pytest.approx(sorted(merges["start_s"] * 1e6), abs=0.01)
+
+
+def test_so_has_one_whose_client_downloaded_a_later_version_in_mid_round(make_runs):
+    (record,) = make_runs({"name": "refreshed", "methods": [{"name": "fedasmu"}]})
+    merges = record.timeline[record.timeline["activity"] == "merge"]
+    assert merges["staleness"].max() > 0
+    events = trace_events(record, Excerpt())
+    assert ends_at_versions(list(events)) == pytest.approx(sorted(merges["start_s"] * 1e6), abs=0.01)
 
 
 def test_counters_show_accuracy_staleness_and_what_waits(events, record):

@@ -1,9 +1,13 @@
 """Urgent notices: a client that is waited for uploads after the pass over its window in which the notice arrives."""
 
 import pytest
+from every_method import EVERY_METHOD
+from pydantic import ValidationError
 
+from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.methods.fedasync import FedAsync
 from interlude.simulator.methods.fedbuff import FedBuff
+from interlude.simulator.scenario.registry import method_class
 
 AT_ONCE = {"gray": (0.0, 0.0), "color": (0.0, 0.0)}
 WORLDS = {"nothing interrupts": {}, "devices may go off": {"on": {}}}
@@ -81,3 +85,43 @@ def test_it_goes_with_merging_on_arrival_too(paper):
     entry = {"name": "fedasync", "server": {"rule": "on_arrival", "max_staleness": 1, "when_stale": "hurry"}}
     played = paper(entry, 14.0, delays_s=AT_ONCE, step_s=(0.5, 3.0), method=three_passes(FedAsync))
     assert played.merges == [(0, 5, 1, 0), (1, 14, 2, 1), (0, 14, 3, 1)]
+
+
+BOUNDED = {"max_staleness": 1, "when_stale": "hurry"}
+HURRIES = {"on_arrival": {"rule": "on_arrival", **BOUNDED}, "buffered": {"rule": "buffered", "size": 1, **BOUNDED}}
+
+
+def takes(entry):
+    try:
+        method_class(entry["name"]).Options.model_validate(entry)
+    except ValidationError:
+        return False
+    return True
+
+
+WITH_RULES = {
+    f"{label}, {rule}": {**entry, "server": HURRIES[rule]} for label, entry in EVERY_METHOD.items() for rule in HURRIES
+}
+TAKEN = {label: entry for label, entry in WITH_RULES.items() if takes(entry)}
+
+
+@pytest.mark.parametrize("label", TAKEN)
+def test_a_method_that_takes_when_stale_hurry_heeds_notices(paper, monkeypatch, label):
+    heeded = []
+    train_until_notice = ClientDay.train_until_notice
+
+    def witnessed(day, *steps):
+        heeded.append(day.client)
+        return train_until_notice(day, *steps)
+
+    monkeypatch.setattr(ClientDay, "train_until_notice", witnessed)
+    paper(TAKEN[label], 12.0, delays_s=AT_ONCE, step_s=(0.5, 3.0), first_idle_first=False)
+    assert heeded
+
+
+@pytest.mark.parametrize("name", ["async-drop", "fedasmu"])
+def test_a_method_whose_local_rounds_are_not_cut_short_refuses_it(name):
+    options = method_class(name).Options
+    with pytest.raises(ValidationError, match="'drop' or 'wait'"):
+        options.model_validate({"name": name, "server": BOUNDED})
+    options.model_validate({"name": name, "server": {**BOUNDED, "when_stale": "wait"}})
