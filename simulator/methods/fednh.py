@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -30,6 +31,9 @@ class FedNHOptions(MethodOptions):
     """Options of FedNH."""
 
     name: str = "fednh"
+    waiting: Literal["all", "first"] = Field(
+        "all", description="what a client does until its modalities are there; steps in a gap would train prototypes"
+    )
     server: ServerRule = Barrier()
     smoothing: float = Field(0.9, ge=0, le=1, description="rho, the share of a prototype that stays in a merge")
     scale: PositiveFloat = Field(20.0, description="s, factor on the cosines, at the start")
