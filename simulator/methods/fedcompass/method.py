@@ -46,7 +46,7 @@ class FedCompassOptions(MethodOptions):
     @model_validator(mode="after")
     def _has_steps_to_assign(self) -> "FedCompassOptions":
         if self.min_steps > self.max_steps:
-            raise ValueError(f"min_steps must be at most max_steps, {self.max_steps}; given {self.min_steps}")
+            raise ValueError(f"min_steps must be at most max_steps, {self.max_steps}")
         return self
 
 
@@ -72,7 +72,7 @@ class FedCompass(Method):
             theta_g <- theta_g + sum_k (alpha s(tau_k) / N_g) (theta_k,g - theta_g^(v_k)), all N_g holders of g
         a client's first update merges alone on arrival
     Payload:
-        as FedBuff: down all groups of the modalities held; up the groups trained, and n_k
+        as FedBuff: down all groups of the modalities held; up the groups trained, and n_k; Q is not counted
     Waits:
         clients for all their modalities, then for their group, idle; the server for no client beyond a group's latest
     Staleness:
