@@ -146,7 +146,7 @@ class AGM(Method):
     f(S) are the logits of the fusion head from the modalities S, the others zero-filled; M = 2 modalities A and I.
 
     Paper:
-        Li, Li, Hu, Lei, Li, Zhang, Boosting Multi-modal Model Performance with Adaptive Gradient Modulation, ICCV 2023;
+        Li, Li, Hu, Lei, Li, Zhou, Boosting Multi-modal Model Performance with Adaptive Gradient Modulation, ICCV 2023;
         sign: bmsfed as in the code of Fan et al., ECCV 2024 (BMSFed)
     Client:
         SGD on CE(f(A, I)) = CE(o_A + o_I); per mini-batch
@@ -172,7 +172,8 @@ class AGM(Method):
         * the two signs push opposite ways: with the official one a modality that is better than usual is slowed
     Reconstructed:
         * zero features stand for a missing modality: the paper's code zeroes inputs, so that its encoders' biases count
-        * S_m goes on over a client's local rounds, as BMSFed's counter does; a round whose upload is lost is lost to it
+        * S_m goes on over a client's local rounds, as BMSFed's counter does; a round whose upload is lost, or not
+          merged yet when the next begins, is lost to it
         * M > 2: o_m is the mean marginal contribution of m over all orders of the modalities (Shapley), the other's s
           in rho and R the mean of the others'
         * the default alpha is of the paper's AV-MNIST command line; modulation never ends, in BMSFed's code after

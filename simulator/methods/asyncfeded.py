@@ -60,7 +60,7 @@ class AsyncFedED(Method):
         server rule's own weights (mixing, staleness) are not used
     Limits:
         * a fresh update has gamma_k = 0 and is added lambda / eps times: with lambda = eps as a whole
-        * kappa (adaptation) = 0: E_0 epochs for ever
+        * kappa (adaptation) = 0: E_0 epochs for ever; timing-only: E_0, too
         * an update that moved nothing (Delta_k = 0) adds nothing, and is infinitely stale unless it is fresh
     Reconstructed:
         * all four hyper-parameters and E_0: no values of the paper's were found; they are to be tuned, gamma bar above
@@ -99,8 +99,8 @@ class AsyncFedED(Method):
         gamma = euclidean_staleness(model, update)
         eta = options.scale / (gamma + options.damping)
         before = memory.get(update.client, options.initial_epochs)
-        following = max(1.0, before + options.adaptation * (options.target_staleness - gamma))  # 1 where gamma is NaN
-        epochs = math.floor(min(following, options.most_epochs))
+        gained = options.adaptation * (options.target_staleness - gamma) if options.adaptation else 0.0
+        epochs = math.floor(min(max(1.0, before + gained), options.most_epochs))  # 1 where gamma is NaN
         return add_deltas(model, updates, lambda position, group: eta, 1.0), {**memory, update.client: epochs}
 
 

@@ -163,8 +163,8 @@ class Method:
         """Return values that a client has of its own, beside the broadcast: nothing here.
 
         They cost no bytes: what of them travels is for the payload to say. What a client kept of its earlier rounds is
-        its last update in the memory, so a round whose upload is lost is lost to it. Their shapes are always the same,
-        and a day may train with others in their place.
+        its last update in the memory, so a round whose upload is lost, or not merged yet when the next begins, is lost
+        to it. Their shapes are always the same, and a day may train with others in their place.
         """
         del memory, client
         return {}

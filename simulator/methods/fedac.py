@@ -124,7 +124,8 @@ class FedAC(Method):
           SCAFFOLD, but unlike the port, every step is corrected (not the result once), S counts steps (not epochs) and
           C moves by B / N (not by 1)
         * the cosine is over all groups that the client trained; eps = 1e-8; no bias correction, as in the port
-        * C_k is kept by the simulated server, but stands for the client's memory; a lost upload leaves it as it was
+        * C_k is kept by the simulated server, but stands for the client's memory; an upload that is lost, or
+          not merged yet when the client's next round begins, leaves it as it was
     """
 
     Options = FedACOptions

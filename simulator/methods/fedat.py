@@ -1,6 +1,6 @@
 """FedAT: tiers of clients of one speed, each with rounds of its own, share one server (Chai et al., SC 2021)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -91,7 +91,7 @@ class FedAT(Method):
         * the mirrored weights and that all M models are averaged at every report, as in a third party's code
           (NUAA-SmartSensing/FedModule); M = 5, 10 clients of a tier and lambda = 0.4 are the published values as far as
           known
-        * response time: the order in which the clients' first local rounds end; whoever is off then, or whose upload
+        * response time: the order in which the first local rounds end; a client that is off then, or whose upload
           breaks off, belongs to the slowest tier; tiers are formed once
         * of group g M counts the tiers with a client that holds it, and T_m the rounds in which it was trained
     """
@@ -128,10 +128,10 @@ class FedAT(Method):
         trained = dict.fromkeys(group for update in updates for group in update.groups)
         num_rounds = {**memory.num_rounds, tier.position: {**before, **{g: before.get(g, 0) + 1 for g in trained}}}
         following = TierModels(initial, models, num_rounds)
-        return averaged(model, following, tier.held), following
+        return averaged(model, following, tier.held, trained), following
 
     def _by_speed(self, server: ServerView) -> Process[list[int]]:
-        """Return all clients, the fastest first: let everybody who is on make a round, if there is more than a tier."""
+        """Return all clients, the fastest first: all that are on make a round, if there is more than a tier."""
         every = range(server.num_clients)
         if self.options.server.tiers == 1:
             return list(every)
@@ -143,18 +143,24 @@ class FedAT(Method):
         return [*arrived, *(client for client in every if client not in set(arrived))]
 
 
-def averaged(model: Parameters, memory: TierModels, held: Sequence[tuple[str, ...]]) -> Parameters:
+def averaged(
+    model: Parameters, memory: TierModels, held: Sequence[tuple[str, ...]], groups: Collection[str]
+) -> Parameters:
     """Return sum_m (T_(M+1-m) / sum_j T_j) x_m of each parameter, over the M tiers that hold it.
 
     Args:
-        model: what a group stays that no tier has trained.
+        model: the global model.
         memory: x_m and T_m.
         held: the modalities of each tier, of the fastest first.
+        groups: those whose x_m or T_m are new; every other one stays where it is, which is the mean of all tiers unless
+            a server optimiser steps along it.
     """
     assert memory.initial is not None, "averaged after a report"
     mean = dict(model)
     for name in model:
         group = group_of(name)
+        if group not in groups:
+            continue
         modality = modality_of(group)
         tiers = [m for m, modalities in enumerate(held) if modality is None or modality in modalities]
         rounds = [memory.num_rounds.get(m, {}).get(group, 0) for m in tiers]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -30,6 +31,9 @@ class FedNHOptions(MethodOptions):
     """Options of FedNH."""
 
     name: str = "fednh"
+    waiting: Literal["all", "first"] = Field(
+        "all", description="what a client does until its modalities are there; steps in a gap would train prototypes"
+    )
     server: ServerRule = Barrier()
     smoothing: float = Field(0.9, ge=0, le=1, description="rho, the share of a prototype that stays in a merge")
     scale: PositiveFloat = Field(20.0, description="s, factor on the cosines, at the start")
@@ -119,8 +123,8 @@ class FedNH(Method):
         * the scenario's fusion head is not used: accuracies are those of prototypes
     Reconstructed:
         * several modalities are one such head on the concatenated features; features and prototypes are scaled per
-          modality before, so that no modality's norm dominates and prototypes of one that nobody trained stay as they
-          are; with one modality this is the paper's
+          modality before, so that no modality's norm dominates and prototypes of one that no client trained stay as
+          they are; with one modality this is the paper's
         * a missing modality is zeros in z, and z again of length 1
         * the start of s: 20, that of the published code's ResNet
         * class means over the samples of the local round

@@ -53,10 +53,16 @@ class Curated(CrossEntropy):
     may_curate: bool
 
     def prepare(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
-        """Return what is carried, as the client's last local round left it."""
+        """Return what is carried, as the client's last local round left it; a curation of what misses now is over."""
         del network, parameters
         mine = (FUSED, *self.modalities)
-        return {key: v.to(window.labels.device) for key, v in context.broadcast.items() if key.modality in mine}
+        kept = {
+            key: value.to(window.labels.device)
+            for key, value in context.broadcast.items()
+            if key.modality in mine or key.name == _FAVOURED
+        }
+        is_here = torch.stack([kept[Named(_FAVOURED, m)] for m in self.modalities]).amax()
+        return {**kept, _LEFT: kept[_LEFT] * is_here}
 
     def loss(self, network: Network, parameters: Parameters, batch: Batch, context: Context) -> Tensor:
         """Return CE of the fused logits, from mean features where the client curates."""
@@ -83,10 +89,10 @@ class Curated(CrossEntropy):
         carried |= self._means(network, parameters, batch, context)
         ratios = log_ratios(by_modality(carried, _BYPASS), by_modality(carried, _MAIN))
         starts = (left == 0.0) & (ratios.max() - ratios.min() > self.threshold) & self.may_curate
-        favoured = by_modality(context.prepared, _FAVOURED)
-        for place, modality in enumerate(self.modalities):
-            is_fastest = (ratios.argmax() == place).to(left.dtype)
-            carried[Named(_FAVOURED, modality)] = torch.where(starts, is_fastest, favoured[modality])
+        fastest = {m: (ratios.argmax() == place).to(left.dtype) for place, m in enumerate(self.modalities)}
+        for modality, was in by_modality(context.prepared, _FAVOURED).items():
+            is_fastest = fastest.get(modality, torch.zeros_like(left))
+            carried[Named(_FAVOURED, modality)] = torch.where(starts, is_fastest, was)
         carried[_LEFT] = torch.where(starts, float(self.curation_steps), (left - 1.0).clamp(min=0.0))
         return carried
 
@@ -158,9 +164,11 @@ class Greedy(Method):
           here the other encoder gets no gradient while m* is favoured
         * each modality's mean is of its own features: the paper's code feeds the second branch's mean with the first
           branch's gates
-        * what a client measures goes on over its local rounds; a round whose upload is lost is lost to it
+        * what a client measures goes on over its local rounds; a round whose upload is lost, or not merged yet when the
+          next begins, is lost to it
         * the paper curates from its second epoch; here from version 1, before which FedAvg's clients make their first
-        * M > 2: it curates where the largest and smallest s_m are eps apart, and all modalities but m* are means
+        * M > 2: it curates where the largest and smallest s_m are eps apart, and all modalities but m* are means; a
+          curation ends where m* misses in the next local round
         * the paper's batches of 8 and learning rate of 0.1 are the scenario's to choose; its random variant is left out
         * a client with one modality is plain FedAvg
     """

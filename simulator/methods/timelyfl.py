@@ -83,11 +83,11 @@ class TimelyFL(Method):
         of n sampled clients T = the k-th smallest t_k, k = target n; updates that are there T after the start merge:
         theta_l <- sum_k n_k theta_k,l / sum_k n_k for every parameter l, over the clients that trained l
     Payload:
-        down 8 bytes of question, up 8 of estimate; down all groups of the modalities held, up the parameters trained,
-        and n_k
+        down 8 bytes of question, up 8 of estimate; down all groups of the modalities held, and T, which is not counted;
+        up the parameters trained, and n_k
     Waits:
         clients for their modalities (waiting: all, first); the server for all estimates, then for all clients, or T
-        long; whoever is late is dropped
+        long; a client that is late is dropped, but for the first where none is in time
     Staleness:
         always 0: late updates never merge
     Limits:

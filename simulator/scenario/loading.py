@@ -152,11 +152,13 @@ def _typed(part: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_default_server(given: Mapping[str, Any], method: type[Method]) -> Mapping[str, Any]:
-    """Let a method's entry change options of its default server rule without naming the rule."""
+    """Let a method's entry change options of its default server rule, whether it names the rule or not."""
     server = given.get("server")
     default = method.Options.model_fields["server"].default
-    if isinstance(server, dict) and "rule" not in server and isinstance(default, BaseModel):
-        return {**given, "server": {**default.model_dump(), **server}}
+    if isinstance(server, dict) and isinstance(default, BaseModel):
+        options = default.model_dump()
+        if server.get("rule", options.get("rule")) == options.get("rule"):
+            return {**given, "server": {**options, **server}}
     return given
 
 

@@ -85,6 +85,11 @@ def test_epochs_survive_values_that_are_no_numbers():
     assert epochs_after(asyncfeded(), math.inf) == 1
 
 
+def test_without_adaptation_epochs_stay_even_of_an_update_that_moved_nothing():
+    _, after = asyncfeded(initial_epochs=3, adaptation=0.0).advance(model_of(10.0), {}, [update_of(4.0, start=4.0)])
+    assert after == {0: 3}
+
+
 def test_a_step_beyond_the_update_is_refused(scenario_with):
     with pytest.raises(BadInputError, match="scale must be at most damping"):
         parse_scenario(scenario_with({"methods": [{"name": "asyncfeded", "scale": 2.0}]}))

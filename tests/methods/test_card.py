@@ -1,10 +1,11 @@
 """The formula card: a small parser of class docstrings."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from interlude.simulator.methods import METHODS
+from interlude.simulator.methods import METHODS, PLACES
 from interlude.simulator.methods.card import FormulaCard, card_of
 
 
@@ -105,3 +106,9 @@ def test_every_method_of_the_table_has_a_whole_card(name):
     card = card_of(METHODS[name])
     assert all((card.paper, card.client, card.server, card.payload, card.waits, card.staleness, card.limits))
     assert not re.search(r"^(Args|Raises|Note):", card.about, re.MULTILINE)
+
+
+def test_the_readme_has_a_row_of_every_method_in_the_order_of_the_table():
+    section = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split("\n## Methods\n")[1]
+    rows = re.findall(r"^\| `(.+?)` \|", section.split("\n## ")[0], re.MULTILINE)
+    assert rows == list(PLACES)

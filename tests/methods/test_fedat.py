@@ -58,6 +58,18 @@ def test_a_group_is_of_the_tiers_that_hold_it_and_counts_the_rounds_that_trained
     assert reports(*rounds, held=(("a",), ("a", "b")))[-1] == [46.66667, 50.0, 10.0, 46.66667]
 
 
+def test_a_group_that_a_round_did_not_train_stays_where_a_server_optimiser_took_it():
+    """Both tiers hold a, tier 1 alone b: its round makes 20 of b, a step of half of it leaves 15, and tier 2 comes."""
+    held, a = (("a", "b"), ("a",)), ("encoder.a", "head.bias")
+    method, told = FedAT(FedATOptions()), replace(update_of(20.0), message=Tier(0, held))
+    merged, memory = method.advance(model_of(10.0), method.initial_memory(None, 0), [told])
+    assert merged["encoder.b.weight"].item() == 20.0
+    stepped = {**merged, "encoder.b.weight": merged["encoder.b.weight"] - 5.0}
+    merged, _ = method.advance(stepped, memory, [replace(update_of(30.0, groups=a), message=Tier(1, held))])
+    assert merged["encoder.b.weight"].item() == 15.0
+    assert merged["encoder.a.weight"].item() == 25.0
+
+
 def test_tiers_are_formed_by_response_time_and_do_not_wait_for_each_other():
     """Clients 0 to 3, of which a local round takes 12, 4, 12 and 4 s; two tiers of two.
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from interlude import parse_scenario, run_scenario
+from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.prototype_head import SCALE, PrototypeNetwork, prototype_name
 from interlude.models.spec import ModelSpec
@@ -168,3 +168,8 @@ def test_it_learns_under_every_server_and_waiting(switch, scenario_with, tmp_pat
     (record,) = run_scenario(parse_scenario({**given, "methods": [{"name": "fednh", **switch}]}), runs=tmp_path)
     losses = record.metrics.query("metric == 'loss'")["value"]
     assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_gap_training_which_would_train_and_send_prototypes_is_refused(scenario_with):
+    with pytest.raises(BadInputError, match=r"waiting: must be one of all, first; given 'opportunistic'"):
+        parse_scenario(scenario_with({"methods": [{"name": "fednh", "waiting": "opportunistic"}]}))

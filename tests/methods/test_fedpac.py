@@ -58,6 +58,22 @@ def test_features_without_variance_have_weights_too():
 # --- the client ------------------------------------------------------------------------------------------------------
 
 
+def test_equal_samples_have_no_variance_however_sums_are_rounded():
+    """A mean of squares less the square of the mean: of five equal samples it would often be a little below 0."""
+    network = Network(ModelSpec(encoder="mlp", width=32), {"gray": (3,)}, num_classes=3)
+    objective = HeadAlone(("gray",))
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        model = network.initial_parameters(generator, torch.device("cpu"))
+        samples = 5 * torch.randn(1, 3, generator=generator).expand(5, 3)
+        window = Batch({"gray": samples}, torch.zeros(5, dtype=torch.long), torch.arange(5))
+        found = objective.prepare(network, model, window, Context(model))
+        variance = found[Named("feature_variance")].item()
+        mean = found[Named("weighted_class_mean", "gray")].flatten()
+        assert variance >= 0.0
+        assert weights([variance, 1.0], mean, 2 * mean)[0] == pytest.approx([1.0, 0.0], abs=1e-3)
+
+
 @pytest.fixture
 def identity():
     """Encoders that return their non-negative input and a head that adds both features up."""

@@ -142,6 +142,23 @@ def test_in_a_curation_the_favoured_modality_alone_tells_the_samples_apart(ident
     assert Curated(BOTH, 0.01, 5, may_curate=True).loss(network, parameters, batch, outside).item() == plain.item()
 
 
+def test_a_curation_in_favour_of_a_modality_that_misses_is_over():
+    """Of a, b and c a client curates in favour of c, which is away today; then in favour of a alone, not of c, too."""
+    network = Network(ModelSpec(encoder="mlp", width=2), dict.fromkeys("abc", (2,)), num_classes=2)
+    model = network.initial_parameters(torch.Generator().manual_seed(0), torch.device("cpu"))
+    batch = Batch({m: torch.ones(2, 2) for m in "ab"}, torch.tensor([0, 1]), torch.arange(2))
+    objective = Curated(("a", "b"), 0.01, 5, may_curate=True)
+    context = Context(model, prepared(network, favoured_c=1.0, left=3.0))
+    carried = objective.prepare(network, model, batch, context)
+    assert carried[LEFT].item() == 0.0
+    gradients = gradients_of(model, encoder_a=1.0, head_a=9.0, encoder_b=9.0, head_b=1.0)
+    carried |= objective.carry(network, gradients, model, batch, Context(model, prepared=carried))
+    assert carried[LEFT].item() == 5.0
+    assert [carried[Named("favoured", m)].item() for m in "abc"] == [1.0, 0.0, 0.0]
+    goes_on = Context(model, prepared(network, favoured_a=1.0, left=3.0))
+    assert objective.prepare(network, model, batch, goes_on)[LEFT].item() == 3.0
+
+
 def test_a_curation_starts_with_the_step_after_its_measurement_and_goes_on_in_the_next_local_round():
     network = Network(ModelSpec(encoder="mlp", width=4), {"gray": (3,), "color": (2,)}, num_classes=3)
     generator = torch.Generator().manual_seed(0)

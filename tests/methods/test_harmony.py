@@ -180,3 +180,8 @@ def test_it_learns_with_some_clients_a_round_in_a_world_with_faults(scenario_wit
 def test_other_server_rules_are_refused(rule, scenario_with):
     with pytest.raises(BadInputError, match=rf"server\.rule: must be 'barrier'; given '{rule}'"):
         parse_scenario(scenario_with({"methods": [{"name": "harmony", "server": {"rule": rule}}]}))
+
+
+def test_other_waiting_is_refused(scenario_with):
+    with pytest.raises(BadInputError, match=r"waiting: must be 'all'; given 'first'"):
+        parse_scenario(scenario_with({"methods": [{"name": "harmony", "waiting": "first"}]}))

@@ -100,7 +100,10 @@ def test_candidates_can_be_drawn_alike():
             {"name": "pow-d", "server": {"rule": "buffered"}},
             "server.rule: must be 'barrier'; given 'buffered'",
         ),
-        ({"name": "pow-d", "server": {"rule": "barrier"}}, "server.clients_per_round is missing"),
+        (
+            {"name": "pow-d", "server": {"clients_per_round": None}},
+            "server.clients_per_round: should be a valid integer",
+        ),
         (pow_d(4, 5), "candidates must be at least the 5 clients"),
         (pow_d(5, 4) | {"server": {"clients_per_round": 4, "over_selection": 1.3}}, "at least the 6 clients"),
     ],

@@ -91,7 +91,7 @@ def test_a_bad_value_is_named_with_its_field_and_what_is_allowed(scenario_file, 
         ("model.encoder", "mlpp", ["'mlpp'", "mlp, conv4, conv1d, resnet18, text", "mean 'mlp'"]),
         ("model.encoder", {"gray": "mlp", "color": "con4"}, ["'con4'", "conv1d, resnet18, text", "mean 'conv4'"]),
         ("model.fusion", "concatt", ["'concatt'", "concat, late_sum", "mean 'concat'"]),
-        ("methods.0.name", "fedavgg", ["unknown method 'fedavgg'", "fedavg, fedasync, fedbuff, mba", "mean 'fedavg'"]),
+        ("methods.0.name", "fedavgg", ["unknown method 'fedavgg'", "fedavg, fedasync, fedbuff", "mean 'fedavg'"]),
         ("methods.0.waiting", "opportunistc", ["all, first, opportunistic", "mean 'opportunistic'"]),
         (
             "methods.0.server",
@@ -205,7 +205,7 @@ def test_a_scenario_without_methods_is_refused(scenario_file):
 
 @pytest.mark.parametrize("entry", ["fedavg", {}, {"beta": 1}, {"name": 3}, None])
 def test_a_method_entry_must_have_a_name(scenario_file, entry):
-    assert_says(scenario_file({"methods": [entry]}), "methods.0", "'name'", "fedavg, fedasync, fedbuff, mba")
+    assert_says(scenario_file({"methods": [entry]}), "methods.0", "'name'", "fedavg, fedasync, fedbuff")
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,22 @@ def test_any_single_mutation_parses_or_is_one_sentence(scenario_with, data):
         return
     assert sentence.startswith("mutated.yaml: ")
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_server_rule_that_is_the_methods_own_keeps_its_options_whether_it_is_named_or_not(name, scenario_with):
+    (default,) = parse_scenario(scenario_with({"methods": [{"name": name}]})).methods
+    (named,) = parse_scenario(
+        scenario_with({"methods": [{"name": name, "server": {"rule": default.server.rule}}]})
+    ).methods
+    assert named == default
+
+
+def test_another_server_rule_has_its_own_defaults(scenario_with):
+    entry = {"name": "fadas", "server": {"rule": "buffered", "size": 2}}
+    (fadas,) = parse_scenario(scenario_with({"methods": [entry]})).methods
+    assert (fadas.server.size, fadas.server.learning_rate) == (2, 1e-3)
+    (fedbuff,) = parse_scenario(scenario_with({"methods": [{**entry, "name": "fedbuff"}]})).methods
+    assert fedbuff.server.learning_rate == 1.0
+    (fedavg,) = parse_scenario(scenario_with({"methods": [{**entry, "name": "fedavg"}]})).methods
+    assert (fedavg.server.size, fedavg.server.learning_rate) == (2, 1.0)

@@ -46,7 +46,7 @@ class FedCompassOptions(MethodOptions):
     @model_validator(mode="after")
     def _has_steps_to_assign(self) -> "FedCompassOptions":
         if self.min_steps > self.max_steps:
-            raise ValueError(f"min_steps must be at most max_steps, {self.max_steps}; given {self.min_steps}")
+            raise ValueError(f"min_steps must be at most max_steps, {self.max_steps}")
         return self
 
 
@@ -68,18 +68,18 @@ class FedCompass(Method):
                     Q = Q_max if there is no such G
                     expected at t + Q s, at the latest at t + lambda Q s
         a group merges when all of it have arrived, or at its latest those that have; they are assigned anew, the
-        fastest first; whoever comes later is assigned anew at once, and its update merges with the next group
+        fastest first; a client that comes later is assigned anew at once, and its update merges with the next group
             theta_g <- theta_g + sum_k (alpha s(tau_k) / N_g) (theta_k,g - theta_g^(v_k)), all N_g holders of g
         a client's first update merges alone on arrival
     Payload:
-        as FedBuff: down all groups of the modalities held; up the groups trained, and n_k
+        as FedBuff: down all groups of the modalities held; up the groups trained, and n_k; Q is not counted
     Waits:
         clients for all their modalities, then for their group, idle; the server for no client beyond a group's latest
     Staleness:
         tau = versions merged since the client's start version; s(tau) = (1 + tau)^-1/2
     Limits:
         * min_steps = max_steps = Q and clients of one speed: they arrive together, as rounds of all
-        * latest_time_factor = 1: whoever is slower than estimated is late
+        * latest_time_factor = 1: a client that is slower than estimated is late
         * s is of everything between dispatch and return: transfers and waiting for data count as if they shrank with Q,
           so that where they are long, clients with few steps are late, and join the next group
         * 100 and 20 steps are the published ones; beside methods of E epochs, Q_max should be the steps that these are
@@ -144,7 +144,7 @@ class Schedule:
                 deadline = self.deadlines.get(number)
                 is_over = (
                     returned is None and deadline is not None and deadline.processed
-                )  # nobody is still at the door
+                )  # no client is still at the door
                 if is_over or not group.at_work:
                     self._close(number)
             self.deadlines = {n: event for n, event in self.deadlines.items() if n in self.compass.groups}

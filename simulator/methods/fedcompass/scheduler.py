@@ -16,7 +16,7 @@ class Group:
     expected_s: float
     """When."""
     latest_s: float
-    """Whoever arrives later is late."""
+    """A client that arrives later is late."""
     at_work: set[int] = field(default_factory=set)
     """Those that have not arrived."""
     arrived: list[int] = field(default_factory=list)

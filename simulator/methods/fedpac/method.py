@@ -91,6 +91,8 @@ class FedPAC(Method):
           mean is added; the published code cuts off eigenvalues and asks a solver
         * class means over the samples of the local round
         * `waiting: opportunistic` trains both in the gaps, and statistics are of the encoders after them
+        * a client that trains each modality alone, as one misses, does so as FedAvg's; it reports nothing, and its own
+          head stays as it was
     """
 
     Options = FedPACOptions

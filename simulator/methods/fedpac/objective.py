@@ -41,7 +41,8 @@ class HeadAlone(CrossEntropy):
             mean, counts = class_means(z, window.labels, network.num_classes, window.mask)
             total = counts.sum()
             means[modality] = mean * (counts / total)[:, None]
-            variance = variance + (window.mean(z.square().sum(dim=1)) - means[modality].square().sum()) / total
+            spread = window.mean(z.square().sum(dim=1)) - means[modality].square().sum()
+            variance = variance + spread.clamp(min=0.0) / total  # of equal samples it rounds to either side of 0
         return {**named(WEIGHTED_MEAN, means), VARIANCE: variance}
 
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:

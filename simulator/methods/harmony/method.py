@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -33,6 +34,7 @@ class HarmonyOptions(MethodOptions):
     """Options of Harmony."""
 
     name: str = "harmony"
+    waiting: Literal["all"] = Field("all", description="a client waits for all modalities that its federation needs")
     server: Barrier = Field(Barrier(), description="a barrier: every federation has rounds of its own")
     unimodal_rounds: PositiveInt = Field(20, description="rounds of each modality's federation, before the fusion's")
     num_clusters: PositiveInt = Field(3, description="clusters of clients, most, in a round of the fusion federation")

@@ -48,7 +48,7 @@ class MFedMC(Method):
     Staleness:
         always 0: every update starts from the model it is merged into
     Limits:
-        * gamma = M and delta = 1: everybody uploads everything, a plain mean of models trained alone
+        * gamma = M and delta = 1: all clients upload everything, a plain mean of models trained alone
         * with two modalities scaled impacts and sizes are 0 and 1: at equal weights the one that is smaller and of more
           impact is offered, and where there is none recency decides
         * timing-only: priorities are of sizes alone, so that small encoders travel, and clients are drawn at random
