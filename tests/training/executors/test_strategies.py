@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from every_method import EVERY_METHOD
+from every_method import DECIDES, EVERY_METHOD, TRAINS_ITS_OWN_WAY
 from tiny_tasks import model_of
 
 import interlude.simulator.run.build
@@ -35,7 +35,7 @@ STRATEGIES = {
 }
 
 VARIANTS = {
-    **EVERY_METHOD,
+    **TRAINS_ITS_OWN_WAY,
     "conv4": {"name": "fedavg", "label": "conv4"},
     "schedule": {"name": "fedasync", "label": "schedule"},
     "mba-class-mean": {"name": "mba", "anchor_form": "class_mean", "imbalance_acts": "both", "unimodal_epochs": 2},
@@ -164,7 +164,7 @@ def test_series_are_learned_alike_under_every_strategy(strategy):
             torch.testing.assert_close(other.parameters[name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", EVERY_METHOD)
+@pytest.mark.parametrize("method", DECIDES)
 def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, tmp_path, scenario_with):
     orders = set()
     for number, executor in enumerate([{"kind": "sequential"}, {}, {"group_size": 2}, {"strategy": "looped"}]):
