@@ -26,6 +26,7 @@ def check(
     from interlude.simulator.run.first_rounds import first_rounds
     from interlude.simulator.scenario.loading import load_scenarios
 
+    tables = []  # nothing is printed if a part is refused
     if documents.sweep is None:
         planned = checked = load_scenarios(scenario, overrides or (), seed)
     else:
@@ -33,7 +34,7 @@ def check(
         from interlude.simulator.sweep import Flags, load_sweep
 
         given = load_sweep(scenario, overrides or (), Flags(seeds=None if seed is None else [seed]))
-        show(f"{given.name}: a sweep of {given.num_runs} runs", sweep_plan(given.scenarios))
+        tables.append((f"{given.name}: a sweep of {given.num_runs} runs", sweep_plan(given.scenarios)))
         planned = list(given.scenarios)
         checked = planned[:1]
     if any(documents.tunes):
@@ -43,11 +44,11 @@ def check(
 
         flags = Flags(seeds=None if seed is None else [seed])
         trials = plan_trials(load_sweep(scenario, overrides or (), flags, may_be_one=True), scenario)
-        show(f"tried by 'interlude sweep {scenario} --tune'", trials_plan(trials))
+        tables.append((f"tried by 'interlude sweep {scenario} --tune'", trials_plan(trials)))
     chosen = choose_device(device)
     with naming(scenario):
-        tables = list(foreign_table(planned))
-        for variant in checked:  # nothing is printed if one is refused
+        tables += foreign_table(planned)
+        for variant in checked:
             testbed = build_testbed(variant)
             rounds = first_rounds(testbed)
             tables += check_tables(testbed, chosen, rounds, estimate(testbed, chosen))

@@ -1,6 +1,6 @@
 """`interlude check`: what would run, by hand where it is a number; nothing is written."""
 
-from commands import files_under
+from commands import assert_refused, files_under
 from every_method import EVERY_METHOD
 
 
@@ -57,3 +57,8 @@ def test_check_takes_seed_and_set(cli, scenario_file):
     out = cli("check", scenario_file(), "--seed", 5, "--set", "clients.count=9").out
     assert "seed 5" in out
     assert "9 with" in out
+
+
+def test_check_prints_nothing_of_a_sweep_that_cannot_be_tuned(cli, scenario_file):
+    path = scenario_file({"sweep": {"clients.count": [2, 3]}, "tune": {"grid": {"training.local_epochs": [1, 2]}}})
+    assert_refused(cli("check", path), "evaluate.validation: must be above 0")

@@ -57,7 +57,8 @@ def test_explain_says_what_is_reconstructed(cli):
 
 @pytest.mark.parametrize("method", ["fedavgg", "[bold]"])
 def test_an_unknown_method_is_named_as_given(cli, method):
-    assert_refused(cli("explain", method), f"'{method}'", ", ".join(METHODS))
+    first, last = list(METHODS)[:3], list(METHODS)[-3:]  # a sentence has room for some of them
+    assert_refused(cli("explain", method), f"'{method}'", f"methods are {', '.join(first)}", f"{', '.join(last)}, or")
 
 
 def test_every_distribution_that_the_world_takes_is_listed(cli):
