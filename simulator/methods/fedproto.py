@@ -15,13 +15,12 @@ from interlude.simulator.methods.active_versions import MODULATED_VERSIONS, Acti
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.prototypes import (
-    CLASS_COUNT,
     PROTOTYPE,
-    class_means,
     enhancement_loss,
     global_prototypes,
     no_prototypes,
     regulariser,
+    reported_means,
 )
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate, weighted_mean
@@ -71,10 +70,7 @@ class TowardsPrototypes(Objective):
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return each modality's prototypes [K, D] and the class counts [K]."""
         del context
-        features = network.features(parameters, window.only(self.modalities))
-        means = {m: class_means(z, window.labels, network.num_classes, window.mask) for m, z in features.items()}
-        counts = means[self.modalities[0]][1]
-        return {**named(PROTOTYPE, {m: mean for m, (mean, _) in means.items()}), CLASS_COUNT: counts}
+        return reported_means(network, parameters, window, self.modalities)
 
 
 @dataclass(frozen=True)

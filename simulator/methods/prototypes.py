@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from interlude.models.network import Network
+from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.rules import ServerRule
 from interlude.simulator.training.merge import ClientUpdate
-from interlude.simulator.training.values import Named
+from interlude.simulator.training.objective import Batch
+from interlude.simulator.training.values import Named, named
 
 PROTOTYPE = "prototype"
 """Name of a modality's prototypes [K, D] where they are reported, broadcast or prepared."""
@@ -42,6 +43,16 @@ def class_means(
         members = members * mask[:, None]
     counts = members.sum(dim=0)
     return (members.T @ features) / counts.clamp(min=1.0)[:, None], counts
+
+
+def reported_means(
+    network: Network, parameters: Parameters, window: Batch, modalities: tuple[str, ...]
+) -> dict[Named, Tensor]:
+    """Return the class means [K, D] of each modality of a window, and the class counts [K], as clients report them."""
+    features = network.features(parameters, window.only(modalities))
+    means = {m: class_means(z, window.labels, network.num_classes, window.mask) for m, z in features.items()}
+    counts = means[modalities[0]][1]
+    return {**named(PROTOTYPE, {m: mean for m, (mean, _) in means.items()}), CLASS_COUNT: counts}
 
 
 def distances(features: Tensor, prototypes: Tensor) -> Tensor:

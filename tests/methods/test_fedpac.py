@@ -74,17 +74,6 @@ def test_equal_samples_have_no_variance_however_sums_are_rounded():
         assert weights([variance, 1.0], mean, 2 * mean)[0] == pytest.approx([1.0, 0.0], abs=1e-3)
 
 
-@pytest.fixture
-def identity():
-    """Encoders that return their non-negative input and a head that adds both features up."""
-    network = Network(ModelSpec(encoder="mlp", width=2), dict.fromkeys(BOTH, (2,)), num_classes=2)
-    parameters = {name: torch.zeros(shape.shape) for name, shape in network.shapes.items()}
-    for name in parameters:
-        if name.endswith("weight"):
-            parameters[name] = torch.eye(2)
-    return network, parameters
-
-
 def test_statistics_by_hand(identity):
     # gray of class 0 (1, 0) and (3, 0), of class 1 (0, 2), the rest padding: h = 2/3 (2, 0) and 1/3 (0, 2);
     # v = ((1 + 9 + 4) / 3 - 16/9 - 4/9) / 3 = 22/27

@@ -22,17 +22,6 @@ BOTH = ("gray", "color")
 LEFT = Named("curation_steps_left")
 
 
-@pytest.fixture
-def identity():
-    """Encoders that return their non-negative input and a head that adds both features up."""
-    network = Network(ModelSpec(encoder="mlp", width=2), dict.fromkeys(BOTH, (2,)), num_classes=2)
-    parameters = {name: torch.zeros(shape.shape) for name, shape in network.shapes.items()}
-    for name in parameters:
-        if name.endswith("weight"):
-            parameters[name] = torch.eye(2)
-    return network, parameters
-
-
 def batch_of(gray, color, mask=None):
     labels = torch.zeros(len(gray), dtype=torch.long)
     inputs = {"gray": torch.tensor(gray), "color": torch.tensor(color)}

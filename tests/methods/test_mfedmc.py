@@ -106,19 +106,14 @@ def test_without_answers_small_encoders_of_some_clients_travel():
 
 
 @pytest.fixture
-def identity():
-    """Encoders that return their non-negative input and a head that adds both features up; a sample of class 0."""
-    network = Network(ModelSpec(encoder="mlp", width=2), dict.fromkeys(BOTH, (2,)), num_classes=2)
-    parameters = {name: torch.zeros(shape.shape) for name, shape in network.shapes.items()}
-    for name in parameters:
-        if name.endswith("weight"):
-            parameters[name] = torch.eye(2)
+def sample(identity):
+    """The identity network and a sample of class 0."""
     inputs = {"gray": torch.tensor([[2.0, 0.0]]), "color": torch.tensor([[0.0, 1.0]])}
-    return network, parameters, Batch(inputs, torch.tensor([0]), torch.tensor([0]))
+    return *identity, Batch(inputs, torch.tensor([0]), torch.tensor([0]))
 
 
-def test_each_modality_trains_as_if_there_were_no_other(identity):
-    network, parameters, batch = identity
+def test_each_modality_trains_as_if_there_were_no_other(sample):
+    network, parameters, batch = sample
 
     def gradients(objective):
         names = [n for group in Apart(objective.modalities).groups(network) for n in network.groups[group]]
@@ -134,9 +129,9 @@ def test_each_modality_trains_as_if_there_were_no_other(identity):
     assert "head.bias" not in together
 
 
-def test_reported_losses_and_shapley_values_by_hand(identity):
+def test_reported_losses_and_shapley_values_by_hand(sample):
     # margins: gray 2, color -1, both 1; p = sigmoid; phi_gray = (p_gray + p_both - p_color) / 2
-    network, parameters, batch = identity
+    network, parameters, batch = sample
     report = Apart(BOTH).report(network, parameters, batch, Context(parameters))
     p_gray, p_color, p_both = (1 / (1 + math.exp(-margin)) for margin in (2.0, -1.0, 1.0))
     assert report[Named("loss_alone", "gray")].item() == pytest.approx(-math.log(p_gray))
@@ -148,8 +143,8 @@ def test_reported_losses_and_shapley_values_by_hand(identity):
 # --- merging ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_mean_is_plain_and_every_offer_counts_for_recency(identity):
-    network, model, _ = identity
+def test_the_mean_is_plain_and_every_offer_counts_for_recency(sample):
+    network, model, _ = sample
     method = MFedMC(MFedMCOptions())
     memory = method.initial_memory(network, 3)
     assert memory.sizes["gray"] == network.num_bytes(("encoder.gray", "head.gray"))

@@ -9,11 +9,11 @@ from torch.nn import functional
 from interlude.models.groups import HEAD, part_of
 from interlude.models.network import Network, Parameters
 from interlude.simulator.methods.prototypes import (
-    CLASS_COUNT,
     PROTOTYPE,
     class_means,
     known_classes,
     regulariser,
+    reported_means,
 )
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.values import Named, Values, by_modality, named
@@ -82,7 +82,4 @@ class EncodersAlone(CrossEntropy):
     def report(self, network: Network, parameters: Parameters, window: Batch, context: Context) -> Values:
         """Return the class means [K, D] of each modality and the class counts [K], after training."""
         del context
-        features = network.features(parameters, window.only(self.modalities))
-        means = {m: class_means(z, window.labels, network.num_classes, window.mask) for m, z in features.items()}
-        counts = means[self.modalities[0]][1]
-        return {**named(PROTOTYPE, {m: mean for m, (mean, _) in means.items()}), CLASS_COUNT: counts}
+        return reported_means(network, parameters, window, self.modalities)
