@@ -30,7 +30,7 @@ from interlude.simulator.counts import ceil_product
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.clock import delay_s
-from interlude.simulator.federation.staleness import ConstantStaleness, PolynomialStaleness, StalenessSpec
+from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, RuleView
 from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
 from interlude.simulator.training.server_optimizer import ServerOptimizer
@@ -362,21 +362,6 @@ class Buffered(_Asynchronous):
         """Return None: updates are merged together, none is mixed in alone."""
         del update
         return None
-
-
-class BoundedBuffer(Buffered):
-    """Semi-asynchronous with a bound on staleness, which clients are urged to keep."""
-
-    max_staleness: PositiveInt = Field(10, description="B, most versions an update may be behind")
-    when_stale: Literal["drop", "wait", "hurry"] = Field("hurry", description="as in any asynchronous rule")
-
-
-class PacedBuffer(Buffered):
-    """Semi-asynchronous at a pace that the slowest client's local round sets, without weights for staleness."""
-
-    size: PositiveInt = Field(3, description="updates that a merge needs")
-    pace: float = Field(10.0, ge=5, le=15, description="b, merges in the time of the slowest client's local round")
-    staleness: StalenessSpec = ConstantStaleness()
 
 
 def _first_of(*events: Event | None) -> Event | None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.client_day import ClientDay, Role
-from interlude.simulator.federation.rules import PacedBuffer
+from interlude.simulator.federation.rules import Buffered
+from interlude.simulator.federation.staleness import ConstantStaleness, StalenessSpec
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
@@ -22,6 +23,14 @@ from interlude.simulator.training.objective import Batch, Context, CrossEntropy,
 from interlude.simulator.training.values import Named, Values
 
 _LOSS = Named("rms_loss")
+
+
+class PacedBuffer(Buffered):
+    """Semi-asynchronous at a pace that the slowest client's local round sets, without weights for staleness."""
+
+    size: PositiveInt = Field(3, description="updates that a merge needs")
+    pace: float = Field(10.0, ge=5, le=15, description="b, merges in the time of the slowest client's local round")
+    staleness: StalenessSpec = ConstantStaleness()
 
 
 class PiscesOptions(MethodOptions):

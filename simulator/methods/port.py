@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.rules import BoundedBuffer
+from interlude.simulator.federation.rules import Buffered
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.training.merge import ClientUpdate, Weight, difference
+
+
+class BoundedBuffer(Buffered):
+    """Semi-asynchronous with a bound on staleness, which clients are urged to keep."""
+
+    max_staleness: PositiveInt = Field(10, description="B, most versions an update may be behind")
+    when_stale: Literal["drop", "wait", "hurry"] = Field("hurry", description="as in any asynchronous rule")
 
 
 class PortOptions(MethodOptions):

@@ -12,10 +12,9 @@ from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.client_day import Population
-from interlude.simulator.federation.rules import PacedBuffer
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.fedbuff import FedBuff
-from interlude.simulator.methods.pisces import Pisces, PiscesOptions, ReportsRmsLoss, Seen
+from interlude.simulator.methods.pisces import PacedBuffer, Pisces, PiscesOptions, ReportsRmsLoss, Seen
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.values import Named
 

@@ -10,8 +10,7 @@ import pytest
 from updates import model_of, update_of
 
 from interlude import BadInputError, parse_scenario, run_scenario
-from interlude.simulator.federation.rules import BoundedBuffer
-from interlude.simulator.methods.port import Port, PortOptions
+from interlude.simulator.methods.port import BoundedBuffer, Port, PortOptions
 
 
 def port(*, size=2, bound=10, **options):
