@@ -16,9 +16,9 @@ import pyarrow as pa
 import torch
 
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.server import Server
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.methods import METHODS
 from interlude.simulator.training.evaluation import EvaluationSets

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from interlude.simulator.cli.table_rows import TableRows, size
-from interlude.simulator.federation.client_day import Population
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.run.build import Testbed, how_trained
 from interlude.simulator.run.estimate import Estimate
 from interlude.simulator.run.first_rounds import FirstRounds

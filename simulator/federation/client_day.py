@@ -9,204 +9,31 @@ what other clients and the server did until then can reach it. `refresh` and `tr
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from math import inf
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
-from interlude.models.network import Network, Parameters
-from interlude.simulator.arrays import Indices
+from interlude.models.network import Network
 from interlude.simulator.federation.clock import delay_s
+from interlude.simulator.federation.dispatch import (
+    ALL_TRAINED,
+    MEETING,
+    Ask,
+    Dispatch,
+    Payload,
+    PendingUpdate,
+    Span,
+    Submit,
+)
+from interlude.simulator.federation.setting import Setting
 from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.executors.future import Future
-from interlude.simulator.training.merge import Holders
 from interlude.simulator.training.objective import Objective
-from interlude.simulator.training.profile.costs import CostModel, TaskCost
-from interlude.simulator.training.spec import TrainingSpec
+from interlude.simulator.training.profile.costs import TaskCost
 from interlude.simulator.training.task import LocalSteps, Task, Trained, window_samples
 from interlude.simulator.training.values import Values
-from interlude.simulator.world.world import World
-
-Role = Any
-"""A client's role in one local round, chosen by the method; None for an ordinary client."""
-
-NO_WEIGHTS: Final[tuple[str, ...]] = ()
-"""The groups of a download without parameters: only the broadcast."""
 
 _SAMPLE_COUNT_BYTES = 8  # every upload carries its number of training samples
 _NOTICE_BYTES = 8  # an urgent notice; it takes its time in the link, and counts for nothing else
-
-
-@dataclass(frozen=True)
-class Population:
-    """The samples and modalities of every client."""
-
-    shards: Sequence[Indices]
-    """[n_k] sample indices of each client."""
-    modalities: Sequence[tuple[str, ...]]
-    """Modalities of each client, in the data set's order."""
-
-    @property
-    def num_clients(self) -> int:
-        """Number of clients."""
-        return len(self.shards)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Everything that is constant over a run and shared by its clients."""
-
-    world: World
-    population: Population
-    network: Network
-    training: TrainingSpec
-    costs: CostModel
-    seed: int
-    broadcast_bytes: int
-    """Payload of the values that accompany the model, to all clients and to one; their shapes never change."""
-
-    @cached_property
-    def may_train_apart(self) -> bool:
-        """Whether a modality can miss so that the others are then trained each alone."""
-        return self.world.may_train_apart
-
-    @cached_property
-    def num_window_samples(self) -> Sequence[int]:
-        """[N] samples of one local round of each client."""
-        held = [len(shard) for shard in self.population.shards]
-        return [min(num_held, self.training.window_samples or num_held) for num_held in held]
-
-    @cached_property
-    def holders(self) -> Mapping[str, Holders]:
-        """The clients that hold each group."""
-        by_held: dict[tuple[str, ...], list[int]] = {}
-        for held, num_samples in zip(self.population.modalities, self.num_window_samples, strict=True):
-            by_held.setdefault(held, []).append(num_samples)
-        holders: dict[str, Holders] = {}
-        for held, counts in by_held.items():
-            for group in self.network.groups_of(held):
-                others = holders.get(group, Holders(0, 0))
-                holders[group] = Holders(others.num_clients + len(counts), others.num_samples + sum(counts))
-        return holders
-
-    @cached_property
-    def download_bytes(self) -> Mapping[tuple[str, ...], int]:
-        """Payload of a full download by the modalities that a client holds."""
-        network = self.network
-        held = set(self.population.modalities)
-        return {m: network.num_bytes(network.groups_of(m)) + self.broadcast_bytes for m in held}
-
-
-@dataclass(slots=True, eq=False)
-class Dispatch:
-    """One client in one local round. Mutable: its time advances, and a resumed run restores what it received."""
-
-    client: int
-    window: int
-    """Index of the client's window, which also addresses the round's random draws."""
-    version: int
-    """Version of the global model that the client downloads."""
-    role: Role
-    start_s: float
-    received: Parameters
-    """The model that the client downloads."""
-    start: Parameters
-    """Where its training starts: at that model, unless the client has parameters of its own."""
-    broadcast: Values
-    """The values that the server sends with the model, and those that the client has of its own."""
-    fresh: Parameters | None = None
-    """The model that the client downloaded in mid-round; None until it does."""
-    latest_version: int = 0
-    """The version that it downloaded last."""
-    noticed_s: float = inf
-    """When the server's urgent notice reaches the client, in simulated seconds; infinite without one."""
-    mean_round_s: float = 0.0
-    """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
-    now_s: float = 0.0
-    """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
-
-    def __post_init__(self) -> None:
-        self.now_s = self.start_s
-        self.latest_version = self.version
-
-
-class Download(NamedTuple):
-    """What the server sends a client, as it is at one moment."""
-
-    version: int
-    model: Parameters
-    broadcast: Values
-
-
-class Payload(NamedTuple):
-    """Content of an upload besides the last task's report and the number of samples."""
-
-    groups: tuple[str, ...] | None = None
-    """The parameter groups; unset: all that were trained in this local round."""
-    num_bytes: int | None = None
-    """Their encoded size in bytes; unset: dense."""
-    message: Any = None
-    """Plain values that the client tells the server at no bytes, by its role or its clock, never by trained values."""
-    has_report: bool = True
-    """Whether the report is sent; otherwise the client keeps it, and the server's memory only stands for that."""
-
-
-ALL_TRAINED: Final = Payload()
-"""An upload of every group that was trained, dense."""
-
-NO_REPORT: Final = Payload(has_report=False)
-"""An upload of every group that was trained; the report stays with the client, for its next local round."""
-
-REPORT_ONLY: Final = Payload(num_bytes=0)
-"""An upload of the report alone; the trained groups stay with the client."""
-
-
-class PendingUpdate(NamedTuple):
-    """An update as it arrives at the server; its values are computed when a merge needs them."""
-
-    client: int
-    version: int
-    """The version that the client had received."""
-    groups: tuple[str, ...]
-    """The parameter groups sent: those that were trained."""
-    num_samples: int
-    trained: Future[Trained]
-    num_bytes: int
-    """The payload that arrived."""
-    message: Any = None
-    """What the client told besides."""
-
-
-class Span(NamedTuple):
-    """An activity on which a client intends to spend simulated time."""
-
-    activity: Activity
-    duration_s: float
-    """Its undisturbed duration in simulated seconds."""
-    modality: str | None = None
-    """The modality waited for or trained alone; several are joined by '+'."""
-    num_bytes: int = 0
-    flops: int = 0
-    is_slow: bool = False
-    """Whether it is training in a straggler's slow mode."""
-    update: PendingUpdate | None = None
-    """The update that has arrived at the server once the span is over."""
-    version: int | None = None
-    """The model version that it works from; unset: that of the dispatch."""
-
-
-MEETING: Final = Span("wait", 0.0)
-"""Stands in a day where the clock must come up to the client's time; itself it takes no time and is not noted."""
-
-Steps = Iterable[Span]
-"""A day: yields spans in order; `Dispatch.now_s` is set to the end of each before the next is requested."""
-
-Submit = Callable[[Task], Future[Trained]]
-
-Ask = Callable[[Dispatch], Download]
-"""What the server sends a client that asks for the global model now."""
 
 
 class ClientDay:

@@ -8,21 +8,13 @@ from typing import Any, NamedTuple
 from simpy import Event
 
 from interlude.simulator.federation.accounting.losses import Losses
-from interlude.simulator.federation.client_day import (
-    Ask,
-    ClientDay,
-    Dispatch,
-    Download,
-    PendingUpdate,
-    Setting,
-    Steps,
-    Submit,
-    notice_s,
-)
+from interlude.simulator.federation.client_day import ClientDay, notice_s
 from interlude.simulator.federation.clock import Clock
+from interlude.simulator.federation.dispatch import Ask, Dispatch, Download, PendingUpdate, Steps, Submit
 from interlude.simulator.federation.interruptions import Interruptions, undisturbed_s
 from interlude.simulator.federation.journey import Journey
 from interlude.simulator.federation.selection import IdleAndOn, IdleClients
+from interlude.simulator.federation.setting import Setting
 from interlude.simulator.federation.shared_link import SharedLink
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor

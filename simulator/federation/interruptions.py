@@ -10,7 +10,7 @@ import math
 from collections.abc import Generator, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from interlude.simulator.federation.client_day import MEETING, Dispatch, PendingUpdate, Span, Steps
+from interlude.simulator.federation.dispatch import MEETING, Dispatch, PendingUpdate, Span, Steps
 from interlude.simulator.federation.shared_link import SharedLink, Transfer
 from interlude.simulator.federation.timeline import Activity, Outcome, SpanRow
 from interlude.simulator.world.network import Direction

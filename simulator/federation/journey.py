@@ -9,8 +9,8 @@ can be trained together. Its rows are added to the timeline when it ends, or whe
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from interlude.simulator.federation.client_day import MEETING, Dispatch, PendingUpdate, Span, Steps
 from interlude.simulator.federation.clock import Clock, Sleeper
+from interlude.simulator.federation.dispatch import MEETING, Dispatch, PendingUpdate, Span, Steps
 from interlude.simulator.federation.interruptions import Crossing, Ending, Life
 from interlude.simulator.federation.shared_link import Transfer
 from interlude.simulator.federation.timeline import SpanRow, Timeline, rows_of

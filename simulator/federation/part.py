@@ -10,7 +10,7 @@ from typing import Protocol
 
 from simpy import Event
 
-from interlude.simulator.federation.client_day import PendingUpdate, Role
+from interlude.simulator.federation.dispatch import PendingUpdate, Role
 from interlude.simulator.federation.fleet import Fleet, Returned
 from interlude.simulator.federation.inbox import Inbox
 from interlude.simulator.federation.views import Clients, Process

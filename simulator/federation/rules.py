@@ -28,8 +28,8 @@ from simpy import Event
 from interlude.models.network import Parameters
 from interlude.simulator.counts import ceil_product
 from interlude.simulator.errors import InterludeError
-from interlude.simulator.federation.client_day import PendingUpdate
 from interlude.simulator.federation.clock import delay_s
+from interlude.simulator.federation.dispatch import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, RuleView
 from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean

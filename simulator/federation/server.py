@@ -8,21 +8,14 @@ from simpy import Event
 from interlude.models.network import Network, Parameters
 from interlude.simulator.errors import InterludeError
 from interlude.simulator.federation.accounting.losses import Losses
-from interlude.simulator.federation.client_day import (
-    ClientDay,
-    Dispatch,
-    Download,
-    PendingUpdate,
-    Population,
-    Role,
-    Setting,
-    Steps,
-)
+from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.clock import Clock
+from interlude.simulator.federation.dispatch import Dispatch, Download, PendingUpdate, Role, Steps
 from interlude.simulator.federation.fleet import Fleet, Returned
 from interlude.simulator.federation.inbox import Inbox
 from interlude.simulator.federation.part import Part
 from interlude.simulator.federation.rules import gather
+from interlude.simulator.federation.setting import Population, Setting
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.training.executors.base import is_finite

@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 from simpy import Event
 
 from interlude.models.network import Network
-from interlude.simulator.federation.client_day import PendingUpdate, Population, Role
+from interlude.simulator.federation.dispatch import PendingUpdate, Role
+from interlude.simulator.federation.setting import Population
 
 T = TypeVar("T")
 

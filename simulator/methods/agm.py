@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from interlude.models.groups import HEAD, part_of
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import NO_REPORT, ClientDay, Payload
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import NO_REPORT, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.active_versions import ActiveVersions
 from interlude.simulator.methods.base import Method

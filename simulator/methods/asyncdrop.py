@@ -11,7 +11,8 @@ from torch import Tensor
 from interlude.models.network import Network, Parameters
 from interlude.models.packed import Layout, Packed, pack
 from interlude.simulator.counts import ceil_product
-from interlude.simulator.federation.client_day import ClientDay, Payload, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Payload, Steps
 from interlude.simulator.federation.rules import UnhurriedOnArrival
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions

@@ -7,7 +7,8 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import ClientDay, Role
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Role
 from interlude.simulator.federation.rules import OnArrival
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions

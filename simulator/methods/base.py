@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from interlude.models.inputs import Inputs
 from interlude.models.network import Network, Parameters
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import ALL_TRAINED, ClientDay, Payload, Role, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import ALL_TRAINED, Payload, Role, Steps
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready

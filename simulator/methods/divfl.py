@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field, PositiveInt
 
 from interlude.models.network import Network
-from interlude.simulator.federation.client_day import ClientDay, Role, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Role, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.base import Method

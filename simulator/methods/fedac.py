@@ -14,7 +14,8 @@ from torch import Tensor
 from interlude.models.groups import group_of
 from interlude.models.network import Network, Parameters
 from interlude.models.packed import Layout, Packed, pack
-from interlude.simulator.federation.client_day import ClientDay, Payload
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Payload
 from interlude.simulator.federation.rules import Buffered
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions

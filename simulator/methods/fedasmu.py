@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
-from interlude.simulator.federation.client_day import ClientDay, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Steps
 from interlude.simulator.federation.rules import UnhurriedOnArrival
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions

@@ -9,7 +9,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from interlude.models.groups import group_of, modality_of
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import ClientDay, Payload
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Payload
 from interlude.simulator.federation.rules import InFlight, SizedBarrier, gather
 from interlude.simulator.federation.views import Process, ServerView
 from interlude.simulator.methods.base import Method

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import NO_WEIGHTS, REPORT_ONLY, ClientDay, Payload
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import NO_WEIGHTS, REPORT_ONLY, Payload
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.active_versions import MODULATED_VERSIONS, ActiveVersions
 from interlude.simulator.methods.base import Method

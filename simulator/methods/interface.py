@@ -111,20 +111,20 @@ It prints:
 from interlude.models.inputs import Inputs
 from interlude.models.network import Network, Parameters
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import (
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import (
     ALL_TRAINED,
     NO_REPORT,
     NO_WEIGHTS,
     REPORT_ONLY,
-    ClientDay,
     Payload,
     PendingUpdate,
-    Population,
     Role,
     Span,
     Steps,
 )
 from interlude.simulator.federation.rules import Barrier, Buffered, OnArrival, ServerRule, SizedBarrier, gather
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.views import Process, RuleView, SelectionView, ServerView
 from interlude.simulator.methods.active_versions import ActiveVersions
 from interlude.simulator.methods.base import Method

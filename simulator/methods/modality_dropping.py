@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from interlude.simulator.federation.client_day import ClientDay, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Steps
 from interlude.simulator.federation.rules import Barrier, ServerRule
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions

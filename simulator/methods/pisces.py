@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import ClientDay, Role
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Role
 from interlude.simulator.federation.rules import Buffered
 from interlude.simulator.federation.staleness import ConstantStaleness, StalenessSpec
 from interlude.simulator.federation.views import SelectionView

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
-from interlude.simulator.federation.client_day import ClientDay, Role, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Role, Steps
 from interlude.simulator.federation.rules import SizedBarrier
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.base import Method

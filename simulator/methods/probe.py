@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from interlude.simulator.federation.client_day import ClientDay, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Steps
 from interlude.simulator.federation.views import Process, ServerView
 from interlude.simulator.methods.waiting import Ready, wait_for_all
 from interlude.simulator.training.objective import Objective

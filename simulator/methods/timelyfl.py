@@ -11,7 +11,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
-from interlude.simulator.federation.client_day import ClientDay, Payload, PendingUpdate, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Payload, PendingUpdate, Steps
 from interlude.simulator.federation.rules import Barrier, gather
 from interlude.simulator.federation.views import Process, ServerView
 from interlude.simulator.methods.base import Method

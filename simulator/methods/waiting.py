@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from interlude.simulator.federation.client_day import ClientDay, Span
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Span
 from interlude.simulator.training.objective import cross_entropy
 from interlude.simulator.training.task import LocalSteps
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from interlude.simulator.errors import CannotRunError, InterludeError, UserCodeError
-from interlude.simulator.federation.client_day import Population
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.timeline import SCHEMA
 from interlude.simulator.record.sink import TimelineInMemory
 from interlude.simulator.run.build import Ingredients, blaming_method

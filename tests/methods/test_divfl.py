@@ -7,8 +7,8 @@ import torch
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.rules import Barrier
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.divfl import DivFL, DivFLOptions
 from interlude.simulator.methods.facility_location import GradientMap, subset_draw

@@ -11,7 +11,7 @@ from updates import merged, model_of, update_of
 from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import Population
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.fedbuff import FedBuff
 from interlude.simulator.methods.pisces import PacedBuffer, Pisces, PiscesOptions, ReportsRmsLoss, Seen

@@ -8,8 +8,8 @@ import torch
 from interlude import BadInputError, parse_scenario, run_scenario
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.rules import SizedBarrier
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.powerofchoice import LossProbe, PowerOfChoice, PowerOfChoiceOptions, largest
 from interlude.simulator.training.evaluation import EvaluationSets

@@ -10,7 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from simpy import Event
 
 from interlude.models.network import Parameters
-from interlude.simulator.federation.client_day import ClientDay, PendingUpdate
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import PendingUpdate
 from interlude.simulator.federation.rules import OnArrival
 from interlude.simulator.federation.views import Arrival, Process, ServerView
 from interlude.simulator.methods.base import Method

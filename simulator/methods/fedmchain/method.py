@@ -13,7 +13,8 @@ from torch import Tensor
 
 from interlude.models.groups import group_of, modality_of
 from interlude.models.network import Network, Parameters
-from interlude.simulator.federation.client_day import ClientDay, Payload, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Payload, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, ServerView
 from interlude.simulator.methods.base import Method

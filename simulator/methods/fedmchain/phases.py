@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from interlude.simulator.counts import ceil_product
-from interlude.simulator.federation.client_day import PendingUpdate
+from interlude.simulator.federation.dispatch import PendingUpdate
 from interlude.simulator.federation.rules import Barrier, gather
 from interlude.simulator.federation.views import Process, ServerView
 from interlude.simulator.randomness import Stream

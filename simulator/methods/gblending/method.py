@@ -8,7 +8,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from interlude.models.network import Network
-from interlude.simulator.federation.client_day import REPORT_ONLY, ClientDay, Role, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import REPORT_ONLY, Role, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.base import Method

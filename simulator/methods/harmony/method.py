@@ -9,7 +9,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from interlude.models.groups import encoder_group
 from interlude.models.network import Network, Parameters, select_groups
-from interlude.simulator.federation.client_day import ClientDay, Payload, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import Payload, Steps
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.views import Process, ServerView
 from interlude.simulator.methods.base import Method

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.counts import ceil_product
-from interlude.simulator.federation.client_day import REPORT_ONLY, ClientDay, Role, Steps
+from interlude.simulator.federation.client_day import ClientDay
+from interlude.simulator.federation.dispatch import REPORT_ONLY, Role, Steps
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.mfedmc.objective import LOSS, Apart, Sent, trained_groups

@@ -8,7 +8,7 @@ import torch
 
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import Population
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.bmsfed import BMSFed, BMSFedOptions
 from interlude.simulator.methods.bmsfed.balance import Balance

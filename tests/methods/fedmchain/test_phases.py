@@ -10,10 +10,10 @@ import torch
 
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
-from interlude.simulator.federation.client_day import Population
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.federation.server import Server
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.methods.fedmchain import FedMChain, FedMChainOptions
 from interlude.simulator.training.evaluation import EvaluationSets
