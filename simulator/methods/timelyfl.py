@@ -142,11 +142,10 @@ class TimelyFL(Method):
         merged = dict(model)
         for name, value in model.items():
             holders = [update for update in updates if name in update.message]
-            total = sum(update.num_samples for update in holders)
             if holders:
+                total = sum(update.num_samples for update in holders)
                 rows = [update.parameters[name].flatten() for update in holders]
-                weights = [update.num_samples / total for update in holders]
-                merged[name] = weighted_sum(rows, weights).view_as(value)
+                merged[name] = weighted_sum(rows, [update.num_samples / total for update in holders]).view_as(value)
         return merged
 
     def _probe(self, client: ClientDay) -> Steps:
