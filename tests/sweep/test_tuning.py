@@ -247,6 +247,7 @@ def test_every_shipped_block_can_be_tried(pytestconfig):
     assert shipped == {
         "har_subjects": 6 * 8 * 2,
         "mba_vs_asynchronous": 29 * 4 * 2,
+        "mba_vs_asynchronous_watch": 29 * 4 * 2,
         "mba_vs_synchronous": (7 * 8 + 2 * 4) * 2,
         "watch_subjects": 8 * 8 * 2,
     }
