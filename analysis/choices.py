@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from interlude.analysis.accuracy import primary_target
 from interlude.analysis.divergence import converged
 from interlude.analysis.lines import labels_in_order
+from interlude.analysis.recorded import device_s, num_recorded
 from interlude.analysis.style import SCREEN, Style
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord
@@ -97,5 +98,15 @@ def need_time(records: Sequence[RunRecord]) -> None:
     Raises:
         DoesNotApplyError: if all of them end as they begin.
     """
-    if all(record.timeline.empty for record in records):
+    if all(device_s(record).empty for record in records):
         raise DoesNotApplyError("no time passes in the runs: no client is ever on")
+
+
+def need_timeline(records: Sequence[RunRecord]) -> None:
+    """Check that every record holds the timeline of some clients.
+
+    Raises:
+        DoesNotApplyError: if one does not.
+    """
+    if any(num_recorded(record) == 0 for record in records):
+        raise DoesNotApplyError("the records hold no client's timeline: record.clients is 0")

@@ -1,6 +1,7 @@
 """Accuracy over simulated time, over versions and over bytes: fused, and each modality alone."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from matplotlib.figure import Figure
 from interlude.analysis import seeds
 from interlude.analysis.accuracy import accuracy_curves, final_accuracy, primary_target
 from interlude.analysis.bands import bars_note, draw_bands
-from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy
+from interlude.analysis.choices import Choices, DoesNotApplyError, Drawing, need_accuracy, need_timeline
 from interlude.analysis.divergence import converged
 from interlude.analysis.lines import line_looks
+from interlude.analysis.recorded import num_bytes, num_recorded, seen
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import legend_below, put_title
 from interlude.analysis.summary import TRANSFER, energy_curve
@@ -35,8 +37,10 @@ def accuracy_vs_version(records: Sequence[RunRecord], choices: Choices) -> Drawi
 
 
 def accuracy_vs_bytes(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw accuracy over the payload of all clients, up and down, in MB."""
-    return _accuracy(records, choices, _megabytes, "payload up and down, all clients (MB)", "bytes")
+    """Draw accuracy over the payload of all clients, up and down, in MB; DoesNotApplyError without a timeline."""
+    need_timeline(records)
+    drawing = _accuracy(records, choices, _megabytes, "payload up and down, all clients (MB)", "bytes")
+    return replace(drawing, caption=drawing.caption + seen(records))
 
 
 def accuracy_vs_energy(records: Sequence[RunRecord], choices: Choices) -> Drawing:
@@ -127,9 +131,12 @@ def _version(record: RunRecord) -> "pd.Series[float]":
 
 
 def _megabytes(record: RunRecord) -> "pd.Series[float]":
+    """Return the megabytes of all clients until each evaluation; from those that were recorded, where not all were."""
     timeline = record.timeline
     moved = timeline[timeline["activity"].isin(TRANSFER)].sort_values("end_s")
     total = np.append(0.0, moved["bytes"].to_numpy(dtype=float).cumsum() / 1e6)
+    if num_recorded(record) is not None and total[-1] > 0:
+        total *= float(num_bytes(record).reindex(TRANSFER).sum()) / 1e6 / total[-1]
     times_s = accuracy_curves(record).index
     return pd.Series(total[np.searchsorted(moved["end_s"], times_s, side="right")], times_s)
 

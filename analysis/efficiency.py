@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interlude.analysis.activities import activity_label
-from interlude.analysis.choices import Choices, Drawing, labels_of, need_time
+from interlude.analysis.choices import Choices, Drawing, labels_of, need_time, need_timeline
 from interlude.analysis.labels import shortened
 from interlude.analysis.lines import line_looks
+from interlude.analysis.recorded import device_s, seen
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import bar_figure, legend_below, put_title
 from interlude.analysis.summary import TRANSFER
@@ -35,9 +36,7 @@ _SHOWN = 0.995  # of the updates; few stragglers would squeeze all others into o
 
 def time_shares(record: RunRecord) -> dict[str, float]:
     """Return the share of all clients' time that was spent on each activity; the shares sum to 1."""
-    timeline = record.timeline
-    spans = timeline[timeline["activity"] != "merge"]
-    spent_s = (spans["end_s"] - spans["start_s"]).groupby(spans["activity"]).sum()
+    spent_s = device_s(record)
     shares: dict[str, float] = {}
     for activity, seconds in spent_s.items():
         label = _LABELS.get(str(activity)) or activity_label(str(activity))
@@ -93,8 +92,13 @@ def _mean_shares(records: Sequence[RunRecord]) -> dict[str, float]:
 
 
 def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
-    """Draw the staleness of merged updates in versions, a histogram per method over all its seeds."""
+    """Draw the staleness of merged updates in versions, a histogram per method over all its seeds.
+
+    Raises:
+        DoesNotApplyError: for mixed scenarios, or if a record holds no timeline.
+    """
     need_one_scenario(records)
+    need_timeline(records)
     looks, style = line_looks(records), choices.style
     labels = list(looks)
     ages = {label: pd.concat([_ages(r) for r in records if r.label == label]) for label in labels}
@@ -118,7 +122,9 @@ def staleness(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     figure.supylabel("share of merged updates", fontsize=style.font_points)
     put_title(figure, f"{title_of(records)}: staleness", style)
     means = "; ".join(f"{label}: {_age_text(ages[label])}" for label in labels)
-    return Drawing(figure, f"Share of merged updates by staleness in versions, all seeds together. {means}.")
+    return Drawing(
+        figure, f"Share of merged updates by staleness in versions, all seeds together. {means}.{seen(records)}"
+    )
 
 
 def _ages(record: RunRecord) -> "pd.Series[float]":

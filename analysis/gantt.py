@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from interlude.analysis.activities import activity_label
-from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of, need_time
+from interlude.analysis.choices import Choices, Drawing, baseline_of, labels_of, need_time, need_timeline
 from interlude.analysis.labels import shortened
+from interlude.analysis.recorded import seen
 from interlude.analysis.runs import need_one_scenario, title_of
 from interlude.analysis.style import Style, legend_below, put_title
 from interlude.simulator.errors import BadInputError
@@ -58,11 +59,12 @@ def gantt(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw the first clients' spans in a window of simulated time, a panel for each method's first seed.
 
     Raises:
-        DoesNotApplyError: for mixed scenarios, or if no time passes in the runs.
+        DoesNotApplyError: for mixed scenarios, or if no time passes in the runs, or a record holds no timeline.
         BadInputError: if the window is empty or outside the run.
     """
     need_one_scenario(records)
     need_time(records)
+    need_timeline(records)
     labels, baseline, style = labels_of(records), baseline_of(records, choices), choices.style
     firsts = [min((r for r in records if r.label == label), key=lambda r: r.seed) for label in labels]
     window_s = _window(firsts, choices)
@@ -91,7 +93,7 @@ def gantt(records: Sequence[RunRecord], choices: Choices) -> Drawing:
         figure,
         f"Gantt chart of clients 0 to {num_clients - 1} from {window_s[0]:g} to {window_s[1]:g} simulated seconds, "
         f"seed {seed}. Shaded: interludes, from the first modality's arrival to the last one's. "
-        f"{'; '.join(texts)}.{also}",
+        f"{'; '.join(texts)}.{also}{seen(records)}",
     )
 
 

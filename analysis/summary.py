@@ -19,6 +19,7 @@ from interlude.analysis.accuracy import (
 )
 from interlude.analysis.divergence import diverged_at_s
 from interlude.analysis.fields import shown
+from interlude.analysis.recorded import device_s, mean_staleness, num_bytes
 from interlude.analysis.seeds import FEWEST, half_width
 from interlude.simulator.record.reader import RunRecord
 
@@ -129,10 +130,7 @@ def _is_censored(column: str) -> bool:
 
 
 def _summarise_run(record: RunRecord) -> dict[str, object]:
-    timeline, totals = record.timeline, record.info["totals"]
-    activity = timeline["activity"]
-    spent_s = (timeline["end_s"] - timeline["start_s"]).groupby(activity).sum()
-    sent_bytes = timeline["bytes"].groupby(activity).sum()
+    totals, spent_s, sent_bytes = record.info["totals"], device_s(record), num_bytes(record)
     row: dict[str, object] = {
         "method": record.label,
         "seed": record.seed,
@@ -157,7 +155,7 @@ def _summarise_run(record: RunRecord) -> dict[str, object]:
         row |= {"lost_s": lost["device_s"], "bytes_lost": lost["bytes_up"] + lost["bytes_down"]}
     if "cut" in totals:
         row["bytes_cut"] = sum(totals["cut"].values())
-    row["mean_staleness"] = timeline["staleness"].mean()
+    row["mean_staleness"] = mean_staleness(record)
     if "energy_j" in totals:
         row["energy_j"] = sum(totals["energy_j"].values())
         if "time_to_target_s" in row:

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from interlude.analysis.activities import activity_label
+from interlude.analysis.recorded import num_recorded
 from interlude.simulator.record.reader import RunRecord
 
 Event = dict[str, Any]
@@ -69,7 +70,8 @@ def trace_file(record: RunRecord, excerpt: Excerpt | None = None) -> Iterator[by
 def trace_events(record: RunRecord, excerpt: Excerpt) -> Iterator[Event]:
     """Yield the events of a run: names of tracks, then slices, flows and counters."""
     num_clients = int(record.scenario["clients"]["count"])
-    yield from _tracks(min(num_clients, excerpt.num_clients or num_clients), _name_of(record))
+    shown = [num_clients, excerpt.num_clients, num_recorded(record)]
+    yield from _tracks(min(count for count in shown if count is not None), _name_of(record))
     yield from _accuracy(record.metrics, excerpt)
     server, flows = _Server(excerpt), _Flows()
     yield from server.begins()

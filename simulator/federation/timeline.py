@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Activity = Literal[
     "download", "wait", "train", "train_unimodal", "upload", "backoff", "idle", "off", "stalled", "merge"
@@ -99,12 +100,23 @@ class Timeline:
 
     Args:
         sink: receives a table of `SCHEMA` every 100,000 rows and at the end; an empty one where there is no row.
+        account: receives a table of all rows as often; None: nothing does.
+        num_clients: the sink receives the rows of clients 0 to num_clients - 1; None: of all.
     """
 
-    def __init__(self, sink: Callable[[pa.Table], None]) -> None:
+    def __init__(
+        self,
+        sink: Callable[[pa.Table], None],
+        account: Callable[[pa.Table], None] | None = None,
+        num_clients: int | None = None,
+    ) -> None:
         self._sink = sink
+        self._account = account
+        self._num_clients = num_clients
         self._values: list[Any] = []  # of a batch, row after row: many tuples would slow the garbage collector
         self._batches: list[pa.Table] = []
+        self._kept: list[pa.Table] = []
+        """Rows of some clients only, until there are enough of them for the sink."""
         self._is_empty = True
         self._order = {name: hashlib.sha256() for name in _ORDER}
 
@@ -151,6 +163,7 @@ class Timeline:
         """Pass the collected rows to the sink."""
         self._end_batch()
         self._hand_on()
+        self._write()
 
     def finish(self) -> None:
         """Pass the last rows to the sink: the run is over."""
@@ -175,9 +188,24 @@ class Timeline:
         if not self._batches:
             return
         table = pa.concat_tables(self._batches).combine_chunks()
-        self._sink(table)  # first: rows that cannot be written stay here
-        self._batches, self._is_empty = [], False
+        if self._num_clients is None:
+            self._sink(table)  # first: rows that cannot be written stay here
+            self._is_empty = False
+        else:
+            self._kept.append(table.filter(pc.less(table["client"], self._num_clients)))
+        self._batches = []
         for name, digest in self._order.items():
             for chunk in table.column(name).chunks:
                 for buffer in chunk.buffers():
                     digest.update(buffer or b"")
+        if self._account is not None:
+            self._account(table)
+        if sum(part.num_rows for part in self._kept) >= _FLUSH_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        """Pass the rows that were kept to the sink."""
+        table = pa.concat_tables([SCHEMA.empty_table(), *self._kept]).combine_chunks()
+        if table.num_rows:
+            self._sink(table)
+            self._kept, self._is_empty = [], False

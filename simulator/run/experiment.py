@@ -21,7 +21,7 @@ from interlude.simulator.run.interruption import Interrupted, ResumePolicy
 from interlude.simulator.run.loop import Run
 from interlude.simulator.run.observer import OnEvaluation, Watcher
 from interlude.simulator.run.spec import RunSpec, run_specs
-from interlude.simulator.run.totals import accounts, totals
+from interlude.simulator.run.totals import totals
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.host import keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
@@ -171,7 +171,9 @@ def _run(
         keep_freed_memory()
         try:
             _add_facts(writer, spec, ingredients)
-            start = partial(Run, spec, ingredients, writer, workers, watch=watch, on_evaluation=on_evaluation)
+            start = partial(
+                Run, spec, ingredients, writer, workers, watch=watch, on_evaluation=on_evaluation, is_accounted=True
+            )
             run = start() if checkpoint is None else restored(start, checkpoint, saved, writer, policy)
             with checkpointer.watching(run.clock):
                 checkpointer.begin()
@@ -179,7 +181,8 @@ def _run(
             if run.trainer is not None:
                 writer.add_model(run.server.model)
             came_to = totals(run, checkpointer.why_not)
-            came_to |= accounts(run, ingredients.world, RunRecord(spec.path).timeline_parts(), writer)
+            if run.accounts is not None:
+                came_to |= run.accounts.totals(writer)
         except BaseException as error:
             came_to = {}
             if run is not None:

@@ -6,11 +6,14 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+
 from interlude.simulator.errors import TooManyEventsError
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.server import Server
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.record.sink import Sink
+from interlude.simulator.run.accounts import Accounts
 from interlude.simulator.run.build import Ingredients, executor_and_model
 from interlude.simulator.run.observer import MOST_OBSERVATIONS, EndedBy, Observer, OnEvaluation, Watcher, moments_s
 from interlude.simulator.run.spec import RunSpec
@@ -35,6 +38,7 @@ class Run:
             `interlude.simulator.run.checkpointer.restored` loads the checkpoint.
         watch: receives the progress, every second of host time and at the end.
         on_evaluation: receives evaluations and may end the run.
+        is_accounted: keep accounts; without them nothing checks the timeline.
     """
 
     def __init__(
@@ -46,11 +50,14 @@ class Run:
         decisions: Sequence[Any] | None = None,
         watch: Watcher | None = None,
         on_evaluation: OnEvaluation | None = None,
+        is_accounted: bool = False,
     ) -> None:
         scenario = spec.scenario
         self.spec = spec
         self.clock = Clock(_EVENTS_AT_ONCE * (ingredients.population.num_clients + _EVENTS_AT_ONCE))
-        self.timeline = Timeline(sink.add_timeline)
+        self.accounts: Accounts | None = None
+        """What the rows of the timeline come to; None where no accounts are kept."""
+        self.timeline = Timeline(sink.add_timeline, self._account, scenario.record.clients)
         self.executor, model = executor_and_model(spec, ingredients, workers)
         self.server = Server(
             clock=self.clock,
@@ -66,6 +73,9 @@ class Run:
             max_versions=scenario.until.versions,
             optimizer=spec.options.server.optimizer,
         )
+        if is_accounted:
+            num_clients, losses = ingredients.population.num_clients, self.server.losses
+            self.accounts = Accounts(scenario, ingredients.world, num_clients, losses)
         self.observer = Observer(spec.options.run_label, scenario.until, self.server, sink, watch, on_evaluation)
         self.next_moment = 0
         """Number of evaluations made."""
@@ -127,6 +137,8 @@ class Run:
     def finish(self, end_s: float) -> None:
         """End the run at a moment of simulated time: every client's spans are closed and the timeline is written."""
         self.end_s = end_s
+        if self.accounts is not None:
+            self.accounts.end(end_s)
         self.server.fleet.finish(end_s)
         self.timeline.finish()
 
@@ -139,6 +151,10 @@ class Run:
     def close(self) -> None:
         """Release the executor's resources."""
         self.executor.close()
+
+    def _account(self, table: pa.Table) -> None:
+        if self.accounts is not None:
+            self.accounts.add(table)
 
     def _advance(self, moment_s: float, most_events: int, ticks: Ticks, at_pause: Callable[[], None] | None) -> None:
         while not self.clock.advance(moment_s, most_events):

@@ -1,19 +1,9 @@
-"""Totals of a run for its run.json: counts, losses and energy."""
+"""Totals of a run for its run.json: counts, and how it ended."""
 
-from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from interlude.simulator.errors import DivergedError
-from interlude.simulator.federation.accounting.energy import Energy
-from interlude.simulator.federation.accounting.invariants import Audit
-from interlude.simulator.record.sink import Sink
 from interlude.simulator.run.loop import Run
-from interlude.simulator.run.observer import moments_s
-from interlude.simulator.training.values import FUSED
-from interlude.simulator.world.world import World
 
 
 def totals(run: Run, *notes: str | None, error: BaseException | None = None) -> dict[str, Any]:
@@ -44,42 +34,3 @@ def totals(run: Run, *notes: str | None, error: BaseException | None = None) -> 
         "diverged_at_s": diverged_at_s,
         "order_sha256": run.timeline.order_digest(),
     }
-
-
-def accounts(run: Run, world: World, parts: Iterable[pd.DataFrame], sink: Sink) -> dict[str, Any]:
-    """Check the timeline of a finished run; return its losses, what its end cut, and its energy.
-
-    Energy is counted where the world gives devices' power. The joules at every evaluation, for all clients together,
-    go to the metrics.
-
-    Args:
-        run: the run.
-        world: when clients are on.
-        parts: the rows of its timeline, part by part; one is held at a time.
-        sink: receives the metrics.
-
-    Raises:
-        BrokenInvariantError: if the timeline breaks an invariant.
-    """
-    scenario, population = run.spec.scenario, run.server.population
-    audit = Audit(population.num_clients, run.end_s, world.availability)
-    power, moments = scenario.world.energy, [*moments_s(scenario.evaluate.every_s, run.end_s)]
-    energy = None if power is None else Energy(power.watts(scenario.seed, population.num_clients), moments)
-    losses = run.server.losses
-    for part in parts:
-        audit.add(part)
-        losses.add_rows(part)
-        if energy is not None:
-            energy.add(part)
-    audit.finish()
-    found: dict[str, Any] = {
-        "lost": losses.totals(),
-        "cut": {"bytes_up": losses.bytes_up_cut, "bytes_down": losses.bytes_down_cut},
-    }
-    if energy is not None:
-        found["energy_j"] = {purpose: float(values[-1]) for purpose, values in energy.joules.items()}
-        sums = np.sum(list(energy.joules.values()), axis=0).tolist()
-        versions = np.searchsorted(audit.made_s[1:], moments, side="right")
-        for moment_s, version, joule in zip(moments, versions.tolist(), sums, strict=True):
-            sink.add_metrics(moment_s, version, [("energy_j", FUSED, joule)])
-    return found

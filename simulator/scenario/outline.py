@@ -11,6 +11,7 @@ from interlude.simulator.scenario.sections import (
     LimitsSpec,
     Name,
     PaperSpec,
+    RecordSpec,
     Section,
     UntilSpec,
 )
@@ -33,4 +34,5 @@ class Outline(Section):
     evaluate: EvaluateSpec
     executor: ExecutorSpec = ExecutorSpec()
     limits: LimitsSpec = LimitsSpec()
+    record: RecordSpec = RecordSpec()
     paper: PaperSpec | None = Field(None, description="published numbers to compare with; they change no run")

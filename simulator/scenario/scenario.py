@@ -12,6 +12,7 @@ from interlude.simulator.files import located, without_folders
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.scenario.origin import Origin
 from interlude.simulator.scenario.outline import Outline
+from interlude.simulator.scenario.sections import RecordSpec
 from interlude.simulator.training.spec import TrainingSpec
 
 
@@ -49,8 +50,14 @@ class Scenario(Outline):
         return TrainingSpec.model_validate(self.training.overlaid(method.training))
 
     def resolved(self) -> dict[str, Any]:
-        """Return all fields of the scenario, defaults included, as plain data."""
-        return self.model_dump(mode="json")
+        """Return all fields of the scenario, defaults included, as plain data.
+
+        A section ``record`` that says nothing is left out: such a scenario stays what it was before there was one.
+        """
+        fields = self.model_dump(mode="json")
+        if self.record == RecordSpec():
+            del fields["record"]
+        return fields
 
     def files(self) -> dict[Path, Path]:
         """Return the files that the scenario's world reads: their given names, and their locations."""

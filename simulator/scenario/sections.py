@@ -174,6 +174,14 @@ class LimitsSpec(Section):
     )
 
 
+class RecordSpec(Section):
+    """The ``record`` section: how much of a run is written down. Totals and metrics always count all clients."""
+
+    clients: NonNegativeInt | None = Field(
+        None, description="clients 0 to N - 1 have their spans and merges in the timeline; 0: none; unset: all"
+    )
+
+
 class PaperSpec(Section):
     """The ``paper`` section: published results of the same experiment, which the report shows beside the runs'."""
 

@@ -31,7 +31,8 @@ def check(
     Raises:
         BrokenInvariantError: naming the first row that breaks an invariant.
     """
-    audit = Audit(num_clients, end_s, availability)
+    audit = Audit(num_clients, availability)
+    audit.end_s = end_s
     for part in parts:
         audit.add(part)
     audit.finish()
@@ -42,12 +43,12 @@ class Audit:
 
     Args:
         num_clients: clients in the world.
-        end_s: simulated seconds at the end of the run.
         availability: when clients are on; None: always.
     """
 
-    def __init__(self, num_clients: int, end_s: float, availability: Availability | None = None) -> None:
-        self._end_s = end_s
+    def __init__(self, num_clients: int, availability: Availability | None = None) -> None:
+        self.end_s = np.inf
+        """Simulated seconds at the end of the run; infinite until it is over."""
         self._availability = availability
         self._until_s = np.zeros(num_clients)  # the end of each client's last span
         self._is_seen = np.zeros(num_clients, dtype=bool)
@@ -71,7 +72,7 @@ class Audit:
         self._check_causality(spans, merges)
         self._check_each_client(spans)
         _none(spans[(spans["bytes"] < 0) | (spans["flops"] < 0)], "a negative cost")
-        is_early = (spans["outcome"] == "cut") & (spans["end_s"] != self._end_s)
+        is_early = (spans["outcome"] == "cut") & (spans["end_s"] != self.end_s)
         _none(spans[is_early], "a span cut before the end of the run")
         _check_availability(spans, self._availability)
 
@@ -81,16 +82,16 @@ class Audit:
         Raises:
             BrokenInvariantError: if a client has no timeline, or its time does not end with the run.
         """
-        if self._end_s == 0.0:
+        if self.end_s == 0.0:
             return
         num_seen, num_clients = int(self._is_seen.sum()), len(self._is_seen)
         if num_seen != num_clients:
             raise BrokenInvariantError(f"{num_clients} clients exist, {num_seen} have a timeline")
-        open_end = np.flatnonzero(self._until_s != self._end_s)
+        open_end = np.flatnonzero(self._until_s != self.end_s)
         if len(open_end) > 0:
             raise BrokenInvariantError(
                 f"the timeline has a client whose time does not end with the run: client {open_end[0]} ends at "
-                f"{self._until_s[open_end[0]]} s of {self._end_s} s ({len(open_end)} such clients)"
+                f"{self._until_s[open_end[0]]} s of {self.end_s} s ({len(open_end)} such clients)"
             )
 
     def _check_each_client(self, spans: pd.DataFrame) -> None:
@@ -104,14 +105,14 @@ class Audit:
         is_continued = np.where(
             is_first, self._is_interrupted[client], np.append(False, is_interruption[:-1])[: len(client)]
         )
-        if self._end_s > 0.0:
+        if self.end_s > 0.0:
             holes = spans["start_s"].to_numpy() != before_s
             _none(spans[holes], "a span that overlaps the one before it or leaves a hole")
         self._until_s[client[is_last]] = stop_s[is_last]
         self._is_interrupted[client[is_last]] = is_interruption[is_last]
         self._is_seen[client] = True
         # A span that was interrupted has its costs in all its pieces; the last of them can be tiny.
-        whole = spans[(spans["outcome"] == "done") & (stop_s < self._end_s) & ~is_continued]
+        whole = spans[(spans["outcome"] == "done") & (stop_s < self.end_s) & ~is_continued]
         transfers = whole[whole["activity"].isin(_TRANSFERS)]
         _none(transfers[transfers["bytes"] <= 0], "a transfer of no bytes")
         training = whole[whole["activity"].isin(_TRAINING)]

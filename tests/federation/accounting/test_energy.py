@@ -23,13 +23,14 @@ SPANS = [
 
 def test_every_span_draws_its_power_and_who_is_off_draws_nothing():
     timeline = pd.DataFrame(SPANS, columns=["client", "activity", "start_s", "end_s"])
-    energy = Energy(WATTS, [0.0, 2.0, 4.0, 10.0])
+    energy = Energy(WATTS, every_s=4.0)
     for part in (timeline[:4], timeline[4:]):
         energy.add(part)
-    joules = energy.joules
-    assert joules["train"] == pytest.approx([0.0, 5.0, 10.0, 15.0 + 42.0])
-    assert joules["radio"] == pytest.approx([0.0, 2.0, 2.0, 6.0])
-    assert joules["idle"] == pytest.approx([0.0, 0.5, 1.0, 2.0])
+    moments_s, joules = energy.until(10.0)
+    assert moments_s.tolist() == [0.0, 4.0, 8.0, 10.0]
+    assert joules["train"] == pytest.approx([0.0, 10.0, 15.0 + 28.0, 15.0 + 42.0])
+    assert joules["radio"] == pytest.approx([0.0, 2.0, 4.0, 6.0])
+    assert joules["idle"] == pytest.approx([0.0, 1.0, 1.5, 2.0])
 
 
 def test_joules_are_in_the_record_and_grow_with_time(wild, run):
