@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, sweep
+from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, schema, sweep
 from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.own_code.errors import is_users, sentence_of
@@ -35,6 +35,7 @@ app.command(name="list")(inspection.list_)
 app.command()(inspection.explain)
 app.command()(inspection.verify)
 app.add_typer(new.app, name="new")
+app.command()(schema.schema)
 app.command(cls=figures.PlotCommand)(figures.plot)
 app.command()(figures.report)
 app.command()(figures.trace)
