@@ -25,7 +25,7 @@ def shipped_or_own(path: Path) -> Path:
 
 def about(path: Path) -> str:
     """Return the first comment of a scenario that is no instruction to an editor, in one line."""
-    lines = []
+    lines: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()
         if not line.startswith("#") or (lines and not text):
