@@ -121,4 +121,5 @@ def _prepared(given: npt.NDArray[Any] | list[str], train: Indices, spec: ListedS
     mean = given[train].mean(axis=axes, keepdims=True, dtype=np.float64)
     deviation = given[train].std(axis=axes, keepdims=True, dtype=np.float64)
     deviation[deviation == 0.0] = 1.0  # a column that never changes says nothing
-    return ((given - mean) / deviation).astype(np.float32)
+    standardised: npt.NDArray[Any] = ((given - mean) / deviation).astype(np.float32)
+    return standardised
