@@ -46,7 +46,8 @@ def _named(given: Any) -> Any:
     return {"name": given} if isinstance(given, str) else given
 
 
-_Own = Annotated[OwnModule, BeforeValidator(_named), Tag(_OWN)]
+_OwnName = Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")]
+_Own = Annotated[OwnModule, BeforeValidator(_named, json_schema_input_type=_OwnName | OwnModule), Tag(_OWN)]
 _BuiltIn = Annotated[EncoderName, Tag(_BUILT_IN)]
 _Encoder = Annotated[_BuiltIn | _Own, Discriminator(_choice_of)]
 _Encoders = Annotated[_BuiltIn | _Own | Annotated[dict[str, _Encoder], Tag(_EACH)], Discriminator(_encoders_of)]

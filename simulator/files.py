@@ -19,9 +19,12 @@ DATA_VARIABLE = "INTERLUDE_DATA"
 """The environment variable that names the data directory; worker processes inherit it."""
 
 _LOCK = ".lock"
-_WITH_FILES = ("data", "world")
-_PATHS = ("file", "path")
-_OPTIONS = "options"
+WITH_FILES = ("data", "world")
+"""Sections of a scenario that name files."""
+PATHS = ("file", "path")
+"""Fields of theirs that are paths."""
+OPTIONS = "options"
+"""A field whose own fields are those of a user's function: what they mean is not known."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _CHUNK_BYTES = 1 << 20
 _LOOK_AGAIN_S = 0.1
@@ -115,15 +118,15 @@ def without_folders(scenario: Mapping[str, Any]) -> dict[str, Any]:
     Only those of data and world are cut: their files count by their digests. What a path means among the options of a
     method, or of a user's function, is not known here.
     """
-    return {key: _cut(node) if key in _WITH_FILES else node for key, node in scenario.items()}
+    return {key: _cut(node) if key in WITH_FILES else node for key, node in scenario.items()}
 
 
 def _cut(node: Any, key: str = "") -> Any:
-    if isinstance(node, dict) and key != _OPTIONS:
+    if isinstance(node, dict) and key != OPTIONS:
         return {name: _cut(child, name) for name, child in node.items()}
     if isinstance(node, list):
         return [_cut(child) for child in node]
-    return Path(node).name if key in _PATHS and isinstance(node, str) and Path(node).is_absolute() else node
+    return Path(node).name if key in PATHS and isinstance(node, str) and Path(node).is_absolute() else node
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

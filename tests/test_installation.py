@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MEMBERS = ("simulator", "models", "analysis")
+MEMBERS = ("simulator", "models", "analysis", "scenarios")
 
 OWN_METHOD = """
 from typing import Literal
@@ -52,7 +52,7 @@ def wheel(tmp_path_factory):
 
 
 def test_a_wheel_holds_every_file_of_the_package_and_no_other_name(wheel):
-    kept = {".py", ".jinja", ".typed"}
+    kept = {".py", ".jinja", ".typed", ".yaml", ".json"}
     expected = {
         f"interlude/{path.relative_to(ROOT)}"
         for member in MEMBERS
@@ -65,11 +65,17 @@ def test_a_wheel_holds_every_file_of_the_package_and_no_other_name(wheel):
     assert {"interlude/simulator/cli/main.py", "interlude/analysis/templates/report.html.jinja"} <= names
 
 
-def test_a_users_own_models_and_simulator_are_left_alone(wheel, scenario_file, tmp_path):
-    """A user's folder, first on the path as with ``PYTHONPATH=.``, has all three; `models` has a method."""
-    installed = tmp_path / "site-packages"
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Return the folder that a wheel is installed in."""
+    folder = tmp_path_factory.mktemp("installed") / "site-packages"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(installed)
+        archive.extractall(folder)
+    return folder
+
+
+def test_a_users_own_models_and_simulator_are_left_alone(installed, tmp_path):
+    """A user's folder, first on the path as with ``PYTHONPATH=.``, has all three; `models` has a method."""
     user = tmp_path / "user"
     (user / "models").mkdir(parents=True)
     (user / "models" / "__init__.py").touch()
@@ -77,7 +83,8 @@ def test_a_users_own_models_and_simulator_are_left_alone(wheel, scenario_file, t
     (user / "analysis").mkdir()
     (user / "analysis" / "__init__.py").write_text('LABEL = "from-my-own-analysis-"\n')
     (user / "simulator.py").write_text('LABEL = "and-simulator"\n')
-    own = scenario_file({"methods": [{"name": "models.mine:Mine"}]}, name="own.yaml").rename(user / "own.yaml")
+    own = user / "own.yaml"  # a base by its name: the shipped scenarios are installed, too
+    own.write_text("extends: quickstart\nname: own\nmethods: [{name: models.mine:Mine}]\n")
 
     def python(*arguments):
         return subprocess.run(

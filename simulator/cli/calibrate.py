@@ -7,14 +7,16 @@ import typer
 from rich.markup import escape
 
 from interlude.simulator.cli.console import console, naming, say, show
-from interlude.simulator.cli.options import DataDir, Device, Overrides, Workers, finite, path_of
+from interlude.simulator.cli.options import DataDir, Device, Overrides, Workers, finite, scenario_of
 from interlude.simulator.errors import BadInputError
 
 
 def calibrate(
     scenario: Annotated[
         Path | None,
-        typer.Argument(parser=path_of, metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases"),
+        typer.Argument(
+            parser=scenario_of, metavar="SCENARIO.yaml", help="what to train; unset: two small built-in cases"
+        ),
     ] = None,
     device: Device = "auto",
     workers: Workers = None,

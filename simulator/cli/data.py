@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from interlude.simulator.cli.console import console, say, show
+from interlude.simulator.cli.json_output import AsJson, say_json
 from interlude.simulator.cli.options import MOST_PROCESSES, DataDir
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -14,11 +15,16 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 def data(
     context: typer.Context,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show for every data set whether it is found and complete, its path, size, licence and origin."""
-    from interlude.simulator.cli.lists import data_sets
+    from interlude.simulator.cli.lists import data_set_facts, data_sets
 
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    if as_json:
+        say_json(data_set_facts())
+    else:
         show("data sets", data_sets())
 
 

@@ -1,10 +1,11 @@
 """Commands that run nothing: `interlude check`, `list`, `explain` and `verify`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from interlude.simulator.cli.console import naming, say, show
+from interlude.simulator.cli.json_output import AsJson, say_json
 from interlude.simulator.cli.options import DataDir, Device, Overrides, RunPaths, ScenarioFile, Seed
 
 
@@ -14,12 +15,14 @@ def check(
     seed: Seed = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Validate a scenario and show what would run and how, how many bytes are sent and how long a local round takes."""
     from interlude.simulator.scenario.documents import load_documents
 
     documents = load_documents(scenario, overrides or ())  # before PyTorch is loaded: a mistake is told at once
 
+    from interlude.simulator.cli import check_json
     from interlude.simulator.cli.check_tables import check_tables, foreign_table
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import estimate
@@ -46,23 +49,37 @@ def check(
         trials = plan_trials(load_sweep(scenario, overrides or (), flags, may_be_one=True), scenario)
         tables.append((f"tried by 'interlude sweep {scenario} --tune'", trials_plan(trials)))
     chosen = choose_device(device)
+    found: list[Any] = []
     with naming(scenario):
         tables += foreign_table(planned)
         for variant in checked:
             testbed = build_testbed(variant)
-            rounds = first_rounds(testbed)
-            tables += check_tables(testbed, chosen, rounds, estimate(testbed, chosen))
+            of_it = (testbed, chosen, first_rounds(testbed), estimate(testbed, chosen))
+            if as_json:
+                found.append(check_json.checked(*of_it))
+            else:
+                tables += check_tables(*of_it)
+    if as_json:
+        say_json({"runs": check_json.planned(planned), "checked": found})
+        return
     for title, rows in tables:
         show(title, rows)
 
 
 def list_(
-    what: Annotated[Literal["methods", "datasets", "distributions", "encoders"], typer.Argument(help="what to list")],
+    what: Annotated[
+        Literal["methods", "datasets", "distributions", "encoders", "scenarios"], typer.Argument(help="what to list")
+    ],
+    as_json: AsJson = False,
 ) -> None:
     """List the names that a scenario can use."""
     from interlude.simulator.cli.lists import LISTS
 
-    show(what, LISTS[what]())
+    rows = LISTS[what]()
+    if as_json:
+        say_json([dict(zip(rows.header, cells, strict=True)) for cells in rows.cells])
+    else:
+        show(what, rows)
 
 
 def explain(method: Annotated[str, typer.Argument(help="a method's name")]) -> None:

@@ -10,6 +10,7 @@ from interlude.simulator import data, methods
 from interlude.simulator.cli.table_rows import TableRows, size
 from interlude.simulator.files import data_directory
 from interlude.simulator.importing import first_line
+from interlude.simulator.scenario.shipped import about, shipped
 
 if TYPE_CHECKING:
     from interlude.simulator.data.source import Found
@@ -37,6 +38,31 @@ def data_sets() -> TableRows:
     return TableRows(rows, ("name", "state", "size", "where", "licence", "from"), frozenset({2}))
 
 
+def data_set_facts() -> list[dict[str, object]]:
+    """Return the state of every data set as plain data, one of another package on request beside its own."""
+    directory = data_directory()
+    facts: list[dict[str, object]] = []
+    for name, source in data.DATASETS.items():
+        ways: list[tuple[Found | None, str | None, str]] = [(source.find(directory), None, source.origin)]
+        if source.packaged is not None:
+            ways.append((source.find_on_request(), source.packaged.package, source.packaged.origin))
+        facts += [
+            {
+                "name": name,
+                "package": package,
+                "state": found.state,
+                "bytes": found.num_bytes,
+                "where": found.where,
+                "lacks": found.lacks,
+                "licence": source.licence,
+                "from": origin,
+            }
+            for found, package, origin in ways
+            if found is not None
+        ]
+    return facts
+
+
 def _state(found: "Found") -> tuple[str, str, str]:
     where = f"lacks {found.lacks}" if found.lacks else str(found.where or "")
     return found.state, size(found.num_bytes) if found.num_bytes else "", where
@@ -58,9 +84,14 @@ def _encoders() -> TableRows:
     return TableRows([(name, first_line(place)) for name, place in ENCODER_PLACES.items()], ("name", "encoder"))
 
 
+def _scenarios() -> TableRows:
+    return TableRows([(name, about(path)) for name, path in shipped().items()], ("name", "scenario"))
+
+
 LISTS: Mapping[str, Callable[[], TableRows]] = {
     "methods": _methods,
     "datasets": _datasets,
     "distributions": _distributions,
     "encoders": _encoders,
+    "scenarios": _scenarios,
 }

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, sweep
+from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, schema, summary, sweep
 from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.own_code.errors import is_users, sentence_of
@@ -22,7 +22,6 @@ from interlude.simulator.run.interruption import Interrupted, Interruption
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     epilog="--debug, anywhere on the line, adds the traceback to an error.",
     pretty_exceptions_enable=False,
 )
@@ -34,7 +33,9 @@ app.add_typer(data.app, name="data")
 app.command(name="list")(inspection.list_)
 app.command()(inspection.explain)
 app.command()(inspection.verify)
+app.command()(summary.summary)
 app.add_typer(new.app, name="new")
+app.command()(schema.schema)
 app.command(cls=figures.PlotCommand)(figures.plot)
 app.command()(figures.report)
 app.command()(figures.trace)

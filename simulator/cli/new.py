@@ -10,7 +10,10 @@ from typing import Annotated
 import typer
 
 from interlude.simulator.cli.console import say
+from interlude.simulator.cli.new_scenario import SCENARIO
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.scenario.sections import NAME_FORM
+from interlude.simulator.scenario.shipped import SCHEMA_FILE
 
 app = typer.Typer(no_args_is_help=True, help="Write a commented file to start from.")
 
@@ -88,15 +91,35 @@ def method(name: Annotated[str, typer.Argument(help="name of the module; NAME.py
     """Write NAME.py, a method that runs at once and says what can be changed."""
     title = _class_name(name)
     path = Path(f"{name}.py")
+    _write(path, _METHOD.substitute(name=name, title=title))
+    say(f"Wrote {path}; a scenario names it as: methods: [{{name: {name}:{title}}}]")
+    say(f"Try it: interlude run SCENARIO.yaml --set 'methods=[{{name: fedavg}}, {{name: {name}:{title}}}]'")
+
+
+@app.command()
+def scenario(name: Annotated[str, typer.Argument(help="name of the scenario; NAME.yaml is written here")]) -> None:
+    """Write NAME.yaml, a scenario that runs at once, with every section explained."""
+    if not re.fullmatch(NAME_FORM, name) or len(name) > _LONGEST_NAME:
+        raise BadInputError(
+            f"NAME: must be letters, digits, '.', '_' and '-', a letter or digit first, at most {_LONGEST_NAME}; given "
+            f"'{name[:60]}'"
+        )
+    path = Path(f"{name}.yaml")
+    _write(path, SCENARIO.substitute(name=name))
+    say(f"Wrote {path}; try it: interlude check {path}, then: interlude run {path}")
+    if not Path(SCHEMA_FILE).exists():
+        say(f"For an editor that completes and explains its fields: interlude schema --out {SCHEMA_FILE}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is not there yet."""
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(_METHOD.substitute(name=name, title=title))
+            file.write(text)
     except FileExistsError as error:
         raise BadInputError(f"{path}: exists already and is not overwritten; choose another name") from error
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written: {error.strerror}") from error
-    say(f"Wrote {path}; a scenario names it as: methods: [{{name: {name}:{title}}}]")
-    say(f"Try it: interlude run SCENARIO.yaml --set 'methods=[{{name: fedavg}}, {{name: {name}:{title}}}]'")
 
 
 def _class_name(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from interlude.simulator.files import set_data_directory
+from interlude.simulator.scenario.shipped import shipped_or_own
 
 _LONGEST_NAME_BYTES = 255  # of a file or directory, on every file system in use
 _LONGEST_PATH_BYTES = 3_000  # Linux takes 4,096, of which names below a run directory need some
@@ -36,6 +37,15 @@ def path_of(given: str | Path) -> Path:
     return path
 
 
+def scenario_of(given: str | Path) -> Path:
+    """Return the scenario that an argument names: a file, or a shipped one by its name.
+
+    Raises:
+        typer.BadParameter: if no file can have the name.
+    """
+    return shipped_or_own(path_of(given))
+
+
 def finite(given: float | None) -> float | None:
     """Return a number as it is; the bounds of an option let NaN pass.
 
@@ -52,7 +62,12 @@ def _look_in(directory: Path | None) -> None:
         set_data_directory(directory)
 
 
-ScenarioFile = Annotated[Path, typer.Argument(parser=path_of, metavar="SCENARIO.yaml", help="the scenario")]
+ScenarioFile = Annotated[
+    Path,
+    typer.Argument(
+        parser=scenario_of, metavar="SCENARIO.yaml", help="the scenario: a file, or the name of a shipped one"
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change a field, e.g. clients.count=32; may be repeated"),

@@ -25,8 +25,14 @@ PLACES = {
 }
 """The names of data sets, and where each is."""
 
-OWN_PLACES = {"folder": f"{_HERE}.folder:SOURCE", "package.module:function": f"{_HERE}.function:SOURCE"}
-"""The entry points for a user's own data; the second one's name is a pattern."""
+OWN_PLACES = {
+    "folder": f"{_HERE}.folder:SOURCE",
+    "table": f"{_HERE}.table:SOURCE",
+    "images": f"{_HERE}.image_folders:SOURCE",
+    "huggingface": f"{_HERE}.huggingface:SOURCE",
+    "package.module:function": f"{_HERE}.function:SOURCE",
+}
+"""The entry points for a user's own data; the last one's name is a pattern."""
 
 DATASETS: "ImportTable[Source]" = ImportTable(PLACES)
 """The data sets; one is imported when it is asked for."""
@@ -50,7 +56,7 @@ def check_name(name: object, where: str | None = None) -> None:
         BadInputError: with the names that there are.
     """
     if not isinstance(name, str) or not (name in DATASETS or name in OWN or ":" in name):
-        known = f"data sets are {known_names()}{nearest(str(name), [*DATASETS, 'folder'])}"
+        known = f"data sets are {known_names()}{nearest(str(name), [*DATASETS, *OWN])}"
         said = f"unknown data set '{name}'; {known}"
         raise BadInputError(said if where is None else f"{where}: {said}")
 

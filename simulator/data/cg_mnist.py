@@ -105,7 +105,7 @@ class CgMnistSpec(ColouredSpec):
     )
     verify: bool = Field(True, description="whether the content must be that of the published files, by SHA-256")
 
-    @field_validator("palette", mode="before")
+    @field_validator("palette", mode="before", json_schema_input_type=str | dict[str, float] | list[list[int]])
     @classmethod
     def _written_out(cls, given: Any) -> Any:
         if isinstance(given, Mapping):

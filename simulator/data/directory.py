@@ -37,6 +37,8 @@ def need_data_directory(dataset: str, otherwise: str | None = None) -> Path:
 def need_located(path: Path, field: str) -> Path:
     """Return the location of a scenario's path: below the data directory, or else in the working directory.
 
+    What lies beside the scenario is an absolute path by now.
+
     Args:
         path: absolute or relative.
         field: the scenario's field that gives it.
@@ -56,8 +58,8 @@ def need_located(path: Path, field: str) -> Path:
     directory = data_directory()
     if directory is None:
         raise BadInputError(
-            f"{field}: {shown(path)} is looked for in the data directory; say where with --data-dir DIR or "
-            f"{DATA_VARIABLE}, or give an absolute path"
+            f"{field}: {shown(path)} is neither beside the scenario nor where the command runs; say where the data "
+            f"directory is with --data-dir DIR or {DATA_VARIABLE}, or give an absolute path"
         )
     return directory / path
 

@@ -1,6 +1,7 @@
 """Image files as bytes, read with Pillow."""
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,17 @@ def read_rgb(path: Path) -> "Image.Image":
     Raises:
         BadInputError: if the file is truncated, too large or not an image, or Pillow is not installed.
     """
+    return _rgb(need_regular(path), path)
+
+
+def _rgb(content: Path | BytesIO, path: Path) -> "Image.Image":
     try:
         from PIL import Image
     except ImportError as error:
         raise BadInputError("images are read with Pillow; install it with: pip install 'interlude[media]'") from error
-    with reading(need_regular(path), "an image"), warnings.catch_warnings():
+    with reading(path, "an image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow: the sizes it warns of are refused below
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(content, formats=_FORMATS) as image:
             if max(image.size) > _LONGEST_SIDE or image.width * image.height > _MOST_PIXELS:
                 raise BadFileError(
                     f"{path}: has {image.width} x {image.height} pixels; at most {_LONGEST_SIDE} a side and "
@@ -66,3 +71,26 @@ def centre(image: "Image.Image", size: int) -> "Image.Image":
 def channels_first(image: "Image.Image") -> npt.NDArray[Any]:
     """Return an image as bytes [3, H, W]."""
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def read_pixels(path: Path, size: int, gray: bool) -> npt.NDArray[np.uint8]:
+    """Return an image file as bytes [3, size, size], or [1, size, size] in gray; on black where it is no square.
+
+    Raises:
+        BadInputError: if the file is not an image that can be read.
+    """
+    return _pixels(read_rgb(path), size, gray)
+
+
+def pixels_in(content: bytes, where: str, size: int, gray: bool) -> npt.NDArray[np.uint8]:
+    """Return the image that the bytes of a file stand for, as `read_pixels` does.
+
+    Raises:
+        BadInputError: beginning with `where`, if they are not an image that can be read.
+    """
+    return _pixels(_rgb(BytesIO(content), Path(where)), size, gray)
+
+
+def _pixels(image: "Image.Image", size: int, gray: bool) -> npt.NDArray[np.uint8]:
+    pixels = resized(square(image), size)
+    return np.asarray(pixels.convert("L"), dtype=np.uint8)[None] if gray else channels_first(pixels)

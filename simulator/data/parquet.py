@@ -50,7 +50,7 @@ def read_parquet(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         texts = [name for name in wanted if _is_text(schema.field(name).type)]
     with reading(path, _PARQUET), pq.ParquetFile(path, read_dictionary=texts) as file:
         table = file.read(wanted)
-        return {name: _array(table[name], f"{path}: {shown(name)}") for name in wanted}
+        return {name: array_of(table[name], f"{path}: {shown(name)}") for name in wanted}
 
 
 def _index_of_pandas(schema: pa.Schema) -> set[str]:
@@ -73,8 +73,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(leaf) or pa.types.is_large_string(leaf) or pa.types.is_string_view(leaf))
 
 
-def _array(column: pa.ChunkedArray, what: str) -> npt.NDArray[Any]:
-    """Return a column of numbers [N], texts [N], or (lists of) lists of numbers of equal length [N, ...]."""
+def array_of(column: pa.ChunkedArray, what: str) -> npt.NDArray[Any]:
+    """Return a column of numbers [N], texts [N], or (lists of) lists of numbers of equal length [N, ...].
+
+    Raises:
+        BadFileError: if it holds anything else, empty cells, or lists of different lengths.
+    """
+    _need_readable(column.type, what)
     if not column.num_chunks:
         return _chunk(pa.array([], column.type), what)
     parts = [_chunk(chunk, what) for chunk in column.chunks]

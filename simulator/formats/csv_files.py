@@ -117,14 +117,30 @@ def csv_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[st
         yield line, [row[place] for place in places]
 
 
+def csv_header(path: Path) -> list[str]:
+    """Return the names of the columns of a CSV file.
+
+    Raises:
+        BadFileError: if there is none, or cells are not separated by commas.
+    """
+    _, header = next(csv_rows(path), (1, []))
+    if not header:
+        raise BadFileError(f"{path}: is empty; its first line names its columns")
+    _need_commas(path, header)
+    return header
+
+
+def _need_commas(path: Path, header: Sequence[str]) -> None:
+    for mark, name in _SEPARATORS.items():
+        if len(header) == 1 and mark in header[0]:
+            raise BadFileError(f"{path}: its cells are separated by {name}; use commas, and write 1.5 for 1,5")
+
+
 def _place(path: Path, header: Sequence[str], column: str) -> int:
     """Return the position of a column."""
     if column in header:
         return header.index(column)
-    if len(header) == 1:
-        for mark, name in _SEPARATORS.items():
-            if mark in header[0]:
-                raise BadFileError(f"{path}: its cells are separated by {name}; use commas, and write 1.5 for 1,5")
+    _need_commas(path, header)
     listed = shortened(", ".join(header), _LONGEST_LIST) or "none"
     raise BadFileError(
         f"'{path}' has no column {shown(column)}; its columns are: {listed}{nearest(column, header[:_MOST_NAMES])}"

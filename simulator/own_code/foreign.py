@@ -7,7 +7,10 @@ function also by the return annotation ``-> Dataset``), methods by their base cl
 """
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -87,6 +90,18 @@ def needs_declaration(name: str, kind: Kind, also: Callable[[Any], bool] = lambd
             f"its definition{or_else}"
         )
     return found
+
+
+def importable_from(folder: Path) -> None:
+    """Let the modules and packages of a folder be imported, behind what is installed and what was named before.
+
+    Worker processes get the same path. Without effect for a folder that has none, or is gone.
+    """
+    with suppress(OSError):
+        given = os.path.abspath(folder)
+        has_modules = any(next(Path(given).glob(pattern), None) for pattern in ("*.py", "*/__init__.py"))
+        if has_modules and given not in sys.path:
+            sys.path.append(given)
 
 
 def file_of(name: str) -> Path | None:

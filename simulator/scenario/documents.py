@@ -10,9 +10,11 @@ from pydantic import BaseModel
 
 from interlude.simulator import data, methods
 from interlude.simulator.errors import BadInputError
+from interlude.simulator.scenario.inheritance import read_scenario
+from interlude.simulator.scenario.paths import beside
 from interlude.simulator.scenario.sections import Name, TuneSpec
 from interlude.simulator.scenario.validation import check_numbers, validated
-from interlude.simulator.scenario.yaml_reader import apply_override, read_yaml, set_field
+from interlude.simulator.scenario.yaml_reader import apply_override, set_field
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
     """
+    folder = Path(path).parent
     given = _read_mapping(path)
     sweep = given.pop("sweep") or {} if "sweep" in given else None
     variants = given.pop("variants", None)
@@ -50,6 +53,7 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
         documents = [_changed(given, {}, changes, str(path))]
     else:
         documents = _variants(given, variants, changes, str(path))
+    documents = [beside(document, folder) for document in documents]
     tunes = [_tune_of(document, str(path)) for document in documents]
     if sweep is None:
         for document in documents:
@@ -111,14 +115,9 @@ def _changed(
 
 
 def _read_mapping(path: str | Path) -> dict[str, Any]:
-    given = read_yaml(Path(path))
-    if given is None:
-        from interlude.simulator.scenario.outline import Outline
+    from interlude.simulator.scenario.outline import Outline
 
-        raise BadInputError(f"{path}: is empty; a scenario needs {', '.join(Outline.model_fields)}")
-    if not isinstance(given, dict):
-        raise BadInputError(f"{path}: must be a mapping of sections, not a {type(given).__name__}")
-    return given
+    return read_scenario(Path(path), f"is empty; a scenario needs {', '.join(Outline.model_fields)}")
 
 
 class _Named(BaseModel):

@@ -27,6 +27,7 @@ from interlude.simulator.methods import METHODS
 from interlude.simulator.scenario.documents import load_documents
 from interlude.simulator.scenario.labels import label_of, position_of
 from interlude.simulator.scenario.loading import parse_scenario
+from interlude.simulator.scenario.paths import beside
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import TuneSpec
 from interlude.simulator.scenario.yaml_reader import set_field
@@ -201,7 +202,7 @@ def _points_of(
         values = list(itertools.chain(*choice))
         for field, value in zip(fields, values, strict=True):
             set_field(changed, field, copy.deepcopy(value), f"{path}: sweep.{field}")
-        changed = _with_methods(changed, methods, source_of_methods)
+        changed = _with_methods(beside(changed, Path(path).parent), methods, source_of_methods)
         changed["name"] = _point_name(str(document["name"]), axes, choice, taken)
         scenario = parse_scenario(changed, f"{path}: sweep" if axes else path)
         swept = {by_label(f, labels): value for f, value in zip(fields, values, strict=True) if f != SEED}

@@ -28,7 +28,10 @@ def _former_name(given: Any) -> Any:
     return "skip" if given == "absent" else given
 
 
-OnMiss = Annotated[Literal["wait", "skip", "uni_modal"], BeforeValidator(_former_name)]
+OnMiss = Annotated[
+    Literal["wait", "skip", "uni_modal"],
+    BeforeValidator(_former_name, json_schema_input_type=Literal["wait", "skip", "uni_modal", "absent"]),
+]
 """What happens to a round in which a modality misses; ``absent`` is an old name for ``skip``."""
 
 

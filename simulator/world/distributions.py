@@ -302,6 +302,18 @@ def _name_the_unit(distribution: Distribution, dump: SerializerFunctionWrapHandl
     return {names.get(name, name): value for name, value in dump(distribution).items()}
 
 
+class _TimesInSchema:
+    """Says in a JSON Schema that parameters which are times are named with their unit."""
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return {"anyOf": [self._renamed(kind.model_json_schema()) for kind in DISTRIBUTIONS.values()]}
+
+    def _renamed(self, schema: dict[str, Any]) -> dict[str, Any]:
+        names = {name: f"{name}_s" if name in _DIMENSIONAL else name for name in schema["properties"]}
+        properties = {names[name]: said for name, said in schema["properties"].items()}
+        return {**schema, "properties": properties, "required": [names[name] for name in schema.get("required", [])]}
+
+
 def is_positive(distribution: Distribution) -> Distribution:
     """Return a distribution of positive values.
 
@@ -313,15 +325,19 @@ def is_positive(distribution: Distribution) -> Distribution:
     return distribution
 
 
-NonNegativeDistribution = Annotated[
+_Any = Annotated[
     Constant | Uniform | Normal | LogNormal | Exponential | Gamma | Weibull | Pareto | Empirical | Quantiles,
     Field(discriminator="distribution"),
-    BeforeValidator(number_is_constant),
 ]
+NonNegativeDistribution = Annotated[_Any, BeforeValidator(number_is_constant, json_schema_input_type=float | _Any)]
 """A quantity in the unit that the name of its field gives."""
 
 Rate = Annotated[NonNegativeDistribution, AfterValidator(is_positive)]
 """A speed or bandwidth: zero would take forever, so it must be positive."""
 
-Seconds = Annotated[NonNegativeDistribution, BeforeValidator(_times_name_their_unit), WrapSerializer(_name_the_unit)]
+Seconds = Annotated[
+    NonNegativeDistribution,
+    BeforeValidator(_times_name_their_unit, json_schema_input_type=Annotated[Any, _TimesInSchema()]),
+    WrapSerializer(_name_the_unit),
+]
 """A time whose field does not name the unit, so its parameters do (``median_s``)."""

@@ -21,7 +21,7 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[st
     """
     path = located(file)
     if not (file.is_absolute() or os.path.exists(path)):
-        raise ValueError(f"cannot read '{path}': it does not exist; {_hint()}")
+        raise ValueError(f"cannot read '{path}': it does not exist, nor beside the scenario; {_hint()}")
     yield from csv_table(path, columns)
 
 

@@ -109,18 +109,18 @@ def _rate_is_positive(given: Distribution | _Trace) -> Distribution | _Trace:
     return is_positive(given) if isinstance(given, Distribution) else given
 
 
+_Bandwidth = Annotated[Plain | SpeedTrace, Field(discriminator="distribution")]
 Bandwidth = Annotated[
-    Plain | SpeedTrace,
-    Field(discriminator="distribution"),
-    BeforeValidator(number_is_constant),
+    _Bandwidth,
+    BeforeValidator(number_is_constant, json_schema_input_type=float | _Bandwidth),
     AfterValidator(_rate_is_positive),
 ]
 """A link's speed; a trace, or a distribution in the unit that the name of its field gives."""
 
+_PerSample = Annotated[Plain | TimeTrace, Field(discriminator="distribution")]
 PerSample = Annotated[
-    Plain | TimeTrace,
-    Field(discriminator="distribution"),
-    BeforeValidator(number_is_constant),
+    _PerSample,
+    BeforeValidator(number_is_constant, json_schema_input_type=float | _PerSample),
     AfterValidator(_rate_is_positive),
 ]
 """A time per sample; a trace, or a distribution in the unit that the name of its field gives."""

@@ -72,3 +72,10 @@ def test_what_cannot_be_drawn_is_one_sentence_and_nothing_is_written(
     assert files_under(trained) == before
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "runs", "tiny.yaml"}
     assert not list((tmp_path / "empty").iterdir())
+
+
+def test_a_summary_is_json_and_a_table(cli, trained):
+    rows = json.loads(cli("summary", trained / "runs", "--json").out)
+    assert [(row["point"], row["method"], row["seeds"]) for row in rows] == [("tiny", "fedavg", 1), ("tiny", "mba", 1)]
+    assert all(0 < row["final_accuracy"] < 1 for row in rows)
+    assert "final accuracy" in cli("summary", trained / "runs").out
