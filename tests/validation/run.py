@@ -41,12 +41,14 @@ def simulated(scenario: Scenario) -> list[Outcome]:
         return [Outcome(record.timeline, accuracy_of(record)) for record in records]
 
 
-async def played(path: Path, overrides: Sequence[str], scenario: Scenario, host_gflops: float) -> list[Played]:
+async def played(
+    path: Path, overrides: Sequence[str], scenario: Scenario, host_gflops: float, clients_of: type[Clients] = Clients
+) -> list[Played]:
     """Run all methods of a scenario for real, one after the other."""
     seconds = scenario.until.simulated_s
     assert seconds is not None, "the scenario ends at a moment"
     testbed, runs = build_testbed(scenario), []
-    async with Clients(path, overrides, host_gflops, scenario.clients.count) as clients:
+    async with clients_of(path, overrides, host_gflops, scenario.clients.count) as clients:
         for position, method in enumerate(scenario.methods):
             print(f"{method.run_label}: {seconds:g} s for real", file=sys.stderr, flush=True)
             runs.append(await play(federation(testbed, position), clients, seconds))

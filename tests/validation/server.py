@@ -205,20 +205,29 @@ class Clients:
         port = self._listener.sockets[0].getsockname()[1]
         config.write_text(json.dumps({**self._config, "port": port}), encoding="utf-8")
         for client in range(self._num_clients):
-            self._processes.append(
-                await asyncio.create_subprocess_exec(sys.executable, str(_CLIENT), str(config), str(client))
-            )
+            await self.start(config, client)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Wait for the processes, or end them after an error."""
+        """Wait for the clients, or end them after an error."""
+        try:
+            await self.finish(is_broken=error[0] is not None)
+        finally:
+            self._listener.close()
+            self._folder.cleanup()
+
+    async def start(self, config: Path, client: int) -> None:
+        """Start a client."""
+        process = await asyncio.create_subprocess_exec(sys.executable, str(_CLIENT), str(config), str(client))
+        self._processes.append(process)
+
+    async def finish(self, is_broken: bool) -> None:
+        """Wait for the clients' end, which they are brought to if something broke."""
         for process in self._processes:
-            if error[0] is not None:
+            if is_broken:
                 with suppress(ProcessLookupError):
                     process.terminate()
             await process.wait()
-        self._listener.close()
-        self._folder.cleanup()
 
     async def connections(self) -> tuple[list[asyncio.StreamReader], list[asyncio.StreamWriter]]:
         """Return the connections of all clients once they are ready for the next method.
@@ -281,8 +290,7 @@ async def play(run: Federation, clients: Clients, seconds: float) -> Played:
     for finished in done:
         finished.result()  # raises a listener's error
     server.fleet.cancel()
-    for writer in writers:
-        writer.close()
+    await asyncio.gather(*map(_hang_up, readers, writers))
     timeline.finish()
     every_s = run.spec.scenario.evaluate.every_s
     moments_s = [every_s * i for i in range(int(seconds / every_s) + 1)]
@@ -305,6 +313,13 @@ async def _listen(
         names = ("activity", "flops", "cpu_s", "host_s", "late_s")
         notes[-1]["computed"] = [dict(zip(names, one, strict=True)) for one in header["computed"]]
     raise RuntimeError(f"client {client} closed its connection in the run")
+
+
+async def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say that the run is over; what the client still sends is dropped."""
+    writer.write_eof()
+    await reader.read()
+    writer.close()
 
 
 def _accuracy(run: Federation, versions: Sequence[tuple[float, Parameters]], at_s: float) -> float:
