@@ -4,7 +4,8 @@
 Run: python tests/validation/run.py [--seconds 75] [--clients 16] [--out validation]
 Without an installed Interlude, put the repository's root in front: PYTHONPATH=. python ...
 
-Writes OUT/comparison.json, OUT/tables.md, OUT/merges.csv, OUT/merges.png; docs/validation.md says what is compared.
+Writes tables.md, comparison.json, merges.png, merges.csv, and for a closer look spans.csv and trainings.csv into OUT;
+docs/validation.md says what is compared.
 """
 
 import argparse
@@ -76,12 +77,17 @@ def report(
         for label, run in zip(labels, runs, strict=True)
     }
     out.mkdir(parents=True, exist_ok=True)
-    merges = [
-        pd.DataFrame({"method": label, "run": name, "time_s": merge_times_s(one.timeline)})
+    both = ("predicted", "real")
+    merges = {
+        (label, run): pd.DataFrame({"time_s": merge_times_s(one.timeline)})
         for label, pair in pairs.items()
-        for name, one in zip(("predicted", "real"), pair, strict=True)
-    ]
-    pd.concat(merges).to_csv(out / "merges.csv", float_format="%.4f", index_label="merge")
+        for run, one in zip(both, pair, strict=True)
+    }
+    pd.concat(merges, names=["method", "run", "merge"]).to_csv(out / "merges.csv", float_format="%.4f")
+    spans = {(label, run): one.timeline for label, pair in pairs.items() for run, one in zip(both, pair, strict=True)}
+    pd.concat(spans, names=["method", "run", "row"]).to_csv(out / "spans.csv", float_format="%.6f")
+    trainings = {label: run.computed for label, run in zip(labels, runs, strict=True)}
+    pd.concat(trainings, names=["method", "row"]).to_csv(out / "trainings.csv", float_format="%.6f")
     draw(pairs, out / "merges.png")
     methods = {label: {**asdict(comparisons[label]), "host": asdict(hosts[label])} for label in labels}
     whole = {"host_gflops": host_gflops, "methods": methods, "scenario": scenario.resolved()}
