@@ -4,7 +4,7 @@ The verbs and their order are the method's own `client_round`. What they cost is
 download and an upload move their bytes through the shaped socket, training trains and then sleeps so that it takes
 `slow factor` times the processor's time that it took, and waiting ends at the moment at which the data arrive.
 
-Run by `server.Clients`: python tests/validation/client.py CONFIG CLIENT
+Run by `processes.Clients`: python tests/validation/client.py CONFIG CLIENT
 """
 
 import asyncio
@@ -35,7 +35,8 @@ from interlude.simulator.federation.dispatch import MEETING, Dispatch, Download,
 from interlude.simulator.run.build import build_testbed
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.host import keep_freed_memory, one_thread
-from interlude.simulator.training.task import Task, Trained
+from interlude.simulator.training.objective import cross_entropy
+from interlude.simulator.training.task import LocalSteps, Task, Trained, window_samples
 
 _WARM_WINDOWS = 4
 _SAMPLE_COUNT_BYTES = 8
@@ -66,7 +67,8 @@ class Client:
     def __init__(self, federation: Federation, client: int, host_gflops: float) -> None:
         self._federation = federation
         self._client = client
-        self._host_gflops = host_gflops
+        self.host_gflops = host_gflops
+        """The speed of this host, which the device is as many times slower than as the slow factor says."""
         self._tasks: list[Future[Trained]] = []
         self._rows: list[tuple[str, float, float, str | None, int, int]] = []
         self._computed: list[Computed] = []
@@ -83,6 +85,27 @@ class Client:
             for task in self._tasks:
                 task.result()
             self._tasks.clear()
+
+    async def rehearse(self, seconds: float, wall: WallTime) -> tuple[int, float]:
+        """Train and sleep as in a run, without a server; returns the FLOPs counted and the processor's seconds.
+
+        All clients do so at once: this is how fast the host is between sleeps, with cold caches, which a benchmark
+        that trains back to back does not see.
+        """
+        setting, window = self._federation.setting, 0
+        flops, cpu_s = 0, 0.0
+        day = self._day(self._dispatch(0, 0, 0.0))
+        steps = LocalSteps(cross_entropy(day.held), day.num_steps(), "rehearsal")
+        counted = setting.costs.of_task((steps,), day.num_samples).flops
+        samples = window_samples(setting.population.shards[self._client], 0, setting.training.window_samples)
+        while wall.now_s() < seconds:
+            begins_s, begins_cpu_s = wall.now_s(), time.thread_time()
+            model = self._federation.model
+            self._federation.executor.train(Task(self._client, window, 0, (steps,), samples, model, model))
+            took_s = time.thread_time() - begins_cpu_s
+            flops, cpu_s, window = flops + counted, cpu_s + took_s, window + 1
+            await wall.sleep_until(begins_s + took_s * self._slow_factor(window))
+        return flops, cpu_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wall: WallTime) -> None:
         """Spend one local round after the other until the server closes the connection."""
@@ -132,7 +155,7 @@ class Client:
             task.result()
         self._tasks.clear()
         cpu_s, host_s = time.thread_time() - begins_cpu_s, wall.now_s() - begins_s
-        ends_s = begins_s + cpu_s * self._federation.slow_factor(self._client, dispatch.window, self._host_gflops)
+        ends_s = begins_s + cpu_s * self._slow_factor(dispatch.window)
         await wall.sleep_until(ends_s)
         self._computed.append(Computed(span.activity, span.flops, cpu_s, host_s, wall.now_s() - ends_s))
 
@@ -161,6 +184,9 @@ class Client:
         send_header(writer, header)
         shape = shape_of(self._federation.ingredients.world.links, self._client, "up", dispatch.window)
         await send_shaped(writer, body, shape, wall)
+
+    def _slow_factor(self, window: int) -> float:
+        return self._federation.slow_factor(self._client, window, self.host_gflops)
 
     def _unpack(self, body: bytes, header: Mapping[str, Any], dispatch: Dispatch) -> None:
         """Take what the server sent into the day."""
@@ -203,9 +229,15 @@ async def main(config: Mapping[str, Any], client: int) -> None:
         one.warm_up()
         reader, writer = await asyncio.open_connection("127.0.0.1", config["port"])
         send_header(writer, {"client": client, "position": position})
+        rehearsal = await receive_header(reader)
+        if rehearsal is None:
+            return
+        flops, cpu_s = await one.rehearse(rehearsal["seconds"], WallTime(time.monotonic()))
+        send_header(writer, {"flops": flops, "cpu_s": cpu_s})
         begin = await receive_header(reader)
         if begin is None:
             return
+        one.host_gflops = begin["host_gflops"]
         await one.serve(reader, writer, WallTime(begin["start_s"]))
         writer.close()
 

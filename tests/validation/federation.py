@@ -13,11 +13,11 @@ from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.profile.costs import shared_costs
 from interlude.simulator.training.values import num_bytes
+from interlude.simulator.world.compute import FLOPS_PER_GFLOP
 
 CPU = torch.device("cpu")
 SEQUENTIAL = "executor={kind: sequential}"
 """A real client trains by itself, so the executor is the sequential one."""
-_FLOPS_PER_GFLOP = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Federation:
 
     def slow_factor(self, client: int, window: int, host_gflops: float) -> float:
         """Return how many times slower than this host the scenario's device computes in a local round."""
-        return host_gflops * _FLOPS_PER_GFLOP * self.ingredients.world.devices.s_per_flop(client, window)
+        return host_gflops * FLOPS_PER_GFLOP * self.ingredients.world.devices.s_per_flop(client, window)
 
 
 def federation(testbed: Testbed, position: int) -> Federation:

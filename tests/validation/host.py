@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-_FLOPS_PER_GFLOP = 1e9
+from interlude.simulator.world.compute import FLOPS_PER_GFLOP
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class HostFacts:
 
     gflops: dict[str, float]
     """Achieved GFLOP per second of processor time, by activity."""
-    calibrated_gflops: float
+    assumed_gflops: float
+    """What the slow factors, and so the prediction, assume."""
     cores_used: float
     """Processor seconds of all client processes per second."""
     cpu_wait_s: float
@@ -40,13 +41,13 @@ def host_facts(computed: pd.DataFrame, waits: pd.DataFrame, host_gflops: float, 
     Args:
         computed: one row each training: activity, flops, cpu_s, host_s, late_s.
         waits: one row each client: cpu_s, cpu_wait_s.
-        host_gflops: the calibrated speed.
+        host_gflops: the speed that slow factors refer to.
         seconds: of the run.
     """
     sums = computed.groupby("activity")[["flops", "cpu_s"]].sum()
     late_ms = 1e3 * computed["late_s"]
     return HostFacts(
-        {str(activity): row.flops / row.cpu_s / _FLOPS_PER_GFLOP for activity, row in sums.iterrows()},
+        {str(activity): row.flops / row.cpu_s / FLOPS_PER_GFLOP for activity, row in sums.iterrows()},
         host_gflops,
         float(waits["cpu_s"].sum() / seconds),
         float(waits["cpu_wait_s"].mean() * 60.0 / seconds),

@@ -22,7 +22,8 @@ from compare import Outcome, compare, merge_times_s
 from federation import SEQUENTIAL, federation
 from figure import draw
 from host import host_facts
-from server import Clients, Played, play
+from processes import Clients
+from server import Played, play
 from table import markdown
 
 from interlude import RunRecord, Scenario, load_scenario, run_scenario
@@ -43,7 +44,12 @@ def simulated(scenario: Scenario) -> list[Outcome]:
 
 
 async def played(
-    path: Path, overrides: Sequence[str], scenario: Scenario, host_gflops: float, clients_of: type[Clients] = Clients
+    path: Path,
+    overrides: Sequence[str],
+    scenario: Scenario,
+    host_gflops: float,
+    rehearsal_s: float,
+    clients_of: type[Clients] = Clients,
 ) -> list[Played]:
     """Run all methods of a scenario for real, one after the other."""
     seconds = scenario.until.simulated_s
@@ -51,8 +57,9 @@ async def played(
     testbed, runs = build_testbed(scenario), []
     async with clients_of(path, overrides, host_gflops, scenario.clients.count) as clients:
         for position, method in enumerate(scenario.methods):
-            print(f"{method.run_label}: {seconds:g} s for real", file=sys.stderr, flush=True)
-            runs.append(await play(federation(testbed, position), clients, seconds))
+            run = await play(federation(testbed, position), clients, seconds, host_gflops, rehearsal_s)
+            print(f"{method.run_label}: {seconds:g} s, {run.host_gflops:.2f} GFLOP/s", file=sys.stderr, flush=True)
+            runs.append(run)
     return runs
 
 
@@ -73,7 +80,7 @@ def report(
     pairs = {label: (one, run.outcome) for label, one, run in zip(labels, predicted, runs, strict=True)}
     comparisons = {label: compare(*pair, seconds) for label, pair in pairs.items()}
     hosts = {
-        label: host_facts(run.computed, run.waits, host_gflops, seconds)
+        label: host_facts(run.computed, run.waits, run.host_gflops, seconds)
         for label, run in zip(labels, runs, strict=True)
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +97,7 @@ def report(
     pd.concat(trainings, names=["method", "row"]).to_csv(out / "trainings.csv", float_format="%.6f")
     draw(pairs, out / "merges.png")
     methods = {label: {**asdict(comparisons[label]), "host": asdict(hosts[label])} for label in labels}
-    whole = {"host_gflops": host_gflops, "methods": methods, "scenario": scenario.resolved()}
+    whole = {"calibrated_gflops": host_gflops, "methods": methods, "scenario": scenario.resolved()}
     (out / "comparison.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
     tables = markdown(comparisons, hosts)
     (out / "tables.md").write_text(tables, encoding="utf-8")
@@ -104,7 +111,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="of each method's run; unset: the scenario's")
     parser.add_argument("--clients", type=int, help="client processes; unset: the scenario's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes the scenario")
-    parser.add_argument("--gflops", type=float, help="speed of this host; unset: measured, as interlude calibrate does")
+    parser.add_argument(
+        "--gflops", type=float, help="back-to-back speed of this host; unset: as interlude calibrate measures it"
+    )
+    parser.add_argument(
+        "--rehearsal-seconds", type=float, default=10.0, help="of every method, to measure the speed in place; 0: not"
+    )
     parser.add_argument("--calibrate-seconds", type=float, default=20.0, help="to measure it for")
     parser.add_argument("--out", type=Path, default=Path("validation"), help="folder for what is written")
     parser.add_argument("--smoke", action="store_true", help="two clients and a few seconds; shows only that it runs")
@@ -117,11 +129,15 @@ def main() -> None:
     if gflops is None:
         print("calibrating", file=sys.stderr, flush=True)
         gflops = calibrate(scenario, device="cpu", workers=1, seconds=given.calibrate_seconds).gflops
-    print(f"this host: {gflops:.2f} GFLOP/s", file=sys.stderr, flush=True)
+    print(f"this host, back to back: {gflops:.2f} GFLOP/s", file=sys.stderr, flush=True)
     keep_freed_memory()
     with one_thread():
         predicted = simulated(scenario)
-        runs = asyncio.run(played(given.scenario.resolve(), overrides, scenario, gflops))
+        runs = asyncio.run(
+            played(
+                given.scenario.resolve(), overrides, scenario, gflops, 1.0 if given.smoke else given.rehearsal_seconds
+            )
+        )
     print(report(given.out, scenario, gflops, predicted, runs))
 
 

@@ -5,15 +5,10 @@ decided by bytes that arrive.
 """
 
 import asyncio
-import json
 import math
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +16,7 @@ import pyarrow as pa
 from compare import Outcome
 from federation import Federation
 from link import send_shaped, shape_of
+from processes import Clients
 from wall import WallTime
 from wire import described, packed_groups, packed_values, receive_header, send_header, unpacked_groups, unpacked_values
 
@@ -35,11 +31,11 @@ from interlude.simulator.federation.timeline import SpanRow, Timeline
 from interlude.simulator.record.sink import TimelineInMemory
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.task import Trained
+from interlude.simulator.world.compute import FLOPS_PER_GFLOP
 
 _SAMPLE_COUNT_BYTES = 8
 _LEAD_S = 0.5
 """From the last client's readiness to the start of the run."""
-_CLIENT = Path(__file__).parent / "client.py"
 
 
 class WallClock(Clock):
@@ -179,79 +175,6 @@ class LiveServer(Server):
         return is_merged
 
 
-class Clients:
-    """The client processes, which connect once for every method.
-
-    Args:
-        scenario: the scenario's file.
-        overrides: of the scenario.
-        host_gflops: the calibrated speed of this host.
-        num_clients: how many.
-    """
-
-    def __init__(self, scenario: Path, overrides: Sequence[str], host_gflops: float, num_clients: int) -> None:
-        self._config = {"scenario": str(scenario), "overrides": list(overrides), "host_gflops": host_gflops}
-        self._num_clients = num_clients
-        self._processes: list[asyncio.subprocess.Process] = []
-        self._arrivals: asyncio.Queue[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]] = (
-            asyncio.Queue()
-        )
-
-    async def __aenter__(self) -> "Clients":
-        """Listen, and start the processes."""
-        self._listener = await asyncio.start_server(self._welcome, "127.0.0.1", 0)
-        self._folder = tempfile.TemporaryDirectory()
-        config = Path(self._folder.name) / "config.json"
-        port = self._listener.sockets[0].getsockname()[1]
-        config.write_text(json.dumps({**self._config, "port": port}), encoding="utf-8")
-        for client in range(self._num_clients):
-            await self.start(config, client)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        """Wait for the clients, or end them after an error."""
-        try:
-            await self.finish(is_broken=error[0] is not None)
-        finally:
-            self._listener.close()
-            self._folder.cleanup()
-
-    async def start(self, config: Path, client: int) -> None:
-        """Start a client."""
-        process = await asyncio.create_subprocess_exec(sys.executable, str(_CLIENT), str(config), str(client))
-        self._processes.append(process)
-
-    async def finish(self, is_broken: bool) -> None:
-        """Wait for the clients' end, which they are brought to if something broke."""
-        for process in self._processes:
-            if is_broken:
-                with suppress(ProcessLookupError):
-                    process.terminate()
-            await process.wait()
-
-    async def connections(self) -> tuple[list[asyncio.StreamReader], list[asyncio.StreamWriter]]:
-        """Return the connections of all clients once they are ready for the next method.
-
-        Raises:
-            RuntimeError: if a client has ended before.
-        """
-        ready: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
-        while len(ready) < self._num_clients:
-            try:
-                header, reader, writer = await asyncio.wait_for(self._arrivals.get(), timeout=1.0)
-            except TimeoutError:
-                if any(process.returncode for process in self._processes):
-                    raise RuntimeError("a client ended with an error") from None
-                continue
-            ready[header["client"]] = reader, writer
-        return [ready[client][0] for client in sorted(ready)], [ready[client][1] for client in sorted(ready)]
-
-    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        header = await receive_header(reader)
-        if header is not None:
-            self._arrivals.put_nowait((header, reader, writer))
-
-
 @dataclass(frozen=True, eq=False)
 class Played:
     """What a real run came to."""
@@ -261,20 +184,30 @@ class Played:
     """One row each training, as `host.host_facts` takes them."""
     waits: pd.DataFrame
     """One row each client, likewise."""
+    host_gflops: float
+    """The speed of this host that slow factors refer to."""
 
 
-async def play(run: Federation, clients: Clients, seconds: float) -> Played:
+async def play(run: Federation, clients: Clients, seconds: float, host_gflops: float, rehearsal_s: float) -> Played:
     """Run one method for real.
 
     Args:
         run: the method's run.
         clients: the processes.
         seconds: how long.
+        host_gflops: the speed of this host, which slow factors refer to, if there is no rehearsal.
+        rehearsal_s: how long the clients train and sleep before, to find that speed; 0: not at all.
     """
     readers, writers = await clients.connections()
+    for writer in writers:
+        send_header(writer, {"seconds": rehearsal_s})
+    rehearsed = [header for reader in readers if (header := await receive_header(reader)) is not None]
+    cpu_s = sum(header["cpu_s"] for header in rehearsed)
+    if cpu_s:
+        host_gflops = sum(header["flops"] for header in rehearsed) / cpu_s / FLOPS_PER_GFLOP
     wall = WallTime(time.monotonic() + _LEAD_S)
     for writer in writers:
-        send_header(writer, {"start_s": wall.start_s})
+        send_header(writer, {"start_s": wall.start_s, "host_gflops": host_gflops})
     sink, clock = TimelineInMemory(), WallClock(wall)
     timeline = Timeline(sink.add_timeline)
     server = LiveServer(run, clock, timeline, writers, wall)
@@ -296,7 +229,7 @@ async def play(run: Federation, clients: Clients, seconds: float) -> Played:
     moments_s = [every_s * i for i in range(int(seconds / every_s) + 1)]
     accuracy = pd.Series({moment_s: _accuracy(run, server.versions, moment_s) for moment_s in moments_s})
     computed = pd.DataFrame([{"client": note["client"], **one} for note in notes for one in note["computed"]])
-    return Played(Outcome(pa.concat_tables(sink.parts).to_pandas(), accuracy), computed, _waits(notes))
+    return Played(Outcome(pa.concat_tables(sink.parts).to_pandas(), accuracy), computed, _waits(notes), host_gflops)
 
 
 async def _listen(

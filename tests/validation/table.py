@@ -41,7 +41,7 @@ def markdown(comparisons: Mapping[str, Comparison], hosts: Mapping[str, HostFact
                 ],
             ),
             _table(
-                ("method", "GFLOP/s, joint", "alone", "calibrated", "cores used", "no core, s/min", "sleeps late, ms"),
+                ("method", "GFLOP/s, joint", "alone", "assumed", "cores used", "no core, s/min", "sleeps late, ms"),
                 [(method, *_host(facts)) for method, facts in hosts.items()],
             ),
         ]
@@ -80,7 +80,7 @@ def _host(facts: HostFacts) -> tuple[str, ...]:
     return (
         f"{facts.gflops['train']:.2f}",
         "-" if alone is None else f"{alone:.2f}",
-        f"{facts.calibrated_gflops:.2f}",
+        f"{facts.assumed_gflops:.2f}",
         f"{facts.cores_used:.2f}",
         f"{facts.cpu_wait_s:.2f}",
         f"{facts.late_ms[0]:.1f} / {facts.late_ms[1]:.1f}",

@@ -10,8 +10,8 @@ import pytest
 from compare import compare, error_of, local_rounds
 from federation import SEQUENTIAL
 from link import TokenBucket
+from processes import Clients
 from run import played, simulated
-from server import Clients
 
 from interlude import load_scenario
 from interlude.simulator.training.host import one_thread
@@ -47,7 +47,7 @@ def test_two_clients_over_sockets_do_what_the_simulator_says():
     scenario = load_scenario(SCENARIO, [*SMALL, SEQUENTIAL])
     with one_thread():
         (predicted,) = simulated(scenario)
-        (run,) = asyncio.run(played(SCENARIO, SMALL, scenario, 2.0, ClientsInThisProcess))
+        (run,) = asyncio.run(played(SCENARIO, SMALL, scenario, 2.0, 0.2, ClientsInThisProcess))
     real = run.outcome.timeline
     assert set(real["activity"]) >= {"download", "train", "upload", "merge"}
     rounds = local_rounds(real)
