@@ -87,24 +87,23 @@ class Client:
             self._tasks.clear()
 
     async def rehearse(self, seconds: float, wall: WallTime) -> tuple[int, float]:
-        """Train and sleep as in a run, without a server; returns the FLOPs counted and the processor's seconds.
+        """Train, sleep as in a run and wait for data as in one, without a server; returns FLOPs and processor seconds.
 
         All clients do so at once: this is how fast the host is between sleeps, with cold caches, which a benchmark
         that trains back to back does not see.
         """
-        setting, window = self._federation.setting, 0
-        flops, cpu_s = 0, 0.0
-        day = self._day(self._dispatch(0, 0, 0.0))
-        steps = LocalSteps(cross_entropy(day.held), day.num_steps(), "rehearsal")
-        counted = setting.costs.of_task((steps,), day.num_samples).flops
-        samples = window_samples(setting.population.shards[self._client], 0, setting.training.window_samples)
+        run, flops, cpu_s, window = self._federation, 0, 0.0, 0
         while wall.now_s() < seconds:
             begins_s, begins_cpu_s = wall.now_s(), time.thread_time()
-            model = self._federation.model
-            self._federation.executor.train(Task(self._client, window, 0, (steps,), samples, model, model))
+            day = self._day(self._dispatch(window, 0, begins_s))
+            steps = LocalSteps(cross_entropy(day.held), day.num_steps(), "rehearsal")
+            shard, num_samples = run.setting.population.shards[self._client], run.setting.training.window_samples
+            samples = window_samples(shard, window, num_samples)
+            run.executor.train(Task(self._client, window, 0, (steps,), samples, run.model, run.model))
             took_s = time.thread_time() - begins_cpu_s
-            flops, cpu_s, window = flops + counted, cpu_s + took_s, window + 1
-            await wall.sleep_until(begins_s + took_s * self._slow_factor(window))
+            flops, cpu_s = flops + run.setting.costs.of_task((steps,), day.num_samples).flops, cpu_s + took_s
+            await wall.sleep_until(max(day.arrivals_s.values()) + took_s * self._slow_factor(window))
+            window += 1
         return flops, cpu_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wall: WallTime) -> None:

@@ -23,7 +23,7 @@ from federation import SEQUENTIAL, federation
 from figure import draw
 from host import host_facts
 from processes import Clients
-from server import Played, play
+from real_run import Played, play
 from table import markdown
 
 from interlude import RunRecord, Scenario, load_scenario, run_scenario
@@ -115,7 +115,7 @@ def main() -> None:
         "--gflops", type=float, help="back-to-back speed of this host; unset: as interlude calibrate measures it"
     )
     parser.add_argument(
-        "--rehearsal-seconds", type=float, default=10.0, help="of every method, to measure the speed in place; 0: not"
+        "--rehearsal-seconds", type=float, default=15.0, help="of every method, to measure the speed in place; 0: not"
     )
     parser.add_argument("--calibrate-seconds", type=float, default=20.0, help="to measure it for")
     parser.add_argument("--out", type=Path, default=Path("validation"), help="folder for what is written")
