@@ -1,6 +1,6 @@
 """The commands that read run directories, from paths to files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from interlude.analysis.choices import Choices
@@ -9,9 +9,19 @@ from interlude.analysis.files import write_files
 from interlude.analysis.report import CardText, report_page
 from interlude.analysis.runs import common_directory, find_runs, kept_apart
 from interlude.analysis.style import STYLES
+from interlude.analysis.table.cells import Table, results_table
+from interlude.analysis.table.latex import latex
+from interlude.analysis.table.plain import csv, markdown
 from interlude.analysis.trace import Excerpt, trace_file
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.record.reader import RunRecord
+
+TABLE_FORMS: Mapping[str, Callable[[Table, str], str]] = {
+    "latex": latex,
+    "markdown": markdown,
+    "csv": lambda table, _: csv(table),
+}
+"""How a table is written, by the name of its format."""
 
 
 def choose(
@@ -95,6 +105,45 @@ def write_trace(path: Path, output: Path | None, num_clients: int | None = None,
     target = output or records[0].path.with_name(f"{records[0].path.resolve().name}.trace.json")
     (file,) = write_files({target: trace_file(records[0], excerpt)})
     return file
+
+
+def write_table(
+    paths: Sequence[Path],
+    form: str,
+    out: Path | None,
+    command: str,
+    columns: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+    baseline: str | None = None,
+) -> tuple[str, list[str]]:
+    """Make a table of the runs at or below paths, and write it if there is a file.
+
+    Args:
+        paths: run directories, scenario directories or parents of them.
+        form: a key of `TABLE_FORMS`.
+        out: the file; None: it is only returned.
+        command: that makes it.
+        columns: of `interlude.analysis.table.cells.results_table`, as are methods, labels and baseline.
+        methods: see there.
+        labels: see there.
+        baseline: see there.
+
+    Returns:
+        The table, and sentences about runs that are left out or kept apart.
+
+    Raises:
+        BadInputError: for any input that cannot be used; then nothing is written.
+    """
+    if form not in TABLE_FORMS:
+        raise BadInputError(
+            f"--format: unknown format '{form}'; formats are {', '.join(TABLE_FORMS)}{nearest(form, TABLE_FORMS)}"
+        )
+    records, left_out = find_runs(paths)
+    text = TABLE_FORMS[form](results_table(records, columns, methods, labels, baseline), command)
+    if out is not None:
+        write_files({out: text.encode()})
+    return text, [*left_out, *kept_apart(records).values()]
 
 
 def _check_baseline(records: Sequence[RunRecord], choices: Choices) -> None:

@@ -1,4 +1,4 @@
-"""Commands that draw from run directories: `interlude plot`, `report` and `trace`."""
+"""Commands that draw from run directories: `interlude plot`, `table`, `report` and `trace`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,8 +6,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from interlude.simulator.cli.console import command, say, say_written
-from interlude.simulator.cli.options import Baseline, Clients, Output, RunPaths, Target, Window, path_of
+from interlude.simulator.cli.console import command, inform, say, say_written
+from interlude.simulator.cli.options import (
+    Baseline,
+    Clients,
+    Labels,
+    Methods,
+    Output,
+    RunPaths,
+    Target,
+    Window,
+    path_of,
+)
 
 
 class PlotCommand(TyperCommand):
@@ -45,6 +55,31 @@ def plot(
     for sentence in skipped:
         say(sentence)
     say_written(files)
+
+
+def table(
+    runs: RunPaths,
+    form: Annotated[str, typer.Option("--format", help="latex, markdown or csv")] = "markdown",
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="columns of summary.csv, e.g. final_accuracy,bytes_up")
+    ] = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    baseline: Baseline = None,
+    out: Annotated[Path | None, typer.Option(parser=path_of, metavar="FILE", help="the file; unset: printed")] = None,
+) -> None:
+    """Make a table for a paper: means and 95 % intervals, the best in bold, marks of paired tests."""
+    from interlude.analysis.commands import write_table
+    from interlude.analysis.naming import listed, pairs
+
+    named = pairs("--labels", labels or ())
+    text, sentences = write_table(runs, form, out, command.get(), listed(columns), listed(methods), named, baseline)
+    for sentence in sentences:
+        inform(sentence)
+    if out is None:
+        say(text.rstrip("\n"))
+    else:
+        say_written([out])
 
 
 def report(

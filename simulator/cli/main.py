@@ -36,6 +36,7 @@ app.command()(inspection.explain)
 app.command()(inspection.verify)
 app.add_typer(new.app, name="new")
 app.command(cls=figures.PlotCommand)(figures.plot)
+app.command()(figures.table)
 app.command()(figures.report)
 app.command()(figures.trace)
 
