@@ -6,13 +6,14 @@ from pathlib import Path
 from interlude.analysis.choices import Choices
 from interlude.analysis.figures import ALL, draw, write
 from interlude.analysis.files import write_files
+from interlude.analysis.naming import Naming
 from interlude.analysis.report import CardText, report_page
 from interlude.analysis.runs import common_directory, find_runs, kept_apart
-from interlude.analysis.style import STYLES
 from interlude.analysis.table.cells import Table, results_table
 from interlude.analysis.table.latex import latex
 from interlude.analysis.table.plain import csv, markdown
 from interlude.analysis.trace import Excerpt, trace_file
+from interlude.analysis.widths import style_of
 from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.record.reader import RunRecord
 
@@ -30,19 +31,28 @@ def choose(
     num_clients: int = 8,
     window: str | None = None,
     style: str = "screen",
+    width: str | None = None,
+    *,
+    log_time: bool = False,
 ) -> Choices:
     """Return choices from command-line values; `window` is ``START:END`` in simulated seconds.
+
+    `style` and `width` are those of `interlude.analysis.widths.style_of`.
 
     Raises:
         BadInputError: naming the option.
     """
-    if style not in STYLES:
-        raise BadInputError(f"--style: unknown style '{style}'; styles are {', '.join(STYLES)}{nearest(style, STYLES)}")
-    return Choices(baseline, target, num_clients, None if window is None else _window(window), STYLES[style])
+    shown_s = None if window is None else _window(window)
+    return Choices(baseline, target, num_clients, shown_s, style_of(style, width), log_time)
 
 
 def plot_runs(
-    paths: Sequence[Path], kinds: Sequence[str], out: Path | None, formats: str, choices: Choices
+    paths: Sequence[Path],
+    kinds: Sequence[str],
+    out: Path | None,
+    formats: str,
+    choices: Choices,
+    naming: Naming | None = None,
 ) -> tuple[list[Path], list[str]]:
     """Draw figures of the runs at or below paths.
 
@@ -52,6 +62,7 @@ def plot_runs(
         out: where the files go; None for the directory that holds the runs.
         formats: png, svg, pdf, separated by commas.
         choices: options of the figures.
+        naming: which methods they show, and how.
 
     Returns:
         The files, and sentences about runs that are left out or kept apart, and about kinds that do not apply.
@@ -61,7 +72,8 @@ def plot_runs(
     """
     records, left_out = find_runs(paths)
     _check_baseline(records, choices)
-    plots, skipped = draw(records, kinds or [ALL], choices)
+    named, choices = (naming or Naming()).applied(records, choices)
+    plots, skipped = draw(named, kinds or [ALL], choices)
     suffixes = [suffix.strip() for suffix in formats.split(",") if suffix.strip()]
     sentences = [*left_out, *kept_apart(records).values(), *skipped]
     return write(plots, out or common_directory(records), suffixes, choices), sentences

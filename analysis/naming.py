@@ -2,7 +2,12 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from matplotlib.colors import is_color_like
+from matplotlib.mathtext import MathTextParser
+
+from interlude.analysis.choices import Choices
 from interlude.simulator.errors import BadInputError, nearest, shown
 from interlude.simulator.record.reader import RunRecord
 
@@ -86,6 +91,49 @@ def shown_as(
     """
     check_distinct(names_of(records), labels)
     return [_view(record, labels, colours or {}) for record in records]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Which methods a figure shows, and how."""
+
+    methods: Sequence[str] = ()
+    """Labels, or names of methods; empty: all."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What to call methods, by label; ``$...$`` is mathematics."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Colours of matplotlib by label."""
+
+    def applied(self, records: Sequence[RunRecord], choices: Choices) -> tuple[list[RunRecord], Choices]:
+        """Return views of the methods' records, and the options with the baseline by its new label.
+
+        Raises:
+            BadInputError: for a method that no run is of, mathematics or a colour that is none; names the option.
+        """
+        chosen = methods_chosen("--methods", self.methods, records)
+        records = [record for record in records if record.label in chosen]
+        check_known("--labels", self.labels, chosen)
+        check_known("--colors", self.colours, chosen)
+        for label in self.labels.values():
+            _check_mathematics(label)
+        for colour in self.colours.values():
+            if not is_color_like(colour):
+                raise BadInputError(
+                    f"--colors: no colour is {shown(colour)}; colours are e.g. #D55E00, tab:blue, black"
+                )
+        baseline = choices.baseline or ("fedavg" if "fedavg" in chosen else None)
+        if baseline is not None:
+            check_known("--baseline", {baseline: None}, chosen)
+            choices = replace(choices, baseline=self.labels.get(baseline, baseline))
+        return shown_as(records, self.labels, self.colours), choices
+
+
+def _check_mathematics(label: str) -> None:
+    try:
+        MathTextParser("path").parse(label)
+    except ValueError as error:
+        why = str(error).strip().splitlines()[-1]
+        raise BadInputError(f"--labels: {shown(label)} is no mathematics of matplotlib: {why}") from error
 
 
 def _view(record: RunRecord, labels: Mapping[str, str], colours: Mapping[str, str]) -> RunRecord:

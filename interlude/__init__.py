@@ -8,6 +8,7 @@ From Python:
     records[0].metrics  # a pandas frame: time_s, version, metric, modality, value
     records = interlude.load_records("runs/quickstart")  # complete runs at or below a directory
     table = interlude.load_runs("runs/client_scaling")  # a pandas frame: a row per run, swept fields as columns
+    interlude.draw_figure("accuracy-vs-time", records, width="ieee").savefig("accuracy.pdf")  # every kind of figure
 
 `dataset`, `encoder` and `fusion` declare code of your own that a scenario may name as ``package.module:name``.
 
@@ -19,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interlude.analysis.one_figure import draw_figure
     from interlude.analysis.tidy import load_runs
     from interlude.models.inputs import InputSpec
     from interlude.simulator.data.dataset import Dataset
@@ -38,6 +40,7 @@ _HOMES = {
     "Scenario": "simulator.scenario.scenario",
     "TrainingError": "simulator.errors",
     "dataset": "simulator.own_code.foreign",
+    "draw_figure": "analysis.one_figure",
     "encoder": "simulator.own_code.foreign",
     "fusion": "simulator.own_code.foreign",
     "load_records": "simulator.record.reader",
@@ -57,6 +60,7 @@ __all__ = [
     "Scenario",
     "TrainingError",
     "dataset",
+    "draw_figure",
     "encoder",
     "fusion",
     "load_records",

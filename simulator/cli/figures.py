@@ -40,8 +40,20 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(parser=path_of, metavar="DIR", help="where figures go; unset: beside the runs")
     ] = None,
-    formats: Annotated[str, typer.Option(help="png, svg, pdf, separated by commas")] = "png,svg",
+    formats: Annotated[
+        str, typer.Option("--formats", "--format", help="png, svg, pdf, separated by commas")
+    ] = "png,svg",
     style: Annotated[str, typer.Option(help="screen, or paper: widths and letters for two-column pages")] = "screen",
+    width: Annotated[
+        str | None, typer.Option(metavar="ieee|acm|springer|CM", help="paper style, as wide as the columns there")
+    ] = None,
+    log_time: Annotated[bool, typer.Option("--log-time", help="accuracy over the logarithm of time")] = False,
+    methods: Methods = None,
+    labels: Labels = None,
+    colors: Annotated[
+        list[str] | None,
+        typer.Option("--colors", metavar="NAME=COLOR", help="another colour, e.g. mba=#D55E00; may be repeated"),
+    ] = None,
     baseline: Baseline = None,
     target: Target = None,
     clients: Clients = 8,
@@ -49,9 +61,11 @@ def plot(
 ) -> None:
     """Draw figures from run directories: curves, times to accuracy, sweeps, efficiency, staleness, a Gantt chart."""
     from interlude.analysis.commands import choose, plot_runs
+    from interlude.analysis.naming import Naming, listed, pairs
 
-    choices = choose(baseline, target, clients, window, style)
-    files, skipped = plot_runs(runs, kinds or (), out, formats, choices)
+    choices = choose(baseline, target, clients, window, style, width, log_time=log_time)
+    naming = Naming(listed(methods), pairs("--labels", labels or ()), pairs("--colors", colors or ()))
+    files, skipped = plot_runs(runs, kinds or (), out, formats, choices, naming)
     for sentence in skipped:
         say(sentence)
     say_written(files)
