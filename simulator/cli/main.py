@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, sweep
+from interlude.simulator.cli import calibrate, console, data, export, figures, inspection, new, run, sweep
 from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.own_code.errors import is_users, sentence_of
@@ -39,6 +39,7 @@ app.command(cls=figures.PlotCommand)(figures.plot)
 app.command()(figures.table)
 app.command()(figures.report)
 app.command()(figures.trace)
+app.command()(export.export)
 
 _INTERRUPTED = 130  # typer's exit code after Ctrl-C
 _SHOW_CURSOR = b"\x1b[?25h\n"  # a progress bar hides it
