@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from interlude.simulator.errors import BadInputError, InterludeError, TrainingError
     from interlude.simulator.own_code.foreign import dataset, encoder, fusion
     from interlude.simulator.record.reader import RunRecord, load_records
+    from interlude.simulator.run.callbacks import Callback
     from interlude.simulator.run.experiment import run_scenario
     from interlude.simulator.scenario.loading import load_scenario, load_scenarios, parse_scenario
     from interlude.simulator.scenario.scenario import Scenario
 
 _HOMES = {
     "BadInputError": "simulator.errors",
+    "Callback": "simulator.run.callbacks",
     "Dataset": "simulator.data.dataset",
     "InputSpec": "models.inputs",
     "InterludeError": "simulator.errors",
@@ -53,6 +55,7 @@ _HOMES = {
 
 __all__ = [
     "BadInputError",
+    "Callback",
     "Dataset",
     "InputSpec",
     "InterludeError",

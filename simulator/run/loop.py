@@ -9,9 +9,9 @@ from typing import Any
 from interlude.simulator.errors import TooManyEventsError
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.server import Server
-from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.run.build import Ingredients, executor_and_model
+from interlude.simulator.run.callbacks import AnnouncingTimeline, Callback, on_merge_of
 from interlude.simulator.run.observer import MOST_OBSERVATIONS, EndedBy, Observer, OnEvaluation, Watcher, moments_s
 from interlude.simulator.run.spec import RunSpec
 from interlude.simulator.run.ticks import Ticks, ticking
@@ -35,6 +35,7 @@ class Run:
             `interlude.simulator.run.checkpointer.restored` loads the checkpoint.
         watch: receives the progress, every second of host time and at the end.
         on_evaluation: receives evaluations and may end the run.
+        callbacks: are told of merges.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class Run:
         decisions: Sequence[Any] | None = None,
         watch: Watcher | None = None,
         on_evaluation: OnEvaluation | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         scenario = spec.scenario
         self.spec = spec
         self.clock = Clock(_EVENTS_AT_ONCE * (ingredients.population.num_clients + _EVENTS_AT_ONCE))
-        self.timeline = Timeline(sink.add_timeline)
+        self.timeline = AnnouncingTimeline(sink.add_timeline, on_merge_of(spec.options.run_label, callbacks))
         self.executor, model = executor_and_model(spec, ingredients, workers)
         self.server = Server(
             clock=self.clock,

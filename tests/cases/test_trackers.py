@@ -27,10 +27,10 @@ def record(tmp_path):
 
 def tensorboard(folder):
     events = import_module("tensorboard.backend.event_processing.event_accumulator")
-    (run,) = (path.parent for path in folder.rglob("mba-s0/events*"))
+    (run,) = {path.parent for path in folder.rglob("mba-s0/events*")}
     read = events.EventAccumulator(str(run))
     read.Reload()
-    return [(event.step, event.value) for event in read.Scalars("accuracy/fused")]
+    return [(event.step, round(event.value, 6)) for event in read.Scalars("accuracy/fused")]
 
 
 def mlflow(folder):
@@ -44,19 +44,31 @@ def mlflow(folder):
 
 def wandb(folder):
     """Read the offline run directories, in the order of their making."""
-    datastore = import_module("wandb.sdk.internal.datastore")
-    records = import_module("wandb.proto.wandb_internal_pb2")
+    messages = import_module("wandb.proto.wandb_internal_pb2")
     points = []
     for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns):
-        store = datastore.DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            message = records.Record()
+        for data in leveldb_log(path.read_bytes()):
+            message = messages.Record()
             message.ParseFromString(data)
-            row = {"/".join(i.nested_key) or i.key: i.value_json for i in message.history.item}
+            row = {"/".join(item.nested_key) or item.key: item.value_json for item in message.history.item}
             if "accuracy/fused" in row:
                 points.append((float(row["simulated_s"]), float(row["accuracy/fused"])))
     return points
+
+
+def leveldb_log(data):
+    """Yield the records of a log in LevelDB's format, behind a header of 7 bytes: blocks of 32 KiB hold pieces."""
+    place, record = 7, b""
+    while place + 7 <= len(data):
+        if (left := -place % 32768) and left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in {1, 4}:  # whole, or the last piece
+            yield record
+            record = b""
 
 
 def trackio(folder):
