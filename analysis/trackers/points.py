@@ -54,7 +54,7 @@ def points_after(path: Path, cursor: Cursor) -> tuple[list[Point], Cursor]:
     lines = list(csv.reader(data.decode().splitlines()))
     if cursor.num_bytes == 0:
         lines = lines[1:]  # the header
-    points = []
+    points: list[Point] = []
     for (time_s, version), rows in groupby(lines, key=lambda line: (line[0], line[1])):
         named = ((_name(metric, modality), float(value)) for _, _, metric, modality, value in rows)
         values = {name: value for name, value in named if math.isfinite(value)}

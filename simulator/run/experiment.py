@@ -176,8 +176,16 @@ def _run(
         keep_freed_memory()
         try:
             _add_facts(writer, spec, ingredients)
-            told = {"watch": watch, "on_evaluation": on_evaluation, "callbacks": callbacks}
-            start = partial(Run, spec, ingredients, writer, workers, **told)
+            start = partial(
+                Run,
+                spec,
+                ingredients,
+                writer,
+                workers,
+                watch=watch,
+                on_evaluation=on_evaluation,
+                callbacks=callbacks,
+            )
             run = start() if checkpoint is None else restored(start, checkpoint, saved, writer, policy)
             with checkpointer.watching(run.clock):
                 checkpointer.begin()

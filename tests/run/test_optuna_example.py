@@ -11,9 +11,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "optuna_search.py"
 
 def test_the_example_finds_settings(tmp_path):
     pytest.importorskip("optuna", reason="optuna is not installed")
+    options = ("--trials", "2", "--runs", tmp_path, "--least-versions", "2")
     done = subprocess.run(
-        [sys.executable, EXAMPLE, "--trials", "2", "--runs", tmp_path, "--least-versions", "2"]
-        + ["--set", "until.simulated_s=20", "--set", "clients.count=4"],
+        [sys.executable, EXAMPLE, *options, "--set", "until.simulated_s=20", "--set", "clients.count=4"],
         capture_output=True,
         text=True,
         check=False,
