@@ -164,5 +164,5 @@ def test_unknown_and_missing_trackers_are_one_sentence(tmp_path, monkeypatch):
 
 def test_a_record_is_only_read(record, tmp_path):
     before = {path: path.read_bytes() for path in record.path.rglob("*") if path.is_file()}
-    export([RunRecord(record.path)], tracker_of("csv", tmp_path / "csv"))
+    export([RunRecord(record.path)], tracker_of("csv", tmp_path / "csv"), ["staleness"])
     assert {path: path.read_bytes() for path in record.path.rglob("*") if path.is_file()} == before
