@@ -31,6 +31,8 @@ class Choices:
     window_s: tuple[float, float] | None = None
     """Simulated seconds that a Gantt chart shows; None for about three local rounds."""
     style: Style = SCREEN
+    log_time: bool = False
+    """Whether the axis of accuracy over simulated time is logarithmic, from the first evaluation after 0 on."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from interlude.analysis.divergence import converged
 from interlude.analysis.lines import line_looks
 from interlude.analysis.recorded import num_bytes, num_recorded, seen
 from interlude.analysis.runs import need_one_scenario, title_of
-from interlude.analysis.style import legend_below, put_title
+from interlude.analysis.style import legend_below, panel_grid, put_title
 from interlude.analysis.summary import TRANSFER, energy_curve
 from interlude.simulator.record.reader import RunRecord
 
@@ -28,7 +28,7 @@ Positions = Callable[[RunRecord], "pd.Series[float]"]
 
 def accuracy_vs_time(records: Sequence[RunRecord], choices: Choices) -> Drawing:
     """Draw accuracy over simulated seconds; raises DoesNotApplyError without accuracies or for mixed scenarios."""
-    return _accuracy(records, choices, _time_s, "simulated time (s)", "simulated time")
+    return _accuracy(records, choices, _time_s, "simulated time (s)", "simulated time", is_log=choices.log_time)
 
 
 def accuracy_vs_version(records: Sequence[RunRecord], choices: Choices) -> Drawing:
@@ -52,7 +52,13 @@ def accuracy_vs_energy(records: Sequence[RunRecord], choices: Choices) -> Drawin
 
 
 def _accuracy(
-    records: Sequence[RunRecord], choices: Choices, positions: Positions, axis_label: str, over: str
+    records: Sequence[RunRecord],
+    choices: Choices,
+    positions: Positions,
+    axis_label: str,
+    over: str,
+    *,
+    is_log: bool = False,
 ) -> Drawing:
     need_one_scenario(records)
     need_accuracy(records)
@@ -61,8 +67,11 @@ def _accuracy(
     where = {record.path: positions(record) for record in kept}
     panels = [str(panel) for panel in curves[kept[0].path]]
     looks, style = line_looks(records), choices.style
-    figure = Figure(figsize=(style.width_in(len(panels)), style.row_in + 0.6), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    if style.num_columns(len(panels)) < len(panels):
+        figure, axes = panel_grid(style, len(panels))
+    else:
+        figure = Figure(figsize=(style.width_in(len(panels)), style.row_in + 0.6), layout="constrained")
+        axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
     final: dict[str, float] = {}
     for axis, panel in zip(axes, panels, strict=True):
         bands: dict[str, pd.DataFrame] = {}
@@ -76,7 +85,7 @@ def _accuracy(
         axis.set_title("all modalities" if panel == "fused" else f"{panel} alone")
         axis.set_xlabel(axis_label)
         axis.set_ylim(0, 1)
-        _scale(axis, list(where.values()))
+        _scale(axis, list(where.values()), is_log=is_log)
     _mark_target(axes[0], records, choices)
     axes[0].set_ylabel("test accuracy")
     legend_below(figure, axes[0], style)
@@ -91,9 +100,20 @@ def _accuracy(
     )
 
 
-def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]") -> None:
-    """End the axis with the curves; make it logarithmic, from a linear start, where their lengths differ much."""
+def _scale(axis: Axes, positions: "Sequence[pd.Series[float]]", *, is_log: bool) -> None:
+    """End the axis with the curves; make it logarithmic, from a linear start, where their lengths differ much.
+
+    Args:
+        axis: the panel.
+        positions: of the evaluations of each run.
+        is_log: logarithmic without a linear start: from the first position after 0 on.
+    """
     ends = [float(series.iloc[-1]) for series in positions]
+    if is_log and max(ends) > 0:
+        axis.set_xscale("log")
+        axis.set_xlim(min(float(series[series > 0].min()) for series in positions if (series > 0).any()), max(ends))
+        axis.xaxis.set_major_formatter("{x:g}")
+        return
     if max(ends) > _WIDE * min(ends):
         steps = [float(series[series > 0].min()) for series in positions if (series > 0).any()]
         linear = max(min(steps), max(ends) / 1e4)

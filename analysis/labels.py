@@ -8,7 +8,10 @@ LONGEST = 40
 
 
 def shortened(labels: Sequence[str], longest: int = LONGEST) -> list[str]:
-    """Return labels of at most so many letters, their middles left out; equal ones only where labels are equal."""
+    """Return labels of at most so many letters, their middles left out; equal ones only where labels are equal.
+
+    Labels with mathematics, ``$...$``, stay whole.
+    """
     kept: dict[str, str] = {}
     for label in labels:
         if label not in kept:
@@ -19,7 +22,7 @@ def shortened(labels: Sequence[str], longest: int = LONGEST) -> list[str]:
 
 
 def _without_middle(label: str, longest: int) -> str:
-    if len(label) <= longest:
+    if len(label) <= longest or "$" in label:
         return label
     tail = longest // 2
     return f"{label[: longest - tail - 1]}…{label[-tail:]}"

@@ -55,8 +55,10 @@ def line_looks(records: Sequence[RunRecord], *, has_markers: bool = False) -> Lo
         has_markers: with a marker at every point, for curves of few points.
     """
     looks: Looks = {}
+    colours = {record.label: record.info.get("colour") for record in records}  # `interlude.analysis.naming.shown_as`
     for label, (method, place) in _places(records).items():  # a point of an enlarged sweep can have another's place
-        candidates = (look_of(method, point, has_marker=has_markers) for point in count(place))
+        own = colours[label]
+        candidates = (look_of(method, point, has_marker=has_markers, colour=own) for point in count(place))
         looks[label] = next(look for look in candidates if look not in looks.values())
     for label, share in divergence_of(records).items():
         looks[label]["label"] = f"{label} ({share})"

@@ -22,6 +22,7 @@ LINES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.5, 1.5)), (0, (2, 1)), (0, (8, 2, 1,
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCH = "////"
 _SHADES = ((0.0, 0.0), (0.45, 1.0), (0.4, 0.0))
+_PANEL = 0.2  # inches of a panel's least width for each point of its title
 _LETTER = 0.52  # width of a letter by its size
 
 _COMMON: dict[str, Any] = {
@@ -67,6 +68,11 @@ class Style:
         """Return the width of a figure with a number of panels side by side."""
         return (self.one_in, self.two_in, self.three_in)[min(num_panels, 3) - 1]
 
+    def num_columns(self, num_panels: int) -> int:
+        """Return how many of some panels stand side by side without touching each other's titles."""
+        fitting = int(self.width_in(num_panels) / (_PANEL * self.title_points))
+        return max(1, min(num_panels, fitting))
+
 
 SCREEN = Style(
     rc={**_COMMON, "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9},
@@ -100,16 +106,17 @@ PAPER = Style(
 STYLES: dict[str, Style] = {"screen": SCREEN, "paper": PAPER}
 
 
-def look_of(index: int, point: int = 0, *, has_marker: bool = False) -> dict[str, Any]:
+def look_of(index: int, point: int = 0, *, has_marker: bool = False, colour: str | None = None) -> dict[str, Any]:
     """Return colour, line style and, where those do not suffice, marker of a curve.
 
     Args:
         index: of the method; 40 differ in colour or line style, further ones by markers.
         point: of the sweep; the method's colour in three shades, with other line styles.
         has_marker: a marker at every point, for curves of few points.
+        colour: of the method, if it has one of its own.
     """
     look: dict[str, Any] = {
-        "color": _shade(COLOURS[index % len(COLOURS)], _SHADES[point % len(_SHADES)]),
+        "color": _shade(colour or COLOURS[index % len(COLOURS)], _SHADES[point % len(_SHADES)]),
         "linestyle": LINES[(index + point) % len(LINES)],
     }
     turn = index // (len(COLOURS) * len(LINES)) + point // (len(_SHADES) * len(LINES))
@@ -127,7 +134,7 @@ def _shade(colour: str, towards: tuple[float, float]) -> str:
 
 def put_title(figure: Figure, text: str, style: Style) -> None:
     """Put a title over all panels, in as many lines as it needs."""
-    letters = int(figure.get_figwidth() / (_LETTER * style.title_points / 72))
+    letters = int(0.95 * figure.get_figwidth() / (_LETTER * style.title_points / 72))  # titles hold capitals
     lines = textwrap.wrap(text, letters, break_on_hyphens=True)
     figure.suptitle("\n".join(lines))
     _grow(figure, len(lines) - 1, style)
@@ -159,7 +166,7 @@ def _grow(figure: Figure, num_lines: int, style: Style) -> None:
 
 def panel_grid(style: Style, num_panels: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of panels in rows of at most three."""
-    columns = min(3, num_panels)
+    columns = min(3, style.num_columns(num_panels))
     rows = math.ceil(num_panels / columns)
     size_in = (style.width_in(columns), (style.row_in + 0.4) * rows + 0.3)
     figure = Figure(figsize=size_in, layout="constrained")

@@ -124,3 +124,20 @@ def test_no_pickle_is_read_that_this_program_did_not_write(module):
             assert options.get("allow_pickle", "False") == "False", f"{module}, line {node.lineno}"
         if (owner, name) == ("torch", "load"):
             assert options.get("weights_only") == "True", f"{module}, line {node.lineno}"
+
+
+TRACKERS = {"mlflow", "tensorboard", "trackio", "wandb"}
+
+
+def test_trackers_are_extras_that_only_their_own_room_loads_by_name():
+    """They are slow to import and may be missing, so no import statement names one."""
+    for module, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not TRACKERS & {name.partition(".")[0] for name in named}, f"{module}, line {node.lineno}"
+
+
+def test_trackers_read_records_and_no_run():
+    rooms = {room_of(target) for module in FILES if ".trackers" in module for target in house_imports(module)}
+    assert rooms <= {"analysis", "record", "errors", "files", "importing"}

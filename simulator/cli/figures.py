@@ -1,4 +1,4 @@
-"""Commands that draw from run directories: `interlude plot`, `report` and `trace`."""
+"""Commands that draw from run directories: `interlude plot`, `table`, `report` and `trace`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,8 +6,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from interlude.simulator.cli.console import command, say, say_written
-from interlude.simulator.cli.options import Baseline, Clients, Output, RunPaths, Target, Window, path_of
+from interlude.simulator.cli.console import command, inform, say, say_written
+from interlude.simulator.cli.options import (
+    Baseline,
+    Clients,
+    Labels,
+    Methods,
+    Output,
+    RunPaths,
+    Target,
+    Window,
+    path_of,
+)
 
 
 class PlotCommand(TyperCommand):
@@ -30,8 +40,20 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(parser=path_of, metavar="DIR", help="where figures go; unset: beside the runs")
     ] = None,
-    formats: Annotated[str, typer.Option(help="png, svg, pdf, separated by commas")] = "png,svg",
+    formats: Annotated[
+        str, typer.Option("--formats", "--format", help="png, svg, pdf, separated by commas")
+    ] = "png,svg",
     style: Annotated[str, typer.Option(help="screen, or paper: widths and letters for two-column pages")] = "screen",
+    width: Annotated[
+        str | None, typer.Option(metavar="ieee|acm|springer|CM", help="paper style, as wide as the columns there")
+    ] = None,
+    log_time: Annotated[bool, typer.Option("--log-time", help="accuracy over the logarithm of time")] = False,
+    methods: Methods = None,
+    labels: Labels = None,
+    colors: Annotated[
+        list[str] | None,
+        typer.Option("--colors", metavar="NAME=COLOR", help="another colour, e.g. mba=#D55E00; may be repeated"),
+    ] = None,
     baseline: Baseline = None,
     target: Target = None,
     clients: Clients = 8,
@@ -39,12 +61,39 @@ def plot(
 ) -> None:
     """Draw figures from run directories: curves, times to accuracy, sweeps, efficiency, staleness, a Gantt chart."""
     from interlude.analysis.commands import choose, plot_runs
+    from interlude.analysis.naming import Naming, listed, pairs
 
-    choices = choose(baseline, target, clients, window, style)
-    files, skipped = plot_runs(runs, kinds or (), out, formats, choices)
+    choices = choose(baseline, target, clients, window, style, width, log_time=log_time)
+    naming = Naming(listed(methods), pairs("--labels", labels or ()), pairs("--colors", colors or ()))
+    files, skipped = plot_runs(runs, kinds or (), out, formats, choices, naming)
     for sentence in skipped:
         say(sentence)
     say_written(files)
+
+
+def table(
+    runs: RunPaths,
+    form: Annotated[str, typer.Option("--format", help="latex, markdown or csv")] = "markdown",
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="columns of summary.csv, e.g. final_accuracy,bytes_up")
+    ] = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    baseline: Baseline = None,
+    out: Annotated[Path | None, typer.Option(parser=path_of, metavar="FILE", help="the file; unset: printed")] = None,
+) -> None:
+    """Make a table for a paper: means and 95 % intervals, the best in bold, marks of paired tests."""
+    from interlude.analysis.commands import write_table
+    from interlude.analysis.naming import listed, pairs
+
+    named = pairs("--labels", labels or ())
+    text, sentences = write_table(runs, form, out, command.get(), listed(columns), listed(methods), named, baseline)
+    for sentence in sentences:
+        inform(sentence)
+    if out is None:
+        say(text.rstrip("\n"))
+    else:
+        say_written([out])
 
 
 def report(

@@ -13,7 +13,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from interlude.simulator.cli import calibrate, console, data, figures, inspection, new, run, schema, summary, sweep
+from interlude.simulator.cli import (
+    calibrate,
+    console,
+    data,
+    export,
+    figures,
+    inspection,
+    new,
+    run,
+    schema,
+    summary,
+    sweep,
+)
 from interlude.simulator.cli.streams import lenient_streams
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
 from interlude.simulator.own_code.errors import is_users, sentence_of
@@ -37,8 +49,10 @@ app.command()(summary.summary)
 app.add_typer(new.app, name="new")
 app.command()(schema.schema)
 app.command(cls=figures.PlotCommand)(figures.plot)
+app.command()(figures.table)
 app.command()(figures.report)
 app.command()(figures.trace)
+app.command()(export.export)
 
 _INTERRUPTED = 130  # typer's exit code after Ctrl-C
 _SHOW_CURSOR = b"\x1b[?25h\n"  # a progress bar hides it

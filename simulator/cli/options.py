@@ -77,6 +77,13 @@ RunPaths = Annotated[
     typer.Argument(parser=path_of, metavar="RUNS...", help="run directories, scenario directories or parents of them"),
 ]
 Baseline = Annotated[str | None, typer.Option(metavar="LABEL", help="compare with it; unset: fedavg, or the first run")]
+Methods = Annotated[
+    str | None, typer.Option("--methods", metavar="NAME,...", help="methods, by label or name; unset: all")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--labels", metavar="NAME=TEXT", help="another label, e.g. mba='MBA ($\\beta=1$)'; may be repeated"),
+]
 Target = Annotated[
     float | None, typer.Option(min=0, max=1, callback=finite, help="accuracy to reach; unset: the scenario's")
 ]

@@ -18,6 +18,7 @@ from interlude.simulator.cli.options import (
     Seed,
     TimingOnly,
     Workers,
+    path_of,
 )
 from interlude.simulator.errors import BadInputError, DivergedError
 from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S, ResumePolicy
@@ -39,16 +40,26 @@ def run(
         bool, typer.Option("--force", help="with --resume: even if the code or packages have changed since")
     ] = False,
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY_S,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="TRACKER", help="also write to tensorboard, wandb, mlflow, trackio or csv, meanwhile"),
+    ] = None,
+    track_to: Annotated[
+        Path | None, typer.Option(parser=path_of, metavar="DIR", help="with --track; unset: tracked/TRACKER")
+    ] = None,
 ) -> None:
     """Run every method of a scenario on the same world, draw the curves and print a summary."""
     from interlude.simulator.scenario.documents import load_documents
 
     if (resume and overwrite) or (force and not resume):
         raise BadInputError("--resume, --overwrite, --force: --force goes with --resume, and --overwrite with neither")
+    if track_to is not None and track is None:
+        raise BadInputError("--track-to: goes with --track")
     load_documents(scenario, overrides or ())  # before PyTorch is loaded, so that a mistake is told at once
 
     from interlude.simulator.cli.conclusions import conclude_run
     from interlude.simulator.cli.progress import ProgressDisplay
+    from interlude.simulator.cli.tracking import tracking
     from interlude.simulator.record.reader import RunRecord
     from interlude.simulator.run.build import build_testbed, choose_device
     from interlude.simulator.run.estimate import estimate
@@ -56,6 +67,11 @@ def run(
     from interlude.simulator.run.spec import run_specs
     from interlude.simulator.scenario.loading import load_scenarios
 
+    tracker = None
+    if track is not None:
+        from interlude.analysis.trackers.registry import tracker_of
+
+        tracker = tracker_of(track, track_to, "--track")
     variants = load_scenarios(scenario, overrides or (), seed)
     chosen = choose_device(device)
     diverged: list[RunRecord] = []
@@ -67,7 +83,12 @@ def run(
                 check_claims(testbed, runs, chosen, timing_only=timing_only, overwrite=overwrite, policy=policy)
                 estimate(testbed, chosen, timing_only=timing_only)
         for testbed in testbeds:
-            with ProgressDisplay(console) as display, suppress(DivergedError):  # the records say which, and so is told
+            specs = run_specs(testbed.scenario, runs, chosen, timing_only)
+            with (
+                ProgressDisplay(console) as display,
+                tracking(tracker, specs, display) as watch,
+                suppress(DivergedError),  # the records say which, and so is told
+            ):
                 run_scenario(
                     testbed,
                     runs=runs,
@@ -76,9 +97,9 @@ def run(
                     timing_only=timing_only,
                     overwrite=overwrite,
                     policy=policy,
-                    watch=display,
+                    watch=watch,
                 )
-            records = [RunRecord(spec.path) for spec in run_specs(testbed.scenario, runs, chosen, timing_only)]
+            records = [RunRecord(spec.path) for spec in specs]
             reused = [record.label for record in records if record.is_complete and record.label not in display.shown]
             if reused:
                 say(f"Reused, as they were finished before: {', '.join(reused)}")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,13 @@ class RunRecord:
             raise DamagedRecordError(
                 f"{self.path / 'run.json'}: {field}: {one_line(first['msg'])}; given {one_line(first['input'])[:80]}"
             ) from error
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        rows = {"scenario": self.scenario.get("name", ""), "method": self.label, "seed": self.seed}
+        rows |= {"status": self.info["status"], **self.info.get("totals", {}), "path": self.path}
+        lines = (f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table>{''.join(lines)}</table>"
 
     @property
     def label(self) -> str:

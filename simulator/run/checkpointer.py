@@ -196,7 +196,9 @@ def _restore(run: Run, checkpoint: Checkpoint) -> None:
     """
     state = checkpoint.state
     try:
+        run.timeline.announces = False
         has_ended = run.clock.advance(math.inf, checkpoint.num_events)
+        run.timeline.announces = True
         is_there = run.clock.num_events == checkpoint.num_events
         if not is_there and not has_ended:
             return

@@ -1,6 +1,6 @@
 """A scenario becomes run directories: one run for each method, the same world for all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from interlude.simulator.record.lock import check_free, owned
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, choose_device, files_of, how_trained
+from interlude.simulator.run.callbacks import Callback, on_evaluation_of
 from interlude.simulator.run.checkpointer import Checkpointer, restored, usable
 from interlude.simulator.run.estimate import estimate
 from interlude.simulator.run.interruption import Interrupted, ResumePolicy
@@ -38,6 +39,7 @@ def run_scenario(
     policy: ResumePolicy | None = None,
     watch: Watcher | None = None,
     on_evaluation: OnEvaluation | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[RunRecord]:
     """Run every method of a scenario, one after the other, on the same world.
 
@@ -54,6 +56,7 @@ def run_scenario(
         watch: receives the progress about every second of host time, and at the end of each run.
         on_evaluation: receives every evaluation, in the order of simulated time; a run ends as complete at the first
             for which it returns a true value. Every evaluation then waits for the training that it needs.
+        callbacks: are told of evaluations, likewise, and of merges.
 
     Returns:
         The records, in the order of methods.
@@ -67,6 +70,7 @@ def run_scenario(
         Interrupted: if the end was requested.
     """
     policy = policy or ResumePolicy()
+    on_evaluation = on_evaluation_of(on_evaluation, callbacks)
     chosen = choose_device(device)
     testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario)
     specs = run_specs(testbed.scenario, Path(runs), chosen, timing_only)
@@ -94,7 +98,7 @@ def run_scenario(
                 record = claimed(spec)  # now that no other process can change it
                 if record is None or not record.is_complete:
                     try:
-                        record = _run(spec, testbed, pool, policy, watch, on_evaluation, record)
+                        record = _run(spec, testbed, pool, policy, watch, on_evaluation, callbacks, record)
                     except DivergedError as error:
                         diverged.append(error)
                         continue
@@ -149,6 +153,7 @@ def _run(
     policy: ResumePolicy,
     watch: Watcher | None,
     on_evaluation: OnEvaluation | None,
+    callbacks: Sequence[Callback],
     unfinished: RunRecord | None,
 ) -> RunRecord:
     """Execute a run, from the beginning or from where it is saved."""
@@ -172,7 +177,15 @@ def _run(
         try:
             _add_facts(writer, spec, ingredients)
             start = partial(
-                Run, spec, ingredients, writer, workers, watch=watch, on_evaluation=on_evaluation, is_accounted=True
+                Run,
+                spec,
+                ingredients,
+                writer,
+                workers,
+                watch=watch,
+                on_evaluation=on_evaluation,
+                callbacks=callbacks,
+                is_accounted=True,
             )
             run = start() if checkpoint is None else restored(start, checkpoint, saved, writer, policy)
             with checkpointer.watching(run.clock):

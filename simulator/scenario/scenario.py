@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import Field, PrivateAttr, SerializeAsAny
 
 from interlude.simulator.data.spec import DataSpec
@@ -58,6 +60,11 @@ class Scenario(Outline):
         if self.record == RecordSpec():
             del fields["record"]
         return fields
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the scenario as YAML, without the fields that are at their defaults."""
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        return f"<pre>{escape(yaml.safe_dump(given, sort_keys=False, allow_unicode=True))}</pre>"
 
     def files(self) -> dict[Path, Path]:
         """Return the files that the scenario's world reads: their given names, and their locations."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from interlude import BadInputError, parse_scenario, run_scenario
+from interlude import BadInputError, Callback, parse_scenario, run_scenario
 from interlude.simulator.cli.main import main
 from interlude.simulator.errors import CannotRunError
 
@@ -105,3 +105,40 @@ def test_check_run_and_report_name_the_ends(scenario_file, tmp_path, capsys):
     assert "ended early" in ran
     assert "the accuracy was reached" in ran
     said("report", tmp_path / "runs")
+
+
+class Seen(Callback):
+    """Notes what it is told, and ends the run at 15 s."""
+
+    def __init__(self):
+        self.times_s, self.merges = [], []
+
+    def on_evaluation(self, evaluated):
+        self.times_s.append(evaluated.time_s)
+        return evaluated.time_s >= 15
+
+    def on_merge(self, merged):
+        self.merges.append((merged.time_s, merged.version, merged.staleness[0]))
+
+
+def test_callbacks_are_told_of_evaluations_and_merges_and_may_end_a_run(scenario_with, tmp_path):
+    first, second = Seen(), Seen()
+    ended = played(scenario_with, tmp_path, {"simulated_s": 60}, callbacks=[first, second])
+    assert ended.info["totals"]["ended_by"] == "callback"
+    assert first.times_s == second.times_s == [0, 5, 10, 15]
+    merges = ended.timeline[ended.timeline.activity == "merge"]
+    expected = list(zip(merges.end_s, merges.version, zip(merges.client, merges.staleness, strict=True), strict=True))
+    assert first.merges == expected
+
+
+def test_a_callback_that_hears_of_merges_only_changes_nothing(whole, scenario_with, tmp_path):
+    class Merges(Callback):
+        versions = 0
+
+        def on_merge(self, merged):
+            self.versions = merged.version
+
+    told = Merges()
+    record = played(scenario_with, tmp_path, {"simulated_s": 60}, callbacks=[told])
+    assert told.versions == record.info["totals"]["versions"] > 0
+    assert record.metrics.equals(whole[0].metrics)

@@ -23,6 +23,14 @@ def test_plot_draws_one_kind_beside_the_runs(trained, cli):
     assert {"gantt.png", "gantt.svg"} <= set(files_under(trained / "runs/tiny"))
 
 
+def test_table_is_printed_or_written(trained, cli, tmp_path):
+    asked = ("table", trained / "runs", "--columns", "final_accuracy", "--labels", "mba=MBA")
+    printed = cli(*asked)
+    assert printed.out.startswith("| method | final accuracy |\n| --- | ---: |\n| fedavg |"), printed.err
+    assert cli(*asked, "--format", "latex", "--out", tmp_path / "t.tex").code == 0
+    assert r"\begin{tabular}{lr}" in (tmp_path / "t.tex").read_text()
+
+
 def test_report_is_one_page_with_the_cards_and_the_command_that_made_it(trained, cli, tmp_path):
     result = cli("report", trained / "runs", "-o", tmp_path / "report.html", "--question", "Does 1 < 2?")
     assert result.code == 0, result.err
@@ -54,6 +62,12 @@ def test_trace_is_json_beside_the_run(trained, cli):
         (["plot", "runs", "--window", "90:95", "--kind", "gantt"], "within 0 to 10 s"),
         (["plot", "runs", "--target", "2"], "--target"),
         (["plot", "runs", "--out", "tiny.yaml"], "tiny.yaml"),
+        (["table", "runs", "--format", "tex"], "formats are latex, markdown, csv"),
+        (["table", "runs", "--columns", "final"], "did you mean 'final_accuracy'?"),
+        (["table", "runs", "--methods", "mbo"], "labels are fedavg, mba"),
+        (["table", "runs", "--labels", "mba"], "--labels: must be NAME=TEXT"),
+        (["table", "runs", "--labels", "mba=fedavg"], "two methods are called 'fedavg'"),
+        (["table", "runs", "--labels", "mba=$x", "--format", "latex", "--out", "t.tex"], "mathematics is $...$"),
         (["report", "runs", "-o", "empty"], "empty"),
         (["trace", "runs"], "holds 2 runs; name one"),
         (["trace", "empty"], "holds no run directory"),

@@ -41,6 +41,14 @@ def test_a_run_directory_itself_is_loaded(write):
     assert record.label == "fedavg"
 
 
+def test_a_notebook_shows_a_record_and_a_scenario_escaped(write, scenario_with):
+    record = RunRecord(write("tiny/fedavg-s0", scenario={"name": "a<b"}))
+    assert "<th>scenario</th><td>a&lt;b</td>" in record._repr_html_()
+    shown = interlude.parse_scenario(scenario_with())._repr_html_()
+    assert shown.startswith("<pre>name: tiny")
+    assert "every_s: 10" in shown
+
+
 @pytest.mark.parametrize(("where", "said"), [("missing", "does not exist"), ("", "holds no run directory")])
 def test_where_there_is_no_run_that_is_said(tmp_path, where, said):
     with pytest.raises(BadInputError, match=said):

@@ -1,0 +1,1 @@
+"""Tables of results for a paper: what their cells say, and how LaTeX, Markdown and CSV write it."""
