@@ -102,7 +102,7 @@ NO_SAMPLES: Indices = np.empty(0, np.int64)
 
 def partition(
     spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int, held_out: Indices = NO_SAMPLES
-) -> list[Indices]:
+) -> Sequence[Indices]:
     """Return each client's sample indices: disjoint, sorted, at least one.
 
     Together they are the whole training set but for what is held out, unless a natural partition has more values than
@@ -118,6 +118,8 @@ def partition(
     Raises:
         BadInputError: if the data set cannot be shared among that many clients, or no draw gives every client enough.
     """
+    if dataset.drawn is not None:
+        return dataset.drawn.shards(num_clients)
     check_partition(spec, dataset, num_clients, held_out)
     if isinstance(spec, FilesPartition):
         folder, num_samples = need_located(spec.path, "data.partition.path"), len(dataset.train[1])
@@ -178,6 +180,8 @@ def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, hel
     Raises:
         BadInputError: naming the field, the given value and the data set's.
     """
+    if dataset.drawn is not None:
+        return  # as many samples as clients need
     if isinstance(spec, NaturalPartition):
         _check_natural(spec, dataset, num_clients, held_out)
         return

@@ -97,7 +97,7 @@ def build_testbed(scenario: Scenario) -> Testbed:
             clients cannot be drawn or are more than the scenario's limits allow.
     """
     dataset = load(scenario)
-    check_population(scenario, len(dataset.train[1]))
+    check_population(scenario, dataset.num_stored)
     validation = validation_part(
         scenario.evaluate.validation, scenario.data.partition, dataset, scenario.clients.count, scenario.seed
     )

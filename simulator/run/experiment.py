@@ -1,13 +1,16 @@
 """A scenario becomes run directories: one run for each method, the same world for all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from interlude.simulator.arrays import Indices
+from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.errors import BadInputError, DivergedError, InterludeError, RecordError
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.own_code.errors import sentence_of
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, foreign_entries
@@ -200,11 +203,18 @@ def _run(
     return record
 
 
+def _labels(dataset: Dataset, population: Population, spec: RunSpec) -> Sequence[Indices]:
+    """Return the labels of each client's samples; of none where they are never drawn."""
+    if dataset.drawn is not None:
+        return [] if spec.timing_only else [*map(dataset.drawn.labels, range(population.num_clients))]
+    labels = dataset.train[1].numpy()
+    return [labels[shard] for shard in population.shards]
+
+
 def _add_facts(writer: RunWriter, spec: RunSpec, ingredients: Ingredients) -> None:
     """Write the partition, and how the run is trained."""
     dataset, population = ingredients.dataset, ingredients.population
-    labels = dataset.train[1].numpy()
-    writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
+    writer.add_partition(population.modalities, _labels(dataset, population, spec))
     label, reason = "none", "timing only"
     if not spec.timing_only:
         executor, batch_size = spec.scenario.executor, spec.training.batch_size

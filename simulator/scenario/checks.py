@@ -25,6 +25,8 @@ def check(scenario: Scenario, dataset: Dataset) -> None:
         check_partition(scenario.data.partition, dataset, scenario.clients.count)
     except BadInputError as error:
         raise CannotRunError(str(error)) from error
+    if dataset.drawn is not None:
+        _check_drawn(scenario)
     _check_fractions(scenario.clients.modalities, dataset.modalities)
     modality = scenario.until.modality
     if modality is not None and modality not in dataset.modalities:
@@ -45,6 +47,17 @@ def check(scenario: Scenario, dataset: Dataset) -> None:
         _check_head(f"methods.{i}.name", method.name, scenario.model)
         with _of_method(i):
             method.check_modalities(dataset.modalities)
+
+
+def _check_drawn(scenario: Scenario) -> None:
+    """Refuse what takes training samples that no client holds."""
+    evaluate = scenario.evaluate
+    for field, given in (("validation", evaluate.validation), ("nearest_mean_samples", evaluate.nearest_mean_samples)):
+        if given:
+            raise CannotRunError(
+                f"evaluate.{field}: data set '{scenario.data.dataset}' draws training samples for clients alone, so "
+                f"none are left for it; leave it out, given {given}"
+            )
 
 
 def check_network(scenario: Scenario, network: Network) -> None:
