@@ -106,8 +106,7 @@ def _sizes(testbed: Testbed) -> TableRows:
         [
             (
                 "data",
-                f"{scenario.data.dataset}: {num_train} training{held_out}, "
-                f"{len(dataset.test[1])} test samples",
+                f"{scenario.data.dataset}: {num_train} training{held_out}, {len(dataset.test[1])} test samples",
             ),
             ("modalities", ", ".join(f"{m} {list(given.shape)}" for m, given in dataset.inputs.items())),
             ("clients", f"{len(shards)} with {shards.min()} to {shards.max()} samples, median {np.median(shards):g}"),
