@@ -165,9 +165,11 @@ class Fleet:
         del self._versions_to_receive[client]
         self.idle.put_back(client)
 
-    def finish(self, end_s: float) -> None:
-        """Close every client's time at the end of the run."""
-        if self._availability is None:
+    def finish(self, end_s: float, *, with_idle: bool = True) -> None:
+        """Close every client's time at the end of the run, that of idle ones only if it is to be accounted for."""
+        if not with_idle:
+            pass
+        elif self._availability is None:
             self._note_all_idle(end_s)
         else:
             for client in range(self._setting.population.num_clients):

@@ -3,7 +3,7 @@
 
 The data set is synthetic, so nothing is stored for a client; each run is in a process of its own, whose peak memory is
 read from the operating system. FedAsync and MBA keep 1,000 clients in flight, FedAvg takes 1,000 a round (all where
-there are fewer). `growth` is the peak above what the imports take, beside what the estimate says of clients; `once` is
+there are fewer). `growth` is the peak above that of a tiny run, beside what the estimate says of clients; `once` is
 the same run with hardly a local round: what clients cost that never act. The exponent is that of a power law through
 the numbers of clients, by least squares of logarithms.
 """
@@ -66,23 +66,26 @@ def _lognormal(median: float, sigma: float, unit: str = "") -> dict[str, object]
 
 
 def run_here(method: str, num_clients: int, local_rounds: int) -> dict[str, float]:
-    """Run one scenario in this process, and return what it took."""
+    """Run one scenario in this process after a tiny one, and return what it took."""
     from interlude import parse_scenario, run_scenario
     from interlude.simulator.run.limits import population_bytes
 
-    imported = _peak_bytes()
-    started, started_s = time.process_time(), time.perf_counter()
-    with tempfile.TemporaryDirectory() as runs:
-        given = parse_scenario(scenario(method, num_clients, local_rounds))
-        (record,) = run_scenario(given, runs=runs, device="cpu", timing_only=True)
-        totals = record.info["totals"]
+    def run(num_clients: int, local_rounds: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as runs:
+            given = parse_scenario(scenario(method, num_clients, local_rounds))
+            (record,) = run_scenario(given, runs=runs, device="cpu", timing_only=True)
+            totals: dict[str, Any] = record.info["totals"]
+        return totals
+
+    run(2, 2)  # imports what a run needs
+    before, started = _peak_bytes(), time.process_time()
+    totals = run(num_clients, local_rounds)
     return {
         "local_rounds": totals["local_rounds"],
         "cpu_s": time.process_time() - started,
-        "wall_s": time.perf_counter() - started_s,
         "clock_s": totals["host_s"],
         "peak": _peak_bytes(),
-        "growth": _peak_bytes() - imported,
+        "growth": _peak_bytes() - before,
         "estimate": population_bytes(num_clients, 0),
     }
 
@@ -135,7 +138,7 @@ def main() -> None:
     for method in methods:
         runs = []
         for num_clients in counts:
-            took = measured(method, num_clients, local_rounds)
+            took = run_here(method, num_clients, local_rounds) if given.smoke else measured(method, num_clients, local_rounds)
             once = took if given.smoke else measured(method, num_clients, 1)
             runs.append((took, once))
             print(
