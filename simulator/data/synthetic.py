@@ -11,11 +11,20 @@ alone with an error of about Q(1 / (sqrt(2) noise)) at best. Features are scaled
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, overload
+from typing import Annotated, Any, Literal, Self, overload
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -47,6 +56,19 @@ class SyntheticModality(BaseModel):
         if math.prod(self.shape) > _MOST_VALUES:
             raise ValueError(f"a sample has {math.prod(self.shape):,} values, but at most {_MOST_VALUES:,} are allowed")
         return self
+
+
+class ConstantSizes(BaseModel):
+    """The same number of samples everywhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    distribution: Literal["constant"]
+    value: PositiveInt = Field(le=BLOCK)
+
+    def ppf(self, probability: Floats) -> Floats:
+        """Return the number at every probability."""
+        return np.full_like(probability, self.value)
 
 
 class LogNormalSizes(BaseModel):
@@ -84,7 +106,17 @@ class UniformSizes(BaseModel):
         return np.floor(self.low + (self.high - self.low + 1) * probability)
 
 
-Sizes = Annotated[LogNormalSizes | UniformSizes, Field(discriminator="distribution")]
+def _constant(given: Any) -> Any:
+    """Take a number for a constant distribution."""
+    is_number = isinstance(given, int) and not isinstance(given, bool)
+    return {"distribution": "constant", "value": given} if is_number else given
+
+
+Sizes = Annotated[
+    Annotated[ConstantSizes | LogNormalSizes | UniformSizes, Field(discriminator="distribution")],
+    BeforeValidator(_constant),
+]
+"""Numbers of samples: a number, or a distribution."""
 
 
 class SyntheticSpec(DrawnSpec):
@@ -93,8 +125,9 @@ class SyntheticSpec(DrawnSpec):
     dataset: Literal["synthetic"] = "synthetic"
     modalities: dict[str, SyntheticModality] = Field(min_length=1, description="by name: the shape and the noise")
     classes: NumClasses = Field(10, description="classes, all equally likely but for the partition")
-    samples_per_client: Annotated[int, Field(ge=1, le=BLOCK)] | Sizes = Field(
-        64, description="a number, or a distribution (lognormal: median, sigma; uniform: low, high)"
+    samples_per_client: Sizes = Field(
+        ConstantSizes(distribution="constant", value=64),
+        description="a number, or a distribution (lognormal: median, sigma; uniform: low, high)",
     )
     test_samples: PositiveInt = Field(2_000, le=10_000_000, description="samples of the test set")
 
@@ -153,13 +186,10 @@ class Drawing:
 
     def sizes(self, num_clients: int, first: int = 0) -> Indices:
         """Return the numbers of samples of so many clients from the first on; how many there are changes none."""
-        given, fewest = self.spec.samples_per_client, _fewest(self.spec.partition)
-        if isinstance(given, int):
-            return np.full(num_clients, max(given, fewest))
         before = first % 4  # streams are read from every fourth number on
         uniforms = self.spec.stream("sizes").uniforms(before + num_clients, start=first - before)
-        drawn = given.ppf(uniforms)[before:]
-        return np.clip(np.rint(drawn), fewest, BLOCK).astype(np.int64)
+        drawn = self.spec.samples_per_client.ppf(uniforms)[before:]
+        return np.clip(np.rint(drawn), _fewest(self.spec.partition), BLOCK).astype(np.int64)
 
     def shards(self, num_clients: int) -> DrawnShards:
         """Return the sample indices of clients.

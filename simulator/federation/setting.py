@@ -32,9 +32,7 @@ class Population:
     @cached_property
     def num_samples(self) -> Indices:
         """[N] samples of each client."""
-        sizes: Indices | None = getattr(
-            self.shards, "sizes", None
-        )  # of shards computed when they are asked for
+        sizes: Indices | None = getattr(self.shards, "sizes", None)  # of shards computed when they are asked for
         return np.array([len(shard) for shard in self.shards], np.int64) if sizes is None else sizes
 
 

@@ -138,8 +138,8 @@ def main() -> None:
     for method in methods:
         runs = []
         for num_clients in counts:
-            took = run_here(method, num_clients, local_rounds) if given.smoke else measured(method, num_clients, local_rounds)
-            once = took if given.smoke else measured(method, num_clients, 1)
+            run = run_here if given.smoke else measured
+            took, once = run(method, num_clients, local_rounds), run(method, num_clients, 1)
             runs.append((took, once))
             print(
                 f"{method:<10}{num_clients:>10,}{took['local_rounds']:>10,}{took['cpu_s']:>9.1f}{once['cpu_s']:>8.1f}"
