@@ -17,6 +17,8 @@ from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.randomness import Stream
 
 _MAX_TRIES = 100
+_SHARED_SAMPLES = 32
+"""Samples of a shard that several clients share, on average: so many times the fewest that it may have."""
 
 
 class _Partition(BaseModel):
@@ -166,6 +168,19 @@ def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
     if not isinstance(spec, FilesPartition):
         return []
     return client_files(need_located(spec.path, "data.partition.path"), spec.alpha, num_clients)
+
+
+def num_served(spec: PartitionSpec, dataset: Dataset, num_clients: int, held_out: Indices = NO_SAMPLES) -> int:
+    """Return among how many shards a training set is partitioned where clients may share one.
+
+    One each, unless there are more clients than the samples allow: then few enough that a shard is of some size.
+    """
+    if dataset.drawn is not None or isinstance(spec, NaturalPartition | FilesPartition):
+        return num_clients
+    num_samples, fewest = len(dataset.train[1]) - len(held_out), _fewest_samples(spec)
+    if num_clients * fewest <= num_samples:
+        return num_clients
+    return max(1, num_samples // (_SHARED_SAMPLES * fewest))
 
 
 def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, held_out: Indices = NO_SAMPLES) -> None:

@@ -71,7 +71,9 @@ def run_scenario(
     """
     policy = policy or ResumePolicy()
     chosen = choose_device(device)
-    testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario)
+    testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario, timing_only=timing_only)
+    if testbed.note is not None:
+        policy.say(testbed.note)
     specs = run_specs(testbed.scenario, Path(runs), chosen, timing_only)
     files = files_of(testbed.scenario, testbed.dataset)
     claimed = partial(

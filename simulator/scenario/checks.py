@@ -8,21 +8,27 @@ from interlude.models.encoders import misfit
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.data.dataset import Dataset
-from interlude.simulator.data.partition import check_partition
+from interlude.simulator.data.partition import check_partition, num_served
 from interlude.simulator.errors import BadInputError, CannotRunError, nearest
 from interlude.simulator.own_code.errors import blaming
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario
 
 
-def check(scenario: Scenario, dataset: Dataset) -> None:
+def check(scenario: Scenario, dataset: Dataset, *, timing_only: bool = False) -> None:
     """Check that a scenario fits the data set that it names, as far as is known without a draw.
+
+    Args:
+        scenario: the scenario.
+        dataset: the data set.
+        timing_only: whether nothing is trained, so that several clients may hold the same samples.
 
     Raises:
         CannotRunError: one sentence with the field, the given value and the data set's values.
     """
+    partition, num_clients = scenario.data.partition, scenario.clients.count
     try:
-        check_partition(scenario.data.partition, dataset, scenario.clients.count)
+        check_partition(partition, dataset, num_served(partition, dataset, num_clients) if timing_only else num_clients)
     except BadInputError as error:
         raise CannotRunError(str(error)) from error
     if dataset.drawn is not None:

@@ -244,7 +244,8 @@ def _first(heap: _Heap, name: str) -> _Class | None:
     """Return the class of a heap's first entry that is still the class's own; None if there is none."""
     while heap:
         if getattr(heap[0][2], name) is heap[0]:
-            return heap[0][2]
+            this: _Class = heap[0][2]
+            return this
         heappop(heap)
     return None
 
