@@ -75,7 +75,8 @@ class Pool:
     def _keep(self, block: int, samples: Samples) -> None:
         inputs, labels = samples
         end = self._size + len(labels)
-        for name, values in {**inputs, None: labels}.items():
+        made: dict[str | None, Tensor] = {**inputs, None: labels}
+        for name, values in made.items():
             kept = self._kept.get(name)
             if kept is None or len(kept) < end:
                 grown = values.new_empty((max(end, 2 * self._size), *values.shape[1:]))
@@ -89,7 +90,7 @@ class Pool:
 class DrawnTensor(Tensor):
     """One modality of drawn samples, or their labels; its own values mean nothing, only indexing it does."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # what is computed from it is a plain tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment] # computing makes plain tensors
     pool: Pool
     modality: str | None
 

@@ -23,6 +23,7 @@ from interlude.simulator.run.opening import Counts, Opening
 from interlude.simulator.run.presence import Presence, last_start_s
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.training.executors.strategy import choose_strategy
+from interlude.simulator.training.host import few_collections
 
 _LEAST_EVENTS = 3_000
 _MOST_EVENTS = 50_000
@@ -103,7 +104,8 @@ def estimate(testbed: Testbed, device: torch.device, *, timing_only: bool = Fals
         raise CannotRunError(
             "until: nothing is trained in a timing-only run, so no accuracy ends it; add 'simulated_s' or 'versions'"
         )
-    return [_estimated(spec, testbed) for spec in run_specs(testbed.scenario, Path(), device, timing_only)]
+    with few_collections():
+        return [_estimated(spec, testbed) for spec in run_specs(testbed.scenario, Path(), device, timing_only)]
 
 
 def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:

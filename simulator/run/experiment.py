@@ -26,7 +26,7 @@ from interlude.simulator.run.observer import OnEvaluation, Watcher
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.run.totals import accounts, totals
 from interlude.simulator.scenario.scenario import Scenario
-from interlude.simulator.training.host import keep_freed_memory, num_cores, one_thread
+from interlude.simulator.training.host import few_collections, keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
 
 
@@ -169,7 +169,8 @@ def _run(
         named = ", ".join(entry.relative_to(spec.path).as_posix() for entry in others[:3])
         policy.say(f"{spec.path}: leaves alone what is not the run's: {named}{', ...' if others[3:] else ''}")
     identity = spec.identity(files_of(testbed.scenario, testbed.dataset))
-    with policy.interruption.deferred(), one_thread():
+    collections = few_collections() if spec.timing_only else nullcontext()
+    with policy.interruption.deferred(), one_thread(), collections:
         writer = RunWriter(spec.path, identity, resumes=checkpoint is not None)
         checkpointer = Checkpointer(checkpoints, policy, writer)
         run: Run | None = None
