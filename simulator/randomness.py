@@ -11,10 +11,14 @@ from array import array
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from interlude.simulator.arrays import Floats
 
-_FIRST_DRAWS, _BLOCK_DRAWS = 64, 256
+_BLOCK_DRAWS = (4, 64, 256)
+"""Draws that are read together: a client's first block is short, as most of a large federation act seldom."""
+_MOST_BLOCKS = 1 << 17
+"""Blocks kept of one purpose; they are read again where there are more clients at work."""
 _DRAWS_PER_COUNTER = 4  # Philox4x64 yields four 64-bit words per counter value, one word per uniform double
 _TINY = 2.0**-53  # keeps quantile functions away from their infinite ends
 
@@ -39,8 +43,7 @@ class Stream:
     __slots__ = ("_key",)
 
     def __init__(self, seed: int, purpose: str, *who: int | str) -> None:
-        address = json.dumps([seed, purpose, *who]).encode()
-        self._key = np.frombuffer(hashlib.blake2b(address, digest_size=16).digest(), dtype=np.uint64)
+        self._key = _key(json.dumps([seed, purpose, *who]))
 
     def generator(self, major: int = 0, minor: int = 0) -> np.random.Generator:
         """Return the generator of one decision of this stream, e.g. the permutation of a (window, epoch)."""
@@ -56,8 +59,8 @@ class Stream:
 class ClientDraws:
     """Reads one stream per client through a distribution: `at(client, r)` is the client's r-th draw, in any order.
 
-    One block of draws is kept per client, so that reading in order costs a fraction of a microsecond per draw and
-    clients that never act cost nothing.
+    A block of draws is kept of clients that act, so that reading in order costs a fraction of a microsecond per draw
+    and clients that never act cost nothing.
 
     Args:
         seed: the run's seed.
@@ -66,29 +69,46 @@ class ClientDraws:
         detail: more of the streams' address, e.g. a modality.
     """
 
-    __slots__ = ("_blocks", "_detail", "_distribution", "_purpose", "_seed")
+    __slots__ = ("_address", "_bits", "_blocks", "_distribution", "_generator", "_state")
 
     def __init__(self, seed: int, purpose: str, distribution: Quantiles, *detail: str) -> None:
-        self._seed = seed
-        self._purpose = purpose
         self._distribution = distribution
-        self._detail = detail
         self._blocks: dict[int, tuple[int, int, array[float]]] = {}
         """By client: the first draw of its block, the one after the last, and the draws."""
+        self._address = json.dumps([seed, purpose])[:-1], "".join(f", {json.dumps(more)}" for more in detail)
+        """Of the streams, before the client and after it."""
+        self._bits = np.random.Philox(key=0)  # moved from client to client, as making one takes far longer
+        self._state = self._bits.state
+        self._generator = np.random.Generator(self._bits)
 
     def at(self, client: int, index: int) -> float:
         """Return the `index`-th draw of a client."""
         block = self._blocks.get(client)
         if block is None or not block[0] <= index < block[1]:
+            if len(self._blocks) >= _MOST_BLOCKS:
+                self._blocks.clear()
             block = self._blocks[client] = self._read(client, index)
         return block[2][index - block[0]]
 
     def _read(self, client: int, index: int) -> tuple[int, int, "array[float]"]:
-        """Return the block that holds a draw; a client's first is short, as most of a large federation act seldom."""
-        count = _FIRST_DRAWS if index < _FIRST_DRAWS else _BLOCK_DRAWS
+        """Return the block that holds a draw, as `Stream.uniforms` reads it."""
+        count = next((count for count in _BLOCK_DRAWS if index < count), _BLOCK_DRAWS[-1])
         start = index - index % count
-        uniforms = Stream(self._seed, self._purpose, client, *self._detail).uniforms(count, start=start)
+        before, after = self._address
+        state, counter = self._state, start // _DRAWS_PER_COUNTER
+        state["state"] = {
+            "counter": np.array([counter, 0, 0, 0], np.uint64),
+            "key": _key(f"{before}, {client}{after}]"),
+        }
+        self._bits.state = state
+        uniforms = self._generator.random(count)
+        np.minimum(np.maximum(uniforms, _TINY, out=uniforms), 1.0 - _TINY, out=uniforms)
         return start, start + count, array("d", self._distribution.ppf(uniforms).tobytes())
+
+
+def _key(address: str) -> npt.NDArray[np.uint64]:
+    """Return the key of the generator at an address."""
+    return np.frombuffer(hashlib.blake2b(address.encode(), digest_size=16).digest(), dtype=np.uint64)
 
 
 def torch_seed(stream: Stream, major: int = 0, minor: int = 0) -> int:

@@ -100,13 +100,13 @@ def _sizes(testbed: Testbed) -> TableRows:
     scenario, dataset = testbed.scenario, testbed.dataset
     num_held_out = len(testbed.validation)
     held_out = f" ({num_held_out} of them the validation part)" if num_held_out else ""
-    shards = np.array([len(shard) for shard in testbed.population.shards])
+    shards = testbed.population.num_samples
+    num_train = "no stored" if dataset.drawn is not None else str(dataset.num_stored)
     return TableRows(
         [
             (
                 "data",
-                f"{scenario.data.dataset}: {len(dataset.train[1])} training{held_out}, "
-                f"{len(dataset.test[1])} test samples",
+                f"{scenario.data.dataset}: {num_train} training{held_out}, {len(dataset.test[1])} test samples",
             ),
             ("modalities", ", ".join(f"{m} {list(given.shape)}" for m, given in dataset.inputs.items())),
             ("clients", f"{len(shards)} with {shards.min()} to {shards.max()} samples, median {np.median(shards):g}"),

@@ -76,7 +76,7 @@ def run(
     chosen = choose_device(device)
     diverged: list[RunRecord] = []
     with naming(scenario), worker_pool(workers) as pool:
-        testbeds = [build_testbed(variant) for variant in variants]
+        testbeds = [build_testbed(variant, timing_only=timing_only) for variant in variants]
         policy = ResumePolicy(resume, force, checkpoint_every, context.obj, inform)
         if len(testbeds) > 1:  # none starts if another one is refused
             for testbed in testbeds:

@@ -22,6 +22,7 @@ PLACES = {
     "ave": f"{_HERE}.ave:SOURCE",
     "crisismmd": f"{_HERE}.crisismmd:SOURCE",
     "modelnet40": f"{_HERE}.modelnet40:SOURCE",
+    "synthetic": f"{_HERE}.synthetic:SOURCE",
 }
 """The names of data sets, and where each is."""
 

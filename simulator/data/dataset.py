@@ -1,14 +1,27 @@
 """A multi-modal data set: in memory, or mapped from a prepared file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from interlude.models.inputs import InputSpec, Samples
 from interlude.simulator.arrays import Indices
+
+
+class Drawing(Protocol):
+    """Where training samples come from that are drawn client by client, once they are trained on."""
+
+    def shards(self, num_clients: int) -> Sequence[Indices]:
+        """Return the sample indices of clients, each computed when it is asked for."""
+        ...
+
+    def labels(self, client: int) -> Indices:
+        """Return the labels of a client's samples, without drawing these."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,11 +44,18 @@ class Dataset:
     """Files that identify this version of the data set; none where it is part of a library."""
     num_dropped: int = 0
     """Samples left out because a modality's file was missing."""
+    drawn: Drawing | None = None
+    """Where the training samples come from if there are none before a client trains; then `train` has no length."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities."""
         return tuple(self.train[0])
+
+    @property
+    def num_stored(self) -> int:
+        """Training samples that exist before any client trains."""
+        return 0 if self.drawn is not None else len(self.train[1])
 
     @property
     def inputs(self) -> dict[str, InputSpec]:

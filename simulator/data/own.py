@@ -30,8 +30,9 @@ Split = Mapping[str, Any]
 """Arrays or tensors by name."""
 
 LABEL, NAME, KEY = "label", "name", "key_"
-_MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_TAKEN = ("fused", "bias")  # names of results of all modalities together, and of what a head adds to them
+MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""What a modality may be called."""
+TAKEN_NAMES = ("fused", "bias")  # names of results of all modalities together, and of what a head adds to them
 _CHUNK_SAMPLES = 4096
 _CHUNK_VALUES = 1 << 23
 _SMALLEST_DEVIATION = 1.0 / 255.0  # of a channel that never changes
@@ -135,10 +136,10 @@ def _same_modalities(train: tuple[str, ...], test: tuple[str, ...], where: tuple
 
 
 def _check_name(modality: Any, where: str) -> None:
-    if not (isinstance(modality, str) and _MODALITY.fullmatch(modality)) or modality in _TAKEN:
+    if not (isinstance(modality, str) and MODALITY.fullmatch(modality)) or modality in TAKEN_NAMES:
         raise BadInputError(
             f"{where}: {shown(modality)} cannot be a modality's name: it needs letters, digits, _ and -, a letter "
-            f"first, at most 64 of them, and must not be {', '.join(_TAKEN)}"
+            f"first, at most 64 of them, and must not be {', '.join(TAKEN_NAMES)}"
         )
 
 

@@ -17,6 +17,8 @@ from interlude.simulator.errors import BadInputError, nearest
 from interlude.simulator.randomness import Stream
 
 _MAX_TRIES = 100
+_SHARED_SAMPLES = 32
+"""Samples of a shard that several clients share, on average: so many times the fewest that it may have."""
 
 
 class _Partition(BaseModel):
@@ -102,7 +104,7 @@ NO_SAMPLES: Indices = np.empty(0, np.int64)
 
 def partition(
     spec: PartitionSpec, dataset: Dataset, num_clients: int, seed: int, held_out: Indices = NO_SAMPLES
-) -> list[Indices]:
+) -> Sequence[Indices]:
     """Return each client's sample indices: disjoint, sorted, at least one.
 
     Together they are the whole training set but for what is held out, unless a natural partition has more values than
@@ -118,6 +120,8 @@ def partition(
     Raises:
         BadInputError: if the data set cannot be shared among that many clients, or no draw gives every client enough.
     """
+    if dataset.drawn is not None:
+        return dataset.drawn.shards(num_clients)
     check_partition(spec, dataset, num_clients, held_out)
     if isinstance(spec, FilesPartition):
         folder, num_samples = need_located(spec.path, "data.partition.path"), len(dataset.train[1])
@@ -166,6 +170,19 @@ def partition_files(spec: PartitionSpec, num_clients: int) -> list[Path]:
     return client_files(need_located(spec.path, "data.partition.path"), spec.alpha, num_clients)
 
 
+def num_served(spec: PartitionSpec, dataset: Dataset, num_clients: int, held_out: Indices = NO_SAMPLES) -> int:
+    """Return among how many shards a training set is partitioned where clients may share one.
+
+    One each, unless there are more clients than the samples allow: then few enough that a shard is of some size.
+    """
+    if dataset.drawn is not None or isinstance(spec, NaturalPartition | FilesPartition):
+        return num_clients
+    num_samples, fewest = len(dataset.train[1]) - len(held_out), _fewest_samples(spec)
+    if num_clients * fewest <= num_samples:
+        return num_clients
+    return max(1, num_samples // (_SHARED_SAMPLES * fewest))
+
+
 def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, held_out: Indices = NO_SAMPLES) -> None:
     """Check that a training set can be partitioned among that many clients, as far as is known without a draw.
 
@@ -178,6 +195,8 @@ def check_partition(spec: PartitionSpec, dataset: Dataset, num_clients: int, hel
     Raises:
         BadInputError: naming the field, the given value and the data set's.
     """
+    if dataset.drawn is not None:
+        return  # as many samples as clients need
     if isinstance(spec, NaturalPartition):
         _check_natural(spec, dataset, num_clients, held_out)
         return

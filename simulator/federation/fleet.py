@@ -1,10 +1,12 @@
 """The fleet: which clients are idle, which are in flight, and the next window of each."""
 
+from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any, NamedTuple
 
+import numpy as np
 from simpy import Event
 
 from interlude.simulator.federation.accounting.losses import Losses
@@ -16,8 +18,12 @@ from interlude.simulator.federation.journey import Journey
 from interlude.simulator.federation.selection import IdleAndOn, IdleClients
 from interlude.simulator.federation.setting import Setting
 from interlude.simulator.federation.shared_link import SharedLink
-from interlude.simulator.federation.timeline import Timeline
+from interlude.simulator.federation.timeline import SpanRow, Timeline
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
+
+_CLIENTS_AT_ONCE = 1_000
+"""Whose rows go to the timeline together at the end."""
+_ROW_VALUES = len(SpanRow._fields)
 
 WriteDay = Callable[[ClientDay], Steps]
 """A method's local round: the steps of one client's day."""
@@ -79,10 +85,10 @@ class Fleet:
         self._links = {
             direction: SharedLink(clock, capacity) for direction, capacity in world.links.shared_bytes_per_s.items()
         }
-        self._idle_since_s = [0.0] * num_clients
-        self._next_window = [0] * num_clients
-        self._num_rounds = [0] * num_clients
-        self._rounds_s = [0.0] * num_clients
+        self._idle_since_s = array("d", bytes(8 * num_clients))
+        self._next_window = array("q", bytes(8 * num_clients))
+        self._num_rounds = array("q", bytes(8 * num_clients))
+        self._rounds_s = array("d", bytes(8 * num_clients))
         self._at_work: dict[int, Journey] = {}
         self._last_round_s: dict[int, float] = {}
         self._versions_to_receive: dict[int, int] = {}
@@ -159,11 +165,16 @@ class Fleet:
         del self._versions_to_receive[client]
         self.idle.put_back(client)
 
-    def finish(self, end_s: float) -> None:
-        """Close every client's time at the end of the run."""
-        for client in range(self._setting.population.num_clients):
-            if client not in self._at_work:
-                self._note_idle(client, end_s)
+    def finish(self, end_s: float, *, with_idle: bool = True) -> None:
+        """Close every client's time at the end of the run, that of idle ones only if it is to be accounted for."""
+        if not with_idle:
+            pass
+        elif self._availability is None:
+            self._note_all_idle(end_s)
+        else:
+            for client in range(self._setting.population.num_clients):
+                if client not in self._at_work:
+                    self._note_idle(client, end_s)
         for journey in self._at_work.values():
             moved = journey.cut(end_s)
             self._losses.bytes_down_cut += moved.down
@@ -203,6 +214,18 @@ class Fleet:
         self._rounds_s[client] += now_s - journey.dispatch.start_s
         self.num_returned += 1
         self._on_return(Returned(client, ending.update))
+
+    def _note_all_idle(self, until_s: float) -> None:
+        """Add the time of every client that is not at work since it returned, of all that are always on."""
+        since_s = np.frombuffer(self._idle_since_s)
+        is_idle = since_s < until_s
+        is_idle[list(self._at_work)] = False
+        clients = np.flatnonzero(is_idle)
+        for start in range(0, len(clients), _CLIENTS_AT_ONCE):
+            some = clients[start : start + _CLIENTS_AT_ONCE]
+            values: list[Any] = [None, "idle", "done", False, None, until_s, None, None, 0, 0, None] * len(some)
+            values[0::_ROW_VALUES], values[4::_ROW_VALUES] = some.tolist(), since_s[some].tolist()
+            self._timeline.extend_values(values)
 
     def _note_idle(self, client: int, until_s: float) -> None:
         """Add the time since a client returned to the timeline, on and off."""

@@ -1,5 +1,6 @@
 """Which idle client is dispatched next."""
 
+from array import array
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import inf
@@ -24,8 +25,8 @@ class IdleClients:
     """
 
     def __init__(self, num_clients: int, seed: int) -> None:
-        self._clients = list(range(num_clients))
-        self._position = list(range(num_clients))
+        self._clients = array("q", range(num_clients))  # no object for each client, of which there may be millions
+        self._position = array("q", range(num_clients))
         self._stream = Stream(seed, "selection")
         self._num_drawn = 0
         self._uniforms: list[float] = []

@@ -1,8 +1,11 @@
 """What is constant over a run: who holds what, and what all clients share."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from interlude.models.network import Network
 from interlude.simulator.arrays import Indices
@@ -26,6 +29,12 @@ class Population:
         """Number of clients."""
         return len(self.shards)
 
+    @cached_property
+    def num_samples(self) -> Indices:
+        """[N] samples of each client."""
+        sizes: Indices | None = getattr(self.shards, "sizes", None)  # of shards computed when they are asked for
+        return np.array([len(shard) for shard in self.shards], np.int64) if sizes is None else sizes
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -48,20 +57,23 @@ class Setting:
     @cached_property
     def num_window_samples(self) -> Sequence[int]:
         """[N] samples of one local round of each client."""
-        held = [len(shard) for shard in self.population.shards]
-        return [min(num_held, self.training.window_samples or num_held) for num_held in held]
+        held = self.population.num_samples
+        most = self.training.window_samples
+        return array("q", (held if most is None else np.minimum(held, most)).tobytes())
 
     @cached_property
     def holders(self) -> Mapping[str, Holders]:
         """The clients that hold each group."""
-        by_held: dict[tuple[str, ...], list[int]] = {}
-        for held, num_samples in zip(self.population.modalities, self.num_window_samples, strict=True):
-            by_held.setdefault(held, []).append(num_samples)
+        kinds = {held: kind for kind, held in enumerate(dict.fromkeys(self.population.modalities))}
+        kind = np.fromiter(map(kinds.__getitem__, self.population.modalities), np.int64, self.population.num_clients)
+        num_clients = np.bincount(kind, minlength=len(kinds)).tolist()
+        num_samples = np.zeros(len(kinds), np.int64)
+        np.add.at(num_samples, kind, np.array(self.num_window_samples))
         holders: dict[str, Holders] = {}
-        for held, counts in by_held.items():
+        for held, clients, samples in zip(kinds, num_clients, num_samples.tolist(), strict=True):
             for group in self.network.groups_of(held):
                 others = holders.get(group, Holders(0, 0))
-                holders[group] = Holders(others.num_clients + len(counts), others.num_samples + sum(counts))
+                holders[group] = Holders(others.num_clients + clients, others.num_samples + samples)
         return holders
 
     @cached_property

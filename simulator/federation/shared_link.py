@@ -1,7 +1,7 @@
 """A link of the server that transfers share: max-min fair, re-allocated whenever one starts, ends or is held."""
 
 from interlude.simulator.federation.clock import Clock, Sleeper
-from interlude.simulator.world.sharing import max_min_rates
+from interlude.simulator.world.sharing import FairLink, Share
 
 _NO_BYTES = 1e-6  # rounding error of a finished transfer
 
@@ -18,7 +18,7 @@ class Transfer(Sleeper):
         owner: woken once when the transfer is finished or interrupted; `bytes_left` tells which.
     """
 
-    __slots__ = ("bytes_left", "is_over", "is_through", "join_s", "limit", "link", "owner", "rate", "until_s")
+    __slots__ = ("bytes_left", "is_over", "is_through", "join_s", "limit", "link", "owner", "share", "until_s")
 
     def __init__(
         self, link: "SharedLink", latency_s: float, num_bytes: float, limit: float, until_s: float, owner: Sleeper
@@ -26,8 +26,10 @@ class Transfer(Sleeper):
         self.link = link
         self.join_s = link.clock.now + latency_s
         self.bytes_left = num_bytes
+        """As of the time before it reached the link, and after it is over."""
         self.limit = limit
-        self.rate = 0.0
+        self.share: Share | None = None
+        """Its part of the link, while it has one."""
         self.until_s = until_s
         self.owner = owner
         self.is_over = False
@@ -53,14 +55,14 @@ class Transfer(Sleeper):
 
     def bytes_left_at(self, end_s: float) -> float:
         """Return the bytes left at a moment, if shares do not change before it."""
-        self.link.accrue()
-        return max(0.0, self.bytes_left - self.rate * (end_s - self.link.clock.now))
+        return self.bytes_left if self.share is None else self.link.bytes_left_at(end_s, self.share)
 
-    def end(self, *, is_through: bool) -> None:
+    def end(self, bytes_left: float) -> None:
         """Wake the owner."""
         owner = self.owner
         del self.owner  # the clock may keep this transfer until its interruption would have been due
-        self.is_over, self.is_through = True, is_through
+        self.bytes_left, self.share = bytes_left, None
+        self.is_over, self.is_through = True, bytes_left <= _NO_BYTES
         owner.wake()
 
 
@@ -74,57 +76,40 @@ class SharedLink(Sleeper):
 
     def __init__(self, clock: Clock, capacity: float) -> None:
         self.clock = clock
-        self._capacity = capacity
-        self._transfers: list[Transfer] = []
-        self._settled_s = 0.0
-        self._due_s = float("inf")
+        self._fair: FairLink[Transfer] = FairLink(capacity)
+        self._wakes_s = float("inf")
+        """The next moment of the clock at which it is woken, no later than the next end of a transfer."""
 
     def join(self, transfer: Transfer) -> None:
         """Add a transfer and re-allocate shares."""
-        self.accrue()
-        self._transfers.append(transfer)
-        self._allocate()
+        transfer.share = self._fair.add(self.clock.now, transfer.bytes_left, transfer.limit, transfer)
+        self._wake_by_next_end()
 
     def leave(self, transfer: Transfer) -> None:
         """Interrupt a transfer."""
-        self.accrue()
-        if transfer in self._transfers:
-            self._transfers.remove(transfer)
-            self._allocate()
-        transfer.end(is_through=transfer.bytes_left <= _NO_BYTES)
+        bytes_left = transfer.bytes_left
+        if transfer.share is not None:
+            bytes_left = self._fair.remove(self.clock.now, transfer.share)
+            self._wake_by_next_end()
+        transfer.end(bytes_left)
 
     def wake(self) -> None:
         """End the finished transfers."""
-        if self.clock.now != self._due_s:
-            return  # shares have changed since
-        self._due_s = float("inf")
-        self.accrue()
-        through = [transfer for transfer in self._transfers if self._end_s(transfer) <= self.clock.now]
-        self._transfers = [transfer for transfer in self._transfers if transfer not in through]
-        self._allocate()
+        if self.clock.now != self._wakes_s:
+            return  # a moment before this one was entered since
+        self._wakes_s = float("inf")
+        through = self._fair.finished(self.clock.now)
+        self._wake_by_next_end()
         for transfer in through:
-            transfer.bytes_left = 0.0
-            transfer.end(is_through=True)
+            transfer.end(0.0)
 
-    def accrue(self) -> None:
-        """Count the bytes that every transfer has moved since shares last changed."""
-        passed_s = self.clock.now - self._settled_s
-        self._settled_s = self.clock.now
-        if passed_s > 0.0:
-            for transfer in self._transfers:
-                transfer.bytes_left = max(0.0, transfer.bytes_left - transfer.rate * passed_s)
+    def bytes_left_at(self, end_s: float, share: Share) -> float:
+        """Return the bytes that a transfer has left at a moment, if shares do not change before it."""
+        return self._fair.bytes_left(end_s, share)
 
-    def _allocate(self) -> None:
-        rates = max_min_rates(self._capacity, [transfer.limit for transfer in self._transfers])
-        for transfer, rate in zip(self._transfers, rates, strict=True):
-            transfer.rate = rate
-        due_s = min(map(self._end_s, self._transfers), default=float("inf"))
-        if due_s != self._due_s:
-            self._due_s = due_s
-            if due_s < float("inf"):
-                self.clock.wake_at(due_s, self)
-
-    def _end_s(self, transfer: Transfer) -> float:
-        """Return when a transfer finishes at its rate; now if only a rounding error is left."""
-        now_s = self.clock.now
-        return now_s if transfer.bytes_left <= _NO_BYTES else now_s + transfer.bytes_left / transfer.rate
+    def _wake_by_next_end(self) -> None:
+        """Enter the next end, unless the link is woken before: then it looks again."""
+        end_s = self._fair.next_end_s()
+        if end_s < self._wakes_s:
+            self._wakes_s = end_s
+            self.clock.wake_at(end_s, self)

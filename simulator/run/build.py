@@ -16,7 +16,7 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.arrays import Indices
 from interlude.simulator.data.dataset import Dataset, selected, to_device
 from interlude.simulator.data.loading import check_memory, load_dataset
-from interlude.simulator.data.partition import hold_modalities, partition, partition_files
+from interlude.simulator.data.partition import hold_modalities, num_served, partition, partition_files
 from interlude.simulator.data.validation import validation_part
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.setting import Population
@@ -75,6 +75,8 @@ class Testbed:
     world: World
     validation: Indices
     """The training samples of the validation part."""
+    note: str | None = None
+    """What a user should know of it; None: nothing."""
 
     def ingredients(self, options: MethodOptions) -> Ingredients:
         """Return the ingredients of one method's run."""
@@ -89,19 +91,23 @@ def blaming_method(options: MethodOptions) -> AbstractContextManager[None]:
     return blaming(f"method '{options.name}'", is_own=":" in options.name)
 
 
-def build_testbed(scenario: Scenario) -> Testbed:
+def build_testbed(scenario: Scenario, *, timing_only: bool = False) -> Testbed:
     """Return the testbed that all methods of a scenario share.
+
+    Args:
+        scenario: the scenario.
+        timing_only: whether nothing is trained; then more clients than a data set serves hold its shards in turn.
 
     Raises:
         BadInputError: if a file of the data set is missing or damaged, the scenario does not fit its data set, or the
             clients cannot be drawn or are more than the scenario's limits allow.
     """
-    dataset = load(scenario)
-    check_population(scenario, len(dataset.train[1]))
-    validation = validation_part(
-        scenario.evaluate.validation, scenario.data.partition, dataset, scenario.clients.count, scenario.seed
-    )
-    population = _population(scenario, dataset, validation)
+    dataset = load(scenario, timing_only=timing_only)
+    check_population(scenario, dataset.num_stored)
+    spec, num_clients = scenario.data.partition, scenario.clients.count
+    validation = validation_part(scenario.evaluate.validation, spec, dataset, num_clients, scenario.seed)
+    served = num_served(spec, dataset, num_clients, validation) if timing_only else num_clients
+    population = _population(scenario, dataset, validation, served)
     network = Network(scenario.model, dataset.inputs, dataset.num_classes)
     checks.check_network(scenario, network)
     flops = None
@@ -109,18 +115,28 @@ def build_testbed(scenario: Scenario) -> Testbed:
         # the devices are the same for all methods, so their speed is that of the scenario's own mini-batches
         flops = joint_flops_per_sample(network, scenario.training.batch_size)
     world = World(scenario.world, scenario.seed, population.num_clients, dataset.modalities, flops)
-    return Testbed(scenario, dataset, population, network, world, validation)
+    note = None
+    if served < num_clients:
+        note = (
+            f"{scenario.name}: {num_clients:,} clients hold {served:,} shards of '{scenario.data.dataset}' in turn, as "
+            "it has too few samples for one each, and nothing is trained"
+        )
+    return Testbed(scenario, dataset, population, network, world, validation, note)
 
 
-def load(scenario: Scenario) -> Dataset:
+def load(scenario: Scenario, *, timing_only: bool = False) -> Dataset:
     """Return the data set of a scenario, once the two are checked against each other.
+
+    Args:
+        scenario: the scenario.
+        timing_only: whether nothing is trained.
 
     Raises:
         BadInputError: if a file is missing or damaged, or the scenario does not fit.
     """
     check_memory(scenario.data, scenario.limits.memory_gb * 1e9)
     dataset = load_dataset(scenario.data, scenario.seed)
-    checks.check(scenario, dataset)
+    checks.check(scenario, dataset, timing_only=timing_only)
     return dataset
 
 
@@ -132,9 +148,11 @@ def files_of(scenario: Scenario, dataset: Dataset) -> dict[str, Path]:
     return {name: located[given] for name, given in short_names(located).items()}
 
 
-def _population(scenario: Scenario, dataset: Dataset, validation: Indices) -> Population:
-    shards = partition(scenario.data.partition, dataset, scenario.clients.count, scenario.seed, validation)
+def _population(scenario: Scenario, dataset: Dataset, validation: Indices, num_shards: int) -> Population:
     clients = scenario.clients
+    shards = partition(scenario.data.partition, dataset, num_shards, scenario.seed, validation)
+    if num_shards < clients.count:
+        shards = [shards[client % num_shards] for client in range(clients.count)]
     held = hold_modalities(
         clients.multimodal_fraction, dataset.modalities, len(shards), scenario.seed, clients.modalities
     )

@@ -23,6 +23,7 @@ from interlude.simulator.run.opening import Counts, Opening
 from interlude.simulator.run.presence import Presence, last_start_s
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.training.executors.strategy import choose_strategy
+from interlude.simulator.training.host import few_collections
 
 _LEAST_EVENTS = 3_000
 _MOST_EVENTS = 50_000
@@ -103,7 +104,8 @@ def estimate(testbed: Testbed, device: torch.device, *, timing_only: bool = Fals
         raise CannotRunError(
             "until: nothing is trained in a timing-only run, so no accuracy ends it; add 'simulated_s' or 'versions'"
         )
-    return [_estimated(spec, testbed) for spec in run_specs(testbed.scenario, Path(), device, timing_only)]
+    with few_collections():
+        return [_estimated(spec, testbed) for spec in run_specs(testbed.scenario, Path(), device, timing_only)]
 
 
 def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
@@ -289,16 +291,16 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
 def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
     """Return the memory that a run's clients, models and samples of their own to evaluate take."""
     num_clients = ingredients.population.num_clients
-    num_bytes = population_bytes(num_clients, len(ingredients.dataset.train[1]))
+    num_bytes = population_bytes(num_clients, ingredients.dataset.num_stored)
     if spec.timing_only:
         return num_bytes
     training = spec.training
-    largest = max(len(shard) for shard in ingredients.population.shards)
+    largest = int(ingredients.population.num_samples.max())
     batch_size = min(training.batch_size, training.window_samples or largest, largest)
     strategy = choose_strategy(spec.scenario.executor, ingredients.network, spec.device, batch_size)
     in_flight = spec.options.server.in_flight(num_clients)
     train, num_references = ingredients.dataset.train, spec.scenario.evaluate.nearest_mean_samples or 0
-    num_copied = len(ingredients.validation) + min(num_references, len(train[1]))
+    num_copied = len(ingredients.validation) + min(num_references, ingredients.dataset.num_stored)
     num_bytes += num_copied * sample_bytes(train)
     return num_bytes + training_bytes(
         ingredients.network, strategy, batch_size, in_flight.num_clients, in_flight.num_versions, MOST_OBSERVATIONS

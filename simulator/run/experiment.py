@@ -7,7 +7,10 @@ from pathlib import Path
 
 import torch
 
+from interlude.simulator.arrays import Indices
+from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.errors import BadInputError, DivergedError, InterludeError, RecordError
+from interlude.simulator.federation.setting import Population
 from interlude.simulator.own_code.errors import sentence_of
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, claim, foreign_entries
@@ -24,7 +27,7 @@ from interlude.simulator.run.observer import OnEvaluation, Watcher
 from interlude.simulator.run.spec import RunSpec, run_specs
 from interlude.simulator.run.totals import totals
 from interlude.simulator.scenario.scenario import Scenario
-from interlude.simulator.training.host import keep_freed_memory, num_cores, one_thread
+from interlude.simulator.training.host import few_collections, keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
 
 
@@ -72,7 +75,9 @@ def run_scenario(
     policy = policy or ResumePolicy()
     on_evaluation = on_evaluation_of(on_evaluation, callbacks)
     chosen = choose_device(device)
-    testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario)
+    testbed = scenario if isinstance(scenario, Testbed) else build_testbed(scenario, timing_only=timing_only)
+    if testbed.note is not None:
+        policy.say(testbed.note)
     specs = run_specs(testbed.scenario, Path(runs), chosen, timing_only)
     files = files_of(testbed.scenario, testbed.dataset)
     claimed = partial(
@@ -169,7 +174,8 @@ def _run(
         named = ", ".join(entry.relative_to(spec.path).as_posix() for entry in others[:3])
         policy.say(f"{spec.path}: leaves alone what is not the run's: {named}{', ...' if others[3:] else ''}")
     identity = spec.identity(files_of(testbed.scenario, testbed.dataset))
-    with policy.interruption.deferred(), one_thread():
+    collections = few_collections() if spec.timing_only else nullcontext()
+    with policy.interruption.deferred(), one_thread(), collections:
         writer = RunWriter(spec.path, identity, resumes=checkpoint is not None)
         checkpointer = Checkpointer(checkpoints, policy, writer)
         run: Run | None = None
@@ -216,11 +222,18 @@ def _run(
     return record
 
 
+def _labels(dataset: Dataset, population: Population, spec: RunSpec) -> Sequence[Indices]:
+    """Return the labels of each client's samples; of none where they are never drawn."""
+    if dataset.drawn is not None:
+        return [] if spec.timing_only else [*map(dataset.drawn.labels, range(population.num_clients))]
+    labels = dataset.train[1].numpy()
+    return [labels[shard] for shard in population.shards]
+
+
 def _add_facts(writer: RunWriter, spec: RunSpec, ingredients: Ingredients) -> None:
     """Write the partition, and how the run is trained."""
     dataset, population = ingredients.dataset, ingredients.population
-    labels = dataset.train[1].numpy()
-    writer.add_partition(population.modalities, [labels[shard] for shard in population.shards])
+    writer.add_partition(population.modalities, _labels(dataset, population, spec))
     label, reason = "none", "timing only"
     if not spec.timing_only:
         executor, batch_size = spec.scenario.executor, spec.training.batch_size

@@ -137,12 +137,17 @@ class Run:
             return "versions"
         return "idle" if self.clock.is_at_rest and self.spec.scenario.until.simulated_s is None else None
 
-    def finish(self, end_s: float) -> None:
-        """End the run at a moment of simulated time: every client's spans are closed and the timeline is written."""
+    def finish(self, end_s: float, *, with_idle: bool = True) -> None:
+        """End the run at a moment of simulated time: every client's spans are closed and the timeline is written.
+
+        Args:
+            end_s: the moment, in simulated seconds.
+            with_idle: whether the time of idle clients is written, too, of which there may be millions.
+        """
         self.end_s = end_s
         if self.accounts is not None:
             self.accounts.end(end_s)
-        self.server.fleet.finish(end_s)
+        self.server.fleet.finish(end_s, with_idle=with_idle)
         self.timeline.finish()
 
     def salvage(self, may_compute: bool) -> None:

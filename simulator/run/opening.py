@@ -104,7 +104,7 @@ class Opening:
         return (self.marks[made // 2], self.marks[made]) if made else (self.marks[0], self.now)
 
     def timeline(self) -> pd.DataFrame:
-        """End the opening and return its timeline."""
-        self.run.finish(self.end_s)
+        """End the opening and return its timeline, but for clients that are idle at its end."""
+        self.run.finish(self.end_s, with_idle=False)
         timeline: pd.DataFrame = pa.concat_tables([SCHEMA.empty_table(), *self._sink.parts]).to_pandas()
         return timeline

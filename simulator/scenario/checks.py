@@ -8,23 +8,31 @@ from interlude.models.encoders import misfit
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.data.dataset import Dataset
-from interlude.simulator.data.partition import check_partition
+from interlude.simulator.data.partition import check_partition, num_served
 from interlude.simulator.errors import BadInputError, CannotRunError, nearest
 from interlude.simulator.own_code.errors import blaming
 from interlude.simulator.scenario.registry import method_class
 from interlude.simulator.scenario.scenario import Scenario
 
 
-def check(scenario: Scenario, dataset: Dataset) -> None:
+def check(scenario: Scenario, dataset: Dataset, *, timing_only: bool = False) -> None:
     """Check that a scenario fits the data set that it names, as far as is known without a draw.
+
+    Args:
+        scenario: the scenario.
+        dataset: the data set.
+        timing_only: whether nothing is trained, so that several clients may hold the same samples.
 
     Raises:
         CannotRunError: one sentence with the field, the given value and the data set's values.
     """
+    partition, num_clients = scenario.data.partition, scenario.clients.count
     try:
-        check_partition(scenario.data.partition, dataset, scenario.clients.count)
+        check_partition(partition, dataset, num_served(partition, dataset, num_clients) if timing_only else num_clients)
     except BadInputError as error:
         raise CannotRunError(str(error)) from error
+    if dataset.drawn is not None:
+        _check_drawn(scenario)
     _check_fractions(scenario.clients.modalities, dataset.modalities)
     modality = scenario.until.modality
     if modality is not None and modality not in dataset.modalities:
@@ -45,6 +53,17 @@ def check(scenario: Scenario, dataset: Dataset) -> None:
         _check_head(f"methods.{i}.name", method.name, scenario.model)
         with _of_method(i):
             method.check_modalities(dataset.modalities)
+
+
+def _check_drawn(scenario: Scenario) -> None:
+    """Refuse what takes training samples that no client holds."""
+    evaluate = scenario.evaluate
+    for field, given in (("validation", evaluate.validation), ("nearest_mean_samples", evaluate.nearest_mean_samples)):
+        if given:
+            raise CannotRunError(
+                f"evaluate.{field}: data set '{scenario.data.dataset}' draws training samples for clients alone, so "
+                f"none are left for it; leave it out, given {given}"
+            )
 
 
 def check_network(scenario: Scenario, network: Network) -> None:

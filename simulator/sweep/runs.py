@@ -271,18 +271,20 @@ def tasks_of(sweep: Sweep, runs: Path, device: torch.device, timing_only: bool) 
     """
     root = sweep.parent_of_points(runs)
     tasks = []
-    for scenario, files in zip(sweep.scenarios, _files_of_all(sweep.scenarios), strict=True):
+    for scenario, files in zip(sweep.scenarios, _files_of_all(sweep.scenarios, timing_only), strict=True):
         specs = run_specs(scenario, root, device, timing_only)
         tasks += [SweepTask(spec.path.relative_to(root).as_posix(), spec, files) for spec in specs]
     return tasks
 
 
-def _files_of_all(scenarios: Sequence[Scenario]) -> list[dict[str, Path]]:
+def _files_of_all(scenarios: Sequence[Scenario], timing_only: bool) -> list[dict[str, Path]]:
     """Return the input files of each scenario, once it is checked against its data; each data set is loaded once."""
     sharing: dict[Hashable, list[int]] = {}
     for at, scenario in enumerate(scenarios):
         sharing.setdefault(scenario.data.content(scenario.seed), []).append(at)
-    files = {at: files_of(scenarios[at], load(scenarios[at])) for group in sharing.values() for at in group}
+    files: dict[int, dict[str, Path]] = {}
+    for at in (at for group in sharing.values() for at in group):
+        files[at] = files_of(scenarios[at], load(scenarios[at], timing_only=timing_only))
     return [files[at] for at in range(len(scenarios))]
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveInt, Tag
 
-from interlude.simulator.arrays import Floats
+from interlude.simulator.arrays import Floats, packed
 from interlude.simulator.randomness import ClientDraws, Stream
 from interlude.simulator.world.distributions import MeanOneJitter, NonNegativeDistribution, Rate, Seconds
 
@@ -104,7 +104,7 @@ class ModalityArrivals:
     def __init__(self, spec: PerRound | StreamOfWindows, seed: int, modality: str, num_clients: int) -> None:
         self.spec = spec
         base = spec.per_client if isinstance(spec, PerRound) else spec.sample_period_s
-        self._base_s: list[float] = base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)).tolist()
+        self._base_s = packed(base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)))
         self._jitter = ClientDraws(seed, "arrival", MeanOneJitter(spec.jitter_sigma), modality)
         self._misses = ClientDraws(seed, "miss", Misses(spec.miss_probability), modality)
         if isinstance(spec, StreamOfWindows):

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
 
-from interlude.simulator.arrays import Floats
+from interlude.simulator.arrays import Floats, packed
 from interlude.simulator.randomness import ClientDraws, Stream
 from interlude.simulator.world.arrivals import Probability
 from interlude.simulator.world.distributions import Constant, MeanOneJitter, NonNegativeDistribution, Rate
@@ -115,13 +115,13 @@ class Devices:
         self._jitter_sigma = spec.jitter_sigma
         if isinstance(spec, ComputeSpec):
             gflops = spec.throughput_gflops.ppf(Stream(seed, "throughput").uniforms(num_clients))
-            self._s_per_flop = (1.0 / (gflops * FLOPS_PER_GFLOP)).tolist()
+            self._s_per_flop = packed(1.0 / (gflops * FLOPS_PER_GFLOP))
         else:
             if not joint_flops_per_sample:
                 raise ValueError("ms_per_sample needs the FLOPs of the joint objective, but none are given")
             ms = per_client(spec.ms_per_sample, seed, num_clients, "ms-per-sample")
-            self._s_per_flop = (ms / 1e3 * spec.training_factor / joint_flops_per_sample).tolist()
-        self._overhead_s = spec.overhead_s.ppf(Stream(seed, "overhead").uniforms(num_clients)).tolist()
+            self._s_per_flop = packed(ms / 1e3 * spec.training_factor / joint_flops_per_sample)
+        self._overhead_s = packed(spec.overhead_s.ppf(Stream(seed, "overhead").uniforms(num_clients)))
         self._jitter = ClientDraws(seed, "compute", MeanOneJitter(spec.jitter_sigma))
         self._stragglers = spec.stragglers
         self._slow = ClientDraws(seed, "straggler", _Identity())

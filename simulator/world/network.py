@@ -1,9 +1,11 @@
 """How long transfers take: latency plus payload over bandwidth, uplink and downlink apart."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
+from interlude.simulator.arrays import packed
 from interlude.simulator.randomness import ClientDraws, Stream
 from interlude.simulator.world.distributions import Distribution, MeanOneJitter, NonNegativeDistribution
 from interlude.simulator.world.traces import Bandwidth, SpeedDraws, SpeedTrace, per_client
@@ -48,14 +50,14 @@ class Links:
 
     def __init__(self, spec: NetworkSpec, seed: int, num_clients: int) -> None:
         self._jitter_sigma = spec.jitter_sigma
-        self._latency_s = (spec.latency_ms.ppf(Stream(seed, "latency").uniforms(num_clients)) / 1e3).tolist()
+        self._latency_s = packed(spec.latency_ms.ppf(Stream(seed, "latency").uniforms(num_clients)) / 1e3)
         bandwidths: dict[Direction, Distribution | SpeedTrace] = {"up": spec.uplink_mbps, "down": spec.downlink_mbps}
-        self._s_per_byte: dict[Direction, list[float]] = {}
+        self._s_per_byte: dict[Direction, Sequence[float]] = {}
         self._jitter: dict[Direction, ClientDraws] = {}
         self._varying: dict[Direction, SpeedDraws] = {}
         for direction, bandwidth in bandwidths.items():
             mbps = per_client(bandwidth, seed, num_clients, "bandwidth", direction)
-            self._s_per_byte[direction] = (_BITS_PER_BYTE / (mbps * _BITS_PER_MEGABIT)).tolist()
+            self._s_per_byte[direction] = packed(_BITS_PER_BYTE / (mbps * _BITS_PER_MEGABIT))
             self._jitter[direction] = ClientDraws(seed, "transfer", MeanOneJitter(spec.jitter_sigma), direction)
             if isinstance(bandwidth, SpeedTrace):
                 deviation = bandwidth.relative_deviation(seed, num_clients)

@@ -17,6 +17,7 @@ RESULTS = {
     "bench_estimate.py": r"^smoke +mba +\d\.\d\d +\d\.\d\d +\d\.\d\d",
     "bench_palette.py": r"^0\.5 +0\.\d{3} +[01]\.\d{3} +[01]\.\d{3}$",
     "bench_peers.py": r"^plain loop +[\d,.]+ +1\.00",
+    "bench_scale.py": r"^fedasync +exponents: time -?\d",
     "bench_training.py": r"^async run, batched +[\d,.]+ +\d",
 }
 """A line that each script prints when all went well."""

@@ -13,7 +13,6 @@ from interlude.simulator.federation.accounting.invariants import BrokenInvariant
 from interlude.simulator.federation.clock import Clock, Sleeper
 from interlude.simulator.federation.shared_link import SharedLink, Transfer
 from interlude.simulator.world.faults import UploadLossSpec
-from interlude.simulator.world.sharing import max_min_rates
 
 GC = "gray+color"
 ALONE = {"delays_s": {"gray": (1.0,), "color": (1.0,)}, "step_s": (1.0,)}
@@ -296,21 +295,6 @@ def test_a_deadline_with_nobody_back_waits_for_the_first(paper):
 
 
 # --- a link that is shared -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("capacity", "limits", "rates"),
-    [
-        (6.0, [1.0, 4.0, 9.0], [1.0, 2.5, 2.5]),  # one is capped by its own link, the others share what it leaves
-        (6.0, [9.0, 1.0, 4.0], [2.5, 1.0, 2.5]),
-        (12.0, [1.0, 4.0, 9.0], [1.0, 4.0, 7.0]),
-        (99.0, [1.0, 4.0, 9.0], [1.0, 4.0, 9.0]),
-        (6.0, [9.0, 9.0, 9.0], [2.0, 2.0, 2.0]),
-        (6.0, [], []),
-    ],
-)
-def test_max_min_fair_rates(capacity, limits, rates):
-    assert max_min_rates(capacity, limits) == rates
 
 
 class Noting(Sleeper):

@@ -7,8 +7,10 @@ import torch
 
 from interlude import parse_scenario, run_scenario
 from interlude.simulator.cli.main import main
+from interlude.simulator.errors import CannotRunError
 from interlude.simulator.run import build, estimate, opening
 from interlude.simulator.run.build import build_testbed
+from interlude.simulator.run.interruption import ResumePolicy
 
 TWO_METHODS = [{"name": "fedavg"}, {"name": "fedasync"}]
 
@@ -74,3 +76,11 @@ def test_a_method_without_interruptions_comes_to_what_its_estimate_says(scenario
     assert estimated.local_rounds == totals["local_rounds"]
     assert estimated.needs.events == totals["events"]
     assert estimated.num_bytes == sent["bytes"].sum()
+
+
+def test_more_clients_than_samples_hold_shards_in_turn_where_nothing_is_trained(scenario_with, tmp_path):
+    scenario, said = parse_scenario(scenario_with({"clients.count": 3_000, "until": {"versions": 1}})), []
+    with pytest.raises(CannotRunError, match=r"clients\.count"):
+        build_testbed(scenario)
+    run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True, policy=ResumePolicy(say=said.append))
+    assert ["hold 21 shards" in sentence for sentence in said] == [True]  # 1,347 samples, at least 2 each: 64 a shard

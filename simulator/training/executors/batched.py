@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from interlude.models.drawn import DrawnTensor
 from interlude.models.inputs import Samples
 from interlude.models.network import Network, Parameters
 from interlude.simulator.training.evaluation import EvaluationSets
@@ -216,9 +217,11 @@ class BatchedExecutor(TrainingExecutor):
     def _get_help(self) -> None:
         """Share models and samples with the workers, and let them take jobs."""
         train, sets = self._samples
-        models, samples = SharedModels(self._network.layout), SharedSamples({"train": train, **sets.by_name()})
+        drawn = train if isinstance(train[1], DrawnTensor) else None
+        shared = sets.by_name() if drawn is not None else {"train": train, **sets.by_name()}
+        models, samples = SharedModels(self._network.layout), SharedSamples(shared)
         self._descriptors = (models.descriptor, samples.descriptor)
-        setup = Setup(self._network, self._spec, self._seed, self.strategy, models.num_rows, samples.places)
+        setup = Setup(self._network, self._spec, self._seed, self.strategy, models.num_rows, samples.places, drawn)
         self._queue.begin(setup, models, self._descriptors)
 
 

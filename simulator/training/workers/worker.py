@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from interlude.models.inputs import Samples
 from interlude.models.network import Network
 from interlude.models.packed import Packed
 from interlude.simulator.arrays import Indices
@@ -44,6 +45,8 @@ class Setup:
     strategy: Strategy
     num_rows: int
     places: Mapping[str, Place]
+    drawn: Samples | None = None
+    """The training set, where it is drawn when it is indexed: a worker draws its own."""
 
 
 SentValues = Mapping[Named, Any]
@@ -113,7 +116,7 @@ class Worker:
         self._network = setup.network
         self._arena = Arena(arena_descriptor, layout.size, layout.dtype, setup.num_rows)
         sets = samples_in(tensors)
-        train = sets.pop("train")
+        train = sets.pop("train") if setup.drawn is None else setup.drawn
         self._sets = EvaluationSets(**sets)
         self._trainer = StackedTrainer(setup.network, setup.spec, setup.seed, train, setup.strategy)
         self._stacks = setup.strategy.stacks
