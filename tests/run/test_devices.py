@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interlude.simulator.errors import BadInputError
-from interlude.simulator.run.build import choose_device
+from interlude.simulator.run.devices import choose_device
 
 
 @pytest.mark.parametrize("device", ["tpu", "gpu", "", "CPU", "cuda0"])

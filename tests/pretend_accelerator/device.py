@@ -1,0 +1,243 @@
+"""A pretend accelerator: tensors on devices of their own, ``pretend:0`` and ``pretend:1``, computed on the CPU.
+
+As on a GPU, tensors of two devices cannot be used together, and what crosses between host and device is seen: every
+crossing is counted with the line of the product that caused it. The kernels are the CPU's, so results are the CPU's.
+PyTorch keeps such a device for the life of the process, so `install` belongs into a process of its own.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+
+import interlude
+
+NAME = "pretend"
+NUM_DEVICES = 2
+
+_CPU = torch.device("cpu")
+_PRODUCT = f"{Path(interlude.__file__).parent}/"
+
+aten = torch.ops.aten
+_WAITS = {
+    aten.equal.default,
+    aten.is_nonzero.default,
+    aten.masked_select.default,
+    aten.nonzero.default,
+    aten._unique2.default,
+}
+"""Operations whose result's shape, or the host's next step, depends on values."""
+_TAKES_AN_INDEX_OF_THE_HOST = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
+
+
+class Crossing(NamedTuple):
+    """Values that crossed between host and device."""
+
+    kind: Literal["sent", "sent and waited", "read"]
+    """To the device without and with waiting for it, or back to the host, which always waits."""
+    where: str
+    """The innermost function of the product, ``file.py:function``."""
+
+
+class Crossings:
+    """Counts what crosses while it listens."""
+
+    current: ClassVar["Crossings | None"] = None
+
+    def __init__(self) -> None:
+        self.counted: Counter[Crossing] = Counter()
+
+    @contextmanager
+    def listening(self) -> Iterator["Crossings"]:
+        """Count what crosses."""
+        Crossings.current = self
+        try:
+            yield self
+        finally:
+            Crossings.current = None
+
+    def of(self, *kinds: str) -> Counter[str]:
+        """Return how often values crossed in some ways, by place."""
+        found: Counter[str] = Counter()
+        for crossing, times in self.counted.items():
+            if crossing.kind in kinds:
+                found[crossing.where] += times
+        return found
+
+
+class PretendTensor(torch.Tensor):
+    """A tensor of a pretend device; its values are a CPU tensor's.
+
+    Args:
+        inner: the values.
+        device: where they pretend to be.
+    """
+
+    inner: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, inner: Tensor, device: torch.device) -> "PretendTensor":
+        """Return a tensor that looks like its values, on a device."""
+        made = torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=device,
+            requires_grad=False,
+        )
+        made.inner = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation."""
+        del types
+        return _dispatch(func, args, kwargs or {})
+
+    def __repr__(self, **kwargs: Any) -> str:  # type: ignore[override]
+        """Return the values, which a test that fails shows."""
+        return f"{self.inner!r} on {self.device}"
+
+    def tolist(self) -> Any:
+        """Return the values, read back."""
+        _count("read")
+        return self.inner.tolist()
+
+    def numpy(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse, as a GPU's tensors do."""
+        raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first.")
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        """Return the storage of the values."""
+        return self.inner.untyped_storage()
+
+    def set_(self, *source: Any) -> "PretendTensor":  # type: ignore[override]
+        """Return a tensor of this device that looks at a storage; this one is not changed."""
+        return PretendTensor(self.inner.detach().set_(*source), self.device)
+
+
+class PretendModule(_DummyBackendModule):
+    """What PyTorch calls ``torch.pretend``."""
+
+    def device_count(self) -> int:
+        """Return the number of devices."""
+        return NUM_DEVICES
+
+    def synchronize(self, device: Any = None) -> None:
+        """Do nothing: every operation is done when it returns."""
+
+
+_libraries: list[torch.library.Library] = []
+
+
+def install() -> None:
+    """Make the devices known to PyTorch, for the life of this process."""
+    if _libraries:
+        return
+    _setup_privateuseone_for_python_backend(NAME, PretendModule())
+    general, some = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    general.fallback(lambda func, *args, **kwargs: _dispatch(func, args, kwargs), "PrivateUse1")
+    some.impl("copy_", lambda *args: _dispatch(aten.copy_.default, args, {}), "PrivateUse1")  # in `torch.tensor`
+    some.impl("_pin_memory", lambda values, device=None: values.clone(), "CPU")
+    some.impl("is_pinned", lambda values, device=None: False, "CPU")
+    _libraries.extend((general, some))
+
+
+def _dispatch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run an operation on the values, and put the results where a GPU's would be."""
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
+    wanted = kwargs.get("device")
+    if func in (aten._to_copy.default, aten.copy_.default):
+        return _copied(func, args, kwargs)
+    if func is aten._local_scalar_dense.default or func in _WAITS:
+        _count("read")
+    device = torch.device(wanted) if wanted is not None else ours[0].device if ours else _CPU
+    if device.type == NAME and device.index is None:
+        device = torch.device(NAME, 0)
+    _check(func, args, tensors, device)
+    inner_args, inner_kwargs = tree_map(_inner, tuple(args)), tree_map(_inner, dict(kwargs))
+    if wanted is not None:
+        inner_kwargs["device"] = _CPU
+    result = func(*inner_args, **inner_kwargs)
+    if device.type == "cpu":
+        return result
+    wrapped = tree_map(lambda leaf: PretendTensor(leaf, device) if isinstance(leaf, Tensor) else leaf, result)
+    return return_and_correct_aliasing(func, args, kwargs, wrapped)
+
+
+def _copied(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Copy values within a device or between two."""
+    if func is aten._to_copy.default:
+        (source,) = args
+        target = torch.device(kwargs["device"]) if kwargs.get("device") is not None else source.device
+        if target.type == NAME and target.index is None:
+            target = torch.device(NAME, 0)
+        _count_copy(source.device, target, is_waited=not kwargs.get("non_blocking"))
+        made = func(_inner(source), **{**kwargs, "device": _CPU})
+        return made if target.type == "cpu" else PretendTensor(made, target)
+    target, source = args[:2]
+    is_waited = not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
+    _count_copy(source.device, target.device, is_waited=is_waited)
+    _inner(target).copy_(_inner(source))
+    return target
+
+
+def _check(func: Any, args: Sequence[Any], tensors: Sequence[Tensor], device: torch.device) -> None:
+    """Refuse tensors of two devices, as a GPU does, but for single numbers and indices of the host."""
+    others = [tensor for tensor in tensors if tensor.device != device]
+    if func in _TAKES_AN_INDEX_OF_THE_HOST and args[0].device == device:
+        of_host = [index for index in args[1] if index is not None and index.device.type == "cpu"]
+        for _ in of_host:
+            _count("sent and waited")
+        known = {id(index) for index in of_host}
+        others = [tensor for tensor in others if id(tensor) not in known and tensor.dim()]
+        if any(index.dtype == torch.bool for index in args[1] if index is not None):
+            _count("read")
+    elif torch.Tag.pointwise in func.tags:  # single numbers of the host travel with the call
+        changed = args[0] if func._schema.is_mutable else None
+        others = [tensor for tensor in others if tensor.dim() or tensor.device.type != "cpu" or tensor is changed]
+    if others:
+        raise RuntimeError(f"{func}: expected all tensors to be on the same device, but found {device} and cpu")
+
+
+def _inner(leaf: Any) -> Any:
+    return leaf.inner if isinstance(leaf, PretendTensor) else leaf
+
+
+def _count_copy(source: torch.device, target: torch.device, *, is_waited: bool) -> None:
+    if source == target:
+        return
+    if target.type == "cpu":
+        _count("read")
+    else:
+        _count("sent and waited" if is_waited else "sent")
+
+
+def _count(kind: Literal["sent", "sent and waited", "read"]) -> None:
+    if Crossings.current is not None:
+        Crossings.current.counted[Crossing(kind, _place())] += 1
+
+
+def _place() -> str:
+    """Return the innermost function of the product that is running, but for the one that only copies."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith(_PRODUCT) and not code.co_filename.endswith("transfer.py"):
+            return f"{code.co_filename.removeprefix(_PRODUCT)}:{code.co_qualname}"
+        frame = frame.f_back
+    return "elsewhere"
