@@ -18,7 +18,6 @@ from interlude.simulator.data.dataset import Dataset, selected, to_device
 from interlude.simulator.data.loading import check_memory, load_dataset
 from interlude.simulator.data.partition import hold_modalities, partition, partition_files
 from interlude.simulator.data.validation import validation_part
-from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.setting import Population
 from interlude.simulator.files import short_names
 from interlude.simulator.methods.base import Method

@@ -14,8 +14,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 import interlude
@@ -158,41 +156,60 @@ def install() -> None:
 
 def _dispatch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Run an operation on the values, and put the results where a GPU's would be."""
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
-    wanted = kwargs.get("device")
     if func in (aten._to_copy.default, aten.copy_.default):
         return _copied(func, args, kwargs)
     if func is aten._local_scalar_dense.default or func in _WAITS:
         _count("read")
-    device = torch.device(wanted) if wanted is not None else ours[0].device if ours else _CPU
-    if device.type == NAME and device.index is None:
-        device = torch.device(NAME, 0)
-    _check(func, args, tensors, device)
-    inner_args, inner_kwargs = tree_map(_inner, tuple(args)), tree_map(_inner, dict(kwargs))
+    tensors: list[Tensor] = []
+    inner_args, inner_kwargs = _inner(args, tensors), {key: _inner(value, tensors) for key, value in kwargs.items()}
+    wanted = kwargs.get("device")
     if wanted is not None:
+        device = _indexed(torch.device(wanted))
         inner_kwargs["device"] = _CPU
+    else:
+        device = next((tensor.device for tensor in tensors if tensor.device.type == NAME), _CPU)
+    _check(func, args, tensors, device)
     result = func(*inner_args, **inner_kwargs)
-    if device.type == "cpu":
-        return result
-    wrapped = tree_map(lambda leaf: PretendTensor(leaf, device) if isinstance(leaf, Tensor) else leaf, result)
-    return return_and_correct_aliasing(func, args, kwargs, wrapped)
+    ours = {id(tensor.inner): tensor for tensor in tensors if isinstance(tensor, PretendTensor)}
+    return result if device.type == "cpu" else _outer(result, device, ours)
+
+
+def _inner(value: Any, found: list[Tensor]) -> Any:
+    """Return a value with the tensors in it replaced by their values, and note the tensors."""
+    if isinstance(value, Tensor):
+        found.append(value)
+        return value.inner if isinstance(value, PretendTensor) else value
+    if isinstance(value, list | tuple):
+        return [_inner(item, found) for item in value]
+    return value
+
+
+def _outer(value: Any, device: torch.device, known: Mapping[int, Tensor]) -> Any:
+    """Return a result with its tensors on a device: those that were changed in place are the ones given."""
+    if isinstance(value, Tensor):
+        return known.get(id(value)) if id(value) in known else PretendTensor(value, device)
+    if isinstance(value, list | tuple):
+        return type(value)([_outer(item, device, known) for item in value])
+    return value
+
+
+def _indexed(device: torch.device) -> torch.device:
+    """Return a device with its number, the first one's where none is given."""
+    return torch.device(NAME, 0) if device.type == NAME and device.index is None else device
 
 
 def _copied(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Copy values within a device or between two."""
     if func is aten._to_copy.default:
         (source,) = args
-        target = torch.device(kwargs["device"]) if kwargs.get("device") is not None else source.device
-        if target.type == NAME and target.index is None:
-            target = torch.device(NAME, 0)
+        target = _indexed(torch.device(kwargs["device"])) if kwargs.get("device") is not None else source.device
         _count_copy(source.device, target, is_waited=not kwargs.get("non_blocking"))
-        made = func(_inner(source), **{**kwargs, "device": _CPU})
-        return made if target.type == "cpu" else PretendTensor(made, target)
+        made = func(_values(source), **{**kwargs, "device": _CPU if target.type == NAME else target})
+        return PretendTensor(made, target) if target.type == NAME else made
     target, source = args[:2]
     is_waited = not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
     _count_copy(source.device, target.device, is_waited=is_waited)
-    _inner(target).copy_(_inner(source))
+    _values(target).copy_(_values(source))
     return target
 
 
@@ -214,12 +231,12 @@ def _check(func: Any, args: Sequence[Any], tensors: Sequence[Tensor], device: to
         raise RuntimeError(f"{func}: expected all tensors to be on the same device, but found {device} and cpu")
 
 
-def _inner(leaf: Any) -> Any:
-    return leaf.inner if isinstance(leaf, PretendTensor) else leaf
+def _values(tensor: Tensor) -> Tensor:
+    return tensor.inner if isinstance(tensor, PretendTensor) else tensor
 
 
 def _count_copy(source: torch.device, target: torch.device, *, is_waited: bool) -> None:
-    if source == target:
+    if source == target or target.type == "meta":
         return
     if target.type == "cpu":
         _count("read")
@@ -238,6 +255,7 @@ def _place() -> str:
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(_PRODUCT) and not code.co_filename.endswith("transfer.py"):
-            return f"{code.co_filename.removeprefix(_PRODUCT)}:{code.co_qualname}"
+            name = code.co_qualname.partition(".<locals>")[0]
+            return f"{code.co_filename.removeprefix(_PRODUCT)}:{name}"
         frame = frame.f_back
     return "elsewhere"
