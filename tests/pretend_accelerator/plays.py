@@ -2,8 +2,8 @@
 
     python plays.py < requests.json > findings.json
 
-A request: ``scenario``, the mapping of a scenario of one method; and ``stop_at``, the event of the clock after which its
-run on the accelerator is stopped and resumed, or null.
+A request: ``scenario``, the mapping of a scenario of one method; and ``stop_at``, the event of the clock after which
+its run on the accelerator is stopped and resumed, or null.
 """
 
 import json
