@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerators import content
 from pretend_device import Crossings, install
 
 from interlude import RunRecord, parse_scenario, run_scenario
@@ -32,7 +33,7 @@ def findings(request: dict[str, Any], runs: Path) -> dict[str, Any]:
         (on_device,) = run_scenario(scenario, runs=runs / "there", device="pretend:1", workers=1)
     return {
         "same_order": on_cpu.info["totals"]["order_sha256"] == on_device.info["totals"]["order_sha256"],
-        "same_files": [name for name in ("metrics.csv", "model.safetensors") if _same(on_cpu, on_device, name)],
+        "other_files": [name for name, written in content(on_cpu).items() if content(on_device).get(name) != written],
         "apart": float((on_cpu.metrics["value"] - on_device.metrics["value"]).abs().max()),
         "accelerator": on_device.info.get("accelerator"),
         "local_rounds": on_device.info["totals"]["local_rounds"],
@@ -53,13 +54,7 @@ def _resumed(request: dict[str, Any], runs: Path, undisturbed: RunRecord) -> boo
         run_scenario(scenario, runs=runs, device="pretend:1", workers=1, policy=policy)
     assert list(runs.rglob("*.safetensors")), "the run was saved"
     (record,) = run_scenario(scenario, runs=runs, device="pretend:1", workers=1, policy=ResumePolicy(resume=True))
-    return all(_same(record, undisturbed, name) for name in ("metrics.csv", "timeline.csv", "model.safetensors"))
-
-
-def _same(one: RunRecord, other: RunRecord, name: str) -> bool:
-    """Return whether a file of two runs is the same; a file that neither has is."""
-    paths = [record.path / name for record in (one, other)]
-    return [p.read_bytes() if p.exists() else None for p in paths] == [paths[0].read_bytes()] * 2
+    return content(record) == content(undisturbed)
 
 
 def stopping_at(event: float) -> Any:

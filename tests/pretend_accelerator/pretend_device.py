@@ -5,24 +5,20 @@ crossing is counted with the line of the product that caused it. The kernels are
 PyTorch keeps such a device for the life of the process, so `install` belongs into a process of its own.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
+from accelerators import place
 from torch import Tensor
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
-
-import interlude
 
 NAME = "pretend"
 NUM_DEVICES = 2
 
 _CPU = torch.device("cpu")
-_PRODUCT = f"{Path(interlude.__file__).parent}/"
 
 aten = torch.ops.aten
 _WAITS = {
@@ -246,16 +242,4 @@ def _count_copy(source: torch.device, target: torch.device, *, is_waited: bool) 
 
 def _count(kind: Literal["sent", "sent and waited", "read"]) -> None:
     if Crossings.current is not None:
-        Crossings.current.counted[Crossing(kind, _place())] += 1
-
-
-def _place() -> str:
-    """Return the innermost function of the product that is running, but for the one that only copies."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename.startswith(_PRODUCT) and not code.co_filename.endswith("transfer.py"):
-            name = code.co_qualname.partition(".<locals>")[0]
-            return f"{code.co_filename.removeprefix(_PRODUCT)}:{name}"
-        frame = frame.f_back
-    return "elsewhere"
+        Crossings.current.counted[Crossing(kind, place())] += 1
