@@ -10,6 +10,7 @@ import torch
 from accelerators import DECISIONS, END, EVALUATION, ONCE, place, small_scenario
 
 from interlude import parse_scenario, run_scenario
+from interlude.simulator.run.interruption import ResumePolicy
 
 
 def compared(method: str, device: torch.device) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def waits(method: str, device: torch.device) -> dict[str, Any]:
         try:
             if mode is not None:
                 torch.cuda.set_sync_debug_mode("warn")
-            run_scenario(scenario, runs=Path(runs), device=str(device), workers=1)
+            policy = ResumePolicy(checkpoint_every_s=0.0)  # a checkpoint reads everything
+            run_scenario(scenario, runs=Path(runs), device=str(device), workers=1, policy=policy)
         finally:
             if mode is not None:
                 torch.cuda.set_sync_debug_mode(mode)
