@@ -10,6 +10,7 @@ import torch
 from interlude.models.network import Network
 from interlude.simulator.calibrate.cases import Case
 from interlude.simulator.data.dataset import to_device
+from interlude.simulator.run.devices import wait_for
 from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.batched import BatchedExecutor
 from interlude.simulator.training.executors.sequential import SequentialExecutor
@@ -189,8 +190,7 @@ class Contender:
         futures = [self._executor.submit(task) for task in self._tasks]
         for future in futures:
             future.result()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        wait_for(self._device)
 
     def _tasks_per_process(self, size: Size) -> int:
         """Return the size of two full stacks, as the executor forms them; or some clients one by one."""

@@ -21,7 +21,8 @@ import yaml
 from interlude.simulator.calibrate.bench import MOST_ROUNDS, Bench, Candidate, Contender, Measured, Size, take_turns
 from interlude.simulator.calibrate.cases import Case, case_of
 from interlude.simulator.errors import BadInputError, one_line
-from interlude.simulator.run.build import build_testbed, choose_device, how_trained
+from interlude.simulator.run.build import build_testbed, how_trained
+from interlude.simulator.run.devices import choose_device
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.executors.strategy import choose_strategy
 from interlude.simulator.training.host import has_bfloat16, keep_freed_memory, num_cores, one_thread

@@ -35,7 +35,8 @@ def calibrate(
     from interlude.simulator.calibrate.cases import built_in_cases, case_of, different_cases
     from interlude.simulator.calibrate.measure import calibrate as measure
     from interlude.simulator.cli import calibration_tables
-    from interlude.simulator.run.build import build_testbed, choose_device
+    from interlude.simulator.run.build import build_testbed
+    from interlude.simulator.run.devices import choose_device
     from interlude.simulator.scenario.loading import load_scenarios
 
     choose_device(device)

@@ -24,7 +24,8 @@ def check(
 
     from interlude.simulator.cli import check_json
     from interlude.simulator.cli.check_tables import check_tables, foreign_table
-    from interlude.simulator.run.build import build_testbed, choose_device
+    from interlude.simulator.run.build import build_testbed
+    from interlude.simulator.run.devices import choose_device
     from interlude.simulator.run.estimate import estimate
     from interlude.simulator.run.first_rounds import first_rounds
     from interlude.simulator.scenario.loading import load_scenarios

@@ -90,6 +90,10 @@ Target = Annotated[
 Clients = Annotated[int, typer.Option(min=1, max=MOST_CLIENTS, help="clients in the Gantt chart")]
 Window = Annotated[str | None, typer.Option(metavar="START:END", help="simulated seconds in the Gantt chart")]
 Device = Annotated[str, typer.Option("--device", help="where to train: auto, cpu, cuda or cuda:N")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", help="where to train: auto, cpu, cuda, cuda:N, or several by commas, a run on each"),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -61,7 +61,8 @@ def run(
     from interlude.simulator.cli.progress import ProgressDisplay
     from interlude.simulator.cli.tracking import tracking
     from interlude.simulator.record.reader import RunRecord
-    from interlude.simulator.run.build import build_testbed, choose_device
+    from interlude.simulator.run.build import build_testbed
+    from interlude.simulator.run.devices import choose_device
     from interlude.simulator.run.estimate import estimate
     from interlude.simulator.run.experiment import check_claims, run_scenario, worker_pool
     from interlude.simulator.run.spec import run_specs

@@ -10,7 +10,7 @@ from interlude.simulator.cli.options import (
     MOST_PROCESSES,
     CheckpointEvery,
     DataDir,
-    Device,
+    Devices,
     Overrides,
     Overwrite,
     Runs,
@@ -29,7 +29,7 @@ def sweep(
     methods: Annotated[str | None, typer.Option(metavar="NAME,...", help="methods, by label or name")] = None,
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     timing_only: TimingOnly = False,
     overwrite: Overwrite = False,
     jobs: Annotated[

@@ -18,7 +18,7 @@ from interlude.simulator.federation.rules import gather
 from interlude.simulator.federation.setting import Population, Setting
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
-from interlude.simulator.training.executors.base import is_finite
+from interlude.simulator.training.executors.base import are_finite
 from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.executors.future import Future
 from interlude.simulator.training.merge import ClientUpdate
@@ -378,7 +378,7 @@ class Server:
 
         def unsound() -> list[int]:
             results = self.executor.results([update.trained for update in updates])
-            return [i for i, result in enumerate(results or ()) if not is_finite(result)]
+            return [i for i, is_so in enumerate(are_finite(results or ())) if not is_so]
 
         rejected = self.executor.decide(unsound)
         self.num_rejected += len(rejected)

@@ -19,6 +19,7 @@ from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
+from interlude.simulator.training.transfer import to_device
 from interlude.simulator.training.values import Named, Values
 
 _PURPOSE = "async-drop"
@@ -116,7 +117,7 @@ class AsyncDrop(Method):
     def merge(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> Parameters:
         """Return the model mixed with the one update where its mask is 1."""
         theta = pack(model)
-        seed = torch.tensor(updates[0].message, device=theta.flat.device)
+        seed = to_device(torch.tensor(updates[0].message), theta.flat.device)
         mixed = pack(super().merge(theta, memory, updates))
         kept = mask_of(theta.layout, seed, self.options.dropped) > 0
         return Packed(theta.layout, torch.where(kept, mixed.flat, theta.flat))

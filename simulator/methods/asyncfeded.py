@@ -13,6 +13,7 @@ from interlude.simulator.federation.rules import OnArrival
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.training.merge import ClientUpdate, add_deltas, difference
+from interlude.simulator.training.transfer import numbers
 from interlude.simulator.training.values import Named, Values
 
 
@@ -107,6 +108,7 @@ class AsyncFedED(Method):
 
 def euclidean_staleness(model: Parameters, update: ClientUpdate) -> float:
     """Return gamma_k = ||theta - theta^(v_k)|| / ||Delta_k|| over the groups that an update holds."""
-    moved = float(difference(model, update.start, update.groups).norm())
-    own = float(difference(update.parameters, update.start, update.groups).norm())
+    groups = update.groups
+    gone, trained = difference(model, update.start, groups), difference(update.parameters, update.start, groups)
+    moved, own = numbers([gone.norm(), trained.norm()])
     return moved / own if own else (math.inf if moved else 0.0)

@@ -23,6 +23,7 @@ from interlude.simulator.arrays import Floats
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.transfer import to_device
 
 Draw = Callable[[int, Sequence[int]], Sequence[int]]
 """The subset R that a greedy step looks at, from the step's index and the clients not selected yet."""
@@ -157,8 +158,8 @@ class GradientMap:
         silent = torch.zeros_like(next(iter(sent.values())))
         every_client = torch.stack([vectors.get(client, silent) for client in range(len(self.distances))])
         rows = torch.cdist(torch.stack(list(sent.values())), every_client, compute_mode="donot_use_mm_for_euclid_dist")
-        distances = self.distances.to(rows.device).clone(memory_format=torch.contiguous_format)
-        index = torch.tensor(list(sent), device=rows.device)
+        distances = to_device(self.distances, rows.device).clone(memory_format=torch.contiguous_format)
+        index = to_device(torch.tensor(list(sent)), rows.device)
         distances[index] = rows
         distances[:, index] = rows.T
         return GradientMap(distances, vectors)

@@ -22,6 +22,7 @@ from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate, weighted_sum
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Noise, Objective
+from interlude.simulator.training.transfer import all_to_device
 from interlude.simulator.training.values import Values, by_modality, named
 
 _CONTROL = "control"
@@ -164,15 +165,17 @@ class FedAC(Method):
     ) -> tuple[Parameters, Controls]:
         """Return the model after a step of the optimiser, its moments and the control variates."""
         options, theta = self.options, pack(model)
-        mean, square, merged = memory.mean.to(theta.flat.device), memory.square.to(theta.flat.device), theta.flat
-        mean, square, merged = mean.clone(), square.clone(), merged.clone()
+        device = theta.flat.device
+        at_host = {"mean": memory.mean, "square": memory.square}  # before the first merge
+        moments, known = all_to_device([at_host, memory.control], device)
+        mean, square, merged = moments["mean"].clone(), moments["square"].clone(), theta.flat.clone()
         starts = [theta.layout.pack(update.start).flat for update in updates]
         deltas = [theta.layout.pack(u.parameters).flat - start for u, start in zip(updates, starts, strict=True)]
         directions = [
             self._direction(theta, update, start, delta)
             for update, start, delta in zip(updates, starts, deltas, strict=True)
         ]
-        control, own = dict(memory.control), {client: dict(values) for client, values in memory.own.items()}
+        control, own = known, {client: dict(values) for client, values in memory.own.items()}
         for group, columns in theta.layout.group_columns.items():
             holders = [position for position, update in enumerate(updates) if group in update.groups]
             if not holders:
@@ -186,7 +189,7 @@ class FedAC(Method):
             merged[columns] += options.server.learning_rate * ahead / (square[columns].sqrt() + options.epsilon)
             changes = [control_change(updates[position], deltas[position][columns], group) for position in holders]
             share = len(holders) / updates[0].holders[group].num_clients
-            control[group] = control[group].to(step.device) + share * weighted_sum(changes, weights)
+            control[group] = control[group] + share * weighted_sum(changes, weights)
             for position, change in zip(holders, changes, strict=True):
                 of_client = own.setdefault(updates[position].client, {})
                 of_client[group] = of_client[group] + change if group in of_client else change

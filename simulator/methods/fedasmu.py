@@ -21,6 +21,7 @@ from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.training.merge import ClientUpdate, difference, mix
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.task import LocalSteps
+from interlude.simulator.training.transfer import numbers
 from interlude.simulator.training.values import Named, Values
 
 _CONTROLS = Named("controls")
@@ -167,15 +168,16 @@ class FedASMU(Method):
         xi = controls.scale * fading + controls.offset
         alpha = scale * xi / (1.0 + scale * xi)
         descent = difference(update.parameters, update.start, update.groups)
-        gain = float(functional.cosine_similarity(descent, difference(update.parameters, model, update.groups), dim=0))
+        cosine = functional.cosine_similarity(descent, difference(update.parameters, model, update.groups), dim=0)
+        slopes = self.options.control_rate * update.report[_SLOPES] if _SLOPES in update.report else cosine.new_zeros(2)
+        gain, *fresh = numbers([cosine, *slopes.unbind()])
         step = self.options.control_rate * gain * scale / (1.0 + scale * xi) ** 2
-        fresh: Tensor = self.options.control_rate * update.report.get(_SLOPES, torch.zeros(2))
         learned = Controls(
             controls.scale + step * fading,
             controls.decay - step * controls.scale * fading * math.log(tau) / 2.0,
             controls.offset + step,
-            controls.fresh_scale - float(fresh[0]),
-            controls.fresh_decay - float(fresh[1]),
+            controls.fresh_scale - fresh[0],
+            controls.fresh_decay - fresh[1],
         )
         kept = {**memory.controls, update.client: Controls(*(max(0.0, value) for value in learned))}
         return mix(model, update, dict.fromkeys(update.groups, alpha)), Learned(version, alpha, kept)

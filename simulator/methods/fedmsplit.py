@@ -15,7 +15,8 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.rules import Barrier
 from interlude.simulator.methods.base import Method
 from interlude.simulator.methods.options import MethodOptions
-from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.merge import ClientUpdate, holders_of
+from interlude.simulator.training.transfer import all_to_device, to_device
 
 
 class FedMSplitOptions(MethodOptions):
@@ -44,11 +45,14 @@ def graph_weights(updates: Sequence[ClientUpdate]) -> dict[str, Tensor]:
     """
     products: dict[str, Tensor] = {}  # <w_k^b, w_l^b> over what both hold
     sizes: dict[str, Tensor] = {}  # dim_b of what both hold
-    for group in dict.fromkeys(group for update in updates for group in update.groups):
+    groups = tuple(dict.fromkeys(group for update in updates for group in update.groups))
+    at_host = torch.tensor([[group in update.groups for update in updates] for group in groups])
+    is_held = to_device(at_host, next(iter(updates[0].parameters.values())).device)
+    for group, is_held_by in zip(groups, is_held, strict=True):
         flat = [_flat(update, group) for update in updates]
         like = next(values for values in flat if values is not None)
         stacked = torch.stack([torch.zeros_like(like) if values is None else values for values in flat])  # [N, P]
-        holds = like.new_tensor([values is not None for values in flat])
+        holds = is_held_by.to(like.dtype)
         block = block_of(group)
         products[block] = products.get(block, 0.0) + stacked @ stacked.T
         sizes[block] = sizes.get(block, 0.0) + torch.outer(holds, holds) * len(like)
@@ -145,13 +149,16 @@ class FedMSplit(Method):
         weights = graph_weights(updates)
         mixed: list[dict[str, Tensor]] = [{} for _ in updates]
         mean = dict(model)
+        holders_by_group = {group: holders_of(group, updates) for group in dict.fromkeys(map(group_of, model))}
+        at_host = {group: torch.tensor(holders) for group, holders in holders_by_group.items() if holders}
+        (sent,) = all_to_device([at_host], next(iter(model.values())).device)
+        # q / sum_l q
+        shares = {group: weights[block_of(group)][of][:, of].softmax(dim=1) for group, of in sent.items()}
         for name in model:
             group = group_of(name)
-            holders = [position for position, update in enumerate(updates) if group in update.groups]
-            if holders:
+            if holders := holders_by_group[group]:
                 stacked = torch.stack([updates[position].parameters[name] for position in holders])
-                shares = weights[block_of(group)][holders][:, holders].softmax(dim=1)  # q / sum_l q
-                blocks = torch.tensordot(shares, stacked, dims=1)
+                blocks = torch.tensordot(shares[group], stacked, dims=1)
                 mean[name] = blocks.mean(dim=0)
                 for position, block in zip(holders, blocks, strict=True):
                     mixed[position][name] = block

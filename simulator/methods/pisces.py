@@ -21,6 +21,7 @@ from interlude.simulator.methods.waiting import Ready
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy, Objective
+from interlude.simulator.training.transfer import numbers
 from interlude.simulator.training.values import Named, Values
 
 _LOSS = Named("rms_loss")
@@ -68,10 +69,15 @@ class Seen(NamedTuple):
     staleness: int
     """Sum over its updates."""
 
-    def utility(self, penalty: float) -> float:
-        """Return u_k."""
-        mean = self.staleness / self.num_updates
-        return float(self.quality) / math.pow(1.0 + mean, penalty)
+    def discount(self, penalty: float) -> float:
+        """Return what the quality is divided by."""
+        return math.pow(1.0 + self.staleness / self.num_updates, penalty)
+
+
+def utilities(seen: Mapping[int, Seen], penalty: float) -> dict[int, float]:
+    """Return u_k of the clients of which something is known."""
+    qualities = numbers(of.quality for of in seen.values())
+    return {k: quality / of.discount(penalty) for (k, of), quality in zip(seen.items(), qualities, strict=True)}
 
 
 class Pisces(Method):
@@ -116,11 +122,11 @@ class Pisces(Method):
     def select(self, view: SelectionView, num_clients: int) -> Mapping[int, Role]:
         """Return the idle clients with the largest u_k."""
         seen: Mapping[int, Seen] = view.memory
-        penalty = self.options.staleness_penalty
-        utilities = {client: seen[client].utility(penalty) for client in view.idle if client in seen}
+        idle = {client: seen[client] for client in view.idle if client in seen}
+        known = utilities(idle, self.options.staleness_penalty)
         draw = Stream(view.seed, "pisces").generator(view.version, view.num_returned)
         shuffled = [int(client) for client in draw.permutation(view.idle)]
-        by_utility = sorted(shuffled, key=lambda client: -utilities.get(client, math.inf))
+        by_utility = sorted(shuffled, key=lambda client: -known.get(client, math.inf))
         return dict.fromkeys(by_utility[:num_clients])
 
     def initial_memory(self, network: Network, num_clients: int) -> Mapping[int, Seen]:

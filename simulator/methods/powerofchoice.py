@@ -21,6 +21,7 @@ from interlude.simulator.randomness import Stream
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.task import LocalSteps
+from interlude.simulator.training.transfer import numbers
 from interlude.simulator.training.values import Named, Values
 
 _PROBE = "probe"
@@ -148,7 +149,7 @@ class PowerOfChoice(Method):
 
 def largest(candidates: Sequence[int], losses: Mapping[int, Tensor], count: int) -> list[int]:
     """Return the `count` candidates with the largest loss (0-d each); those without one come last, ties as listed."""
-    known = {client: float(loss) for client, loss in losses.items()}
+    known = dict(zip(losses, numbers(losses.values()), strict=True))
     return sorted(candidates, key=lambda client: known.get(client, -np.inf), reverse=True)[:count]
 
 

@@ -16,6 +16,7 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.federation.rules import ServerRule
 from interlude.simulator.training.merge import ClientUpdate
 from interlude.simulator.training.objective import Batch
+from interlude.simulator.training.transfer import to_device
 from interlude.simulator.training.values import Named, named
 
 PROTOTYPE = "prototype"
@@ -118,7 +119,9 @@ def merge_prototypes(previous: Tensor, local: Sequence[tuple[Tensor, Tensor]]) -
     """
     total = torch.stack([counts for _, counts in local]).sum(dim=0)
     weighted = torch.stack([counts[:, None] * prototypes for prototypes, counts in local]).sum(dim=0)
-    return torch.where(total[:, None] > 0.0, weighted / total.clamp(min=1.0)[:, None], previous.to(weighted.device))
+    return torch.where(
+        total[:, None] > 0.0, weighted / total.clamp(min=1.0)[:, None], to_device(previous, weighted.device)
+    )
 
 
 def mix_prototypes(previous: Tensor, local: tuple[Tensor, Tensor], alpha: float) -> Tensor:
@@ -130,7 +133,7 @@ def mix_prototypes(previous: Tensor, local: tuple[Tensor, Tensor], alpha: float)
         alpha: mixing weight.
     """
     prototypes, counts = local
-    previous = previous.to(prototypes.device)
+    previous = to_device(previous, prototypes.device)
     mixed = torch.where(known_classes(previous)[:, None], torch.lerp(previous, prototypes, alpha), prototypes)
     return torch.where(counts[:, None] > 0.0, mixed, previous)
 

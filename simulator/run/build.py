@@ -18,7 +18,6 @@ from interlude.simulator.data.dataset import Dataset, selected, to_device
 from interlude.simulator.data.loading import check_memory, load_dataset
 from interlude.simulator.data.partition import hold_modalities, num_served, partition, partition_files
 from interlude.simulator.data.validation import validation_part
-from interlude.simulator.errors import BadInputError
 from interlude.simulator.federation.setting import Population
 from interlude.simulator.files import short_names
 from interlude.simulator.methods.base import Method
@@ -205,25 +204,3 @@ def how_trained(spec: ExecutorSpec, network: Network, device: torch.device, batc
         return SEQUENTIAL, "as the scenario says"
     strategy = choose_strategy(spec, network, device, batch_size)
     return strategy.label, strategy.reason
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the training device.
-
-    Raises:
-        BadInputError: if it is not a device, or not available.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    kind, colon, index = name.partition(":")
-    if kind != "cuda" or (colon and not index.isdecimal()):
-        raise BadInputError(f"--device: must be one of auto, cpu, cuda, cuda:N; given '{name}'")
-    if not torch.cuda.is_available():
-        raise BadInputError(f"--device: '{name}' asked for, but PyTorch finds no CUDA device here; use auto or cpu")
-    if colon and int(index) >= torch.cuda.device_count():
-        raise BadInputError(
-            f"--device: '{name}' asked for, but there are only {torch.cuda.device_count()} CUDA devices"
-        )
-    return torch.device(name)

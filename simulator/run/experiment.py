@@ -17,9 +17,10 @@ from interlude.simulator.record.claim import CHECKPOINTS, check_replaceable, cla
 from interlude.simulator.record.lock import check_free, owned
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.record.writer import RunWriter
-from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, choose_device, files_of, how_trained
+from interlude.simulator.run.build import Ingredients, Testbed, build_testbed, files_of, how_trained
 from interlude.simulator.run.callbacks import Callback, on_evaluation_of
 from interlude.simulator.run.checkpointer import Checkpointer, restored, usable
+from interlude.simulator.run.devices import choose_device, description
 from interlude.simulator.run.estimate import estimate
 from interlude.simulator.run.interruption import Interrupted, ResumePolicy
 from interlude.simulator.run.loop import Run
@@ -238,6 +239,7 @@ def _add_facts(writer: RunWriter, spec: RunSpec, ingredients: Ingredients) -> No
     if not spec.timing_only:
         executor, batch_size = spec.scenario.executor, spec.training.batch_size
         label, reason = how_trained(executor, ingredients.network, spec.device, batch_size)
-    writer.add_facts({**spec.facts, "executor": {"label": label, "reason": reason}})
+    facts = {**spec.facts, "executor": {"label": label, "reason": reason}}
+    writer.add_facts(facts if spec.device.type == "cpu" else {**facts, "accelerator": description(spec.device)})
     if dataset.num_dropped:
         writer.add_facts({"samples_dropped": dataset.num_dropped})

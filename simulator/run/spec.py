@@ -54,7 +54,7 @@ class RunSpec:
         return {
             "label": self.options.run_label,
             "seed": self.scenario.seed,
-            "device": str(self.device),
+            "device": self.device.type,  # which of several equal ones changes nothing
             "timing_only": self.timing_only,
             "digest": self.scenario.digest(),
             "code": code_digest(method_class(self.options.name)),

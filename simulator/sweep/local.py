@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import torch
 
 from interlude.simulator.errors import BadInputError, InterludeError, one_line
-from interlude.simulator.run.build import choose_device
+from interlude.simulator.run.devices import choose_devices
 from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S
 from interlude.simulator.sweep.runs import Ended, Event, Moved, Started, SweepQueue, SweepTask
 from interlude.simulator.training.host import num_cores
@@ -34,22 +35,23 @@ class LocalProcesses:
     """Executes runs in processes on this machine; one that dies takes no other with it.
 
     Args:
-        jobs: runs at a time; None: as many as cores and memory allow, and one at a time on a CUDA device.
+        jobs: runs at a time; None: as many as cores and memory allow, and one on each accelerator.
         checkpoint_every_s: host seconds between checkpoints of a run; 0 for none.
     """
 
     def __init__(self, jobs: int | None = None, checkpoint_every_s: float = CHECKPOINT_EVERY_S) -> None:
         self.jobs = jobs
+        self._devices = [torch.device("cpu")]
         self._checkpoint_every_s = checkpoint_every_s
         self._workers: list[SweepWorker] = []
         self._false_starts = 0
 
     def choose_device(self, name: str) -> torch.device:
-        """Return the device of the runs; raises BadInputError if it is not available."""
-        device = choose_device(name)
+        """Return the device of the runs, the first of several; raises BadInputError if one is not available."""
+        self._devices = choose_devices(name)
         if self.jobs is None:
-            self.jobs = 1 if device.type == "cuda" else default_jobs()
-        return device
+            self.jobs = default_jobs() if self._devices[0].type == "cpu" else len(self._devices)
+        return self._devices[0]
 
     def check(self, num_runs: int) -> None:
         """Raise BadInputError on systems where processes cannot inherit a connection."""
@@ -86,7 +88,12 @@ class LocalProcesses:
         """Start as many workers as there are runs for."""
         num_busy = sum(worker.task is not None for worker in self._workers)
         while len(self._workers) < min(self.jobs or 1, num_busy + num_waiting):
-            self._workers.append(SweepWorker(keep_open))
+            self._workers.append(SweepWorker(keep_open, self._least_busy()))
+
+    def _least_busy(self) -> torch.device:
+        """Return the device that the fewest workers have; the first of equals."""
+        taken = [worker.device for worker in self._workers]
+        return min(self._devices, key=taken.count)
 
     def _hear(self, worker: "SweepWorker", waiting: SweepQueue) -> Iterator[Event]:
         try:
@@ -112,7 +119,7 @@ class LocalProcesses:
         try:
             if not task.is_saved():
                 task.make_room()
-            message = pickle.dumps((task.spec, self._checkpoint_every_s))
+            message = pickle.dumps((replace(task.spec, device=worker.device), self._checkpoint_every_s))
         except (OSError, BadInputError, pickle.PicklingError) as error:
             yield Ended(task, one_line(error))
             return
@@ -151,9 +158,10 @@ class SweepWorker:
 
     Args:
         keep_open: descriptors that it inherits.
+        device: where its runs train.
     """
 
-    def __init__(self, keep_open: Sequence[int]) -> None:
+    def __init__(self, keep_open: Sequence[int], device: torch.device) -> None:
         ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is reaped
         with theirs:
@@ -168,6 +176,7 @@ class SweepWorker:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )
         self.connection = Connection(ours.detach())
+        self.device = device
         self.task: SweepTask | None = None
         self.is_ready = False
         """Whether it has started and takes runs."""

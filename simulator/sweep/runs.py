@@ -140,7 +140,7 @@ class SweepExecutor(Protocol):
     """Executes runs."""
 
     def choose_device(self, name: str) -> torch.device:
-        """Return the device of the runs; raises BadInputError if it is not available."""
+        """Return the device of the runs, the first of several; raises BadInputError if one is not available."""
         ...
 
     def check(self, num_runs: int) -> None:
@@ -221,7 +221,7 @@ def run_sweep(
         sweep: the runs.
         executor: executes the runs.
         runs: where run directories go, as ``runs/<sweep>/<point>/<label>-s<seed>``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; several by commas, each of which has runs of its own.
         timing_only: run the clock without any training.
         overwrite: replace existing runs, finished ones included.
         watch: receives the progress.

@@ -87,7 +87,7 @@ def run_trials(
         trials: of each of its methods.
         executor: executes the runs.
         runs: where run directories go; trials are in the sweep's own.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: as `run_sweep`'s.
         overwrite: replace existing runs, finished ones included.
         watch: receives the progress.
 

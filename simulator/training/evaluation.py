@@ -153,7 +153,7 @@ def _accuracies_and_losses(models: Models, samples: Samples) -> list[tuple[dict[
     num_samples = len(labels)  # counts are divided in float64: 9 of 10 reach a target of 0.9
     return [
         ({name: right / num_samples for name, right in zip(subsets, counts, strict=True)}, total / num_samples)
-        for counts, total in zip(correct.tolist(), loss.tolist(), strict=True)
+        for *counts, total in torch.cat([correct.double(), loss[:, None]], dim=1).tolist()  # one wait for the device
     ]
 
 

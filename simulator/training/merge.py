@@ -7,6 +7,7 @@ Parameters are packed, so that a run of groups with the same holders is merged i
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -171,6 +172,13 @@ def _as_scalar(weight: Weight, like: Tensor) -> Tensor:
 
 def _as_vector(weights: Sequence[Weight], like: Tensor) -> Tensor:
     """Return weights [N] where `like` is, without waiting for the device."""
-    if any(isinstance(weight, Tensor) for weight in weights):
+    known = tuple(weight for weight in weights if not isinstance(weight, Tensor))
+    if len(known) < len(weights):
         return torch.stack([_as_scalar(weight, like) for weight in weights])
-    return to_device(torch.tensor(weights, dtype=like.dtype), like.device)
+    return _sent(known, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _sent(weights: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return weights [N] on a device; groups with the same holders have the same, which are sent once."""
+    return to_device(torch.tensor(weights, dtype=dtype), device)

@@ -29,7 +29,7 @@ from interlude.simulator.data.cg_mnist import CgMnistSpec
 from interlude.simulator.data.colouring import PALETTES, drawn_colours
 from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.files import data_directory, set_data_directory
-from interlude.simulator.run.build import choose_device
+from interlude.simulator.run.devices import choose_device
 
 PUBLISHED = {0.02: 0.406, 0.025: 0.481, 0.03: 0.600, 0.035: 0.663, 0.04: 0.733, 0.045: 0.797, 0.05: 0.845}
 """Accuracy on the coloured test images, by variance."""

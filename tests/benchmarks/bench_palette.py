@@ -34,7 +34,7 @@ from interlude.models.spec import ModelSpec
 from interlude.simulator.data.cg_mnist import CgMnistSpec
 from interlude.simulator.data.dataset import Dataset, to_device
 from interlude.simulator.data.loading import load_dataset
-from interlude.simulator.run.build import choose_device
+from interlude.simulator.run.devices import choose_device
 from interlude.simulator.training.evaluation import evaluation_subset
 from interlude.simulator.training.host import keep_freed_memory
 from interlude.simulator.training.spec import LinearDecay

@@ -87,6 +87,20 @@ W2 = Workload(
     num_test_samples=64,
     median_gflops=5.0,
 )
+R18 = Workload(
+    name="R18",
+    about="pairs of ResNet-18: 2 steps of 32 samples a client, 32 clients a round",
+    shapes={"a": (3, 32, 32), "b": (3, 32, 32)},
+    encoder="resnet18",
+    width=64,
+    batch_size=32,
+    num_clients=32,
+    samples_per_client=64,
+    clients_per_round=32,
+    num_test_samples=64,
+    median_gflops=50.0,
+)
+"""For a GPU: `tests/gpu/measure.py` trains it in groups of several sizes."""
 WORKLOADS = {workload.name: workload for workload in (W1, W2)}
 SMOKE = {
     "S1": replace(W1, name="S1", about="W1 for a moment", num_clients=4, clients_per_round=4),
@@ -103,7 +117,7 @@ SMOKE = {
     ),
 }
 """What `--smoke` runs, to show that a script still works; nothing is learned from their speed."""
-KNOWN = WORKLOADS | SMOKE
+KNOWN = WORKLOADS | SMOKE | {R18.name: R18}
 
 
 # Data

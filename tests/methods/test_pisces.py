@@ -14,7 +14,7 @@ from interlude.models.spec import ModelSpec
 from interlude.simulator.federation.setting import Population
 from interlude.simulator.federation.views import SelectionView
 from interlude.simulator.methods.fedbuff import FedBuff
-from interlude.simulator.methods.pisces import PacedBuffer, Pisces, PiscesOptions, ReportsRmsLoss, Seen
+from interlude.simulator.methods.pisces import PacedBuffer, Pisces, PiscesOptions, ReportsRmsLoss, Seen, utilities
 from interlude.simulator.training.objective import Batch, Context
 from interlude.simulator.training.values import Named
 
@@ -57,7 +57,7 @@ def test_memory_counts_samples_and_the_mean_of_past_staleness():
     method = pisces()
     memory = method.remember(method.remember({}, [update]), [replace(update, staleness=0)])
     assert memory == {0: Seen(torch.tensor(10.0), 2, 3)}
-    assert memory[0].utility(1.0) == pytest.approx(10 / 2.5)
+    assert utilities(memory, 1.0)[0] == pytest.approx(10 / 2.5)
 
 
 def test_the_loss_is_the_root_of_the_mean_square_over_samples():

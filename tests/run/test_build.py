@@ -70,7 +70,7 @@ def test_a_method_without_interruptions_comes_to_what_its_estimate_says(scenario
     """A run that is over within its first 1,000 events is estimated exactly."""
     scenario = parse_scenario(scenario_with())
     testbed = build_testbed(scenario)
-    (estimated,) = estimate.estimate(testbed, build.choose_device("cpu"))
+    (estimated,) = estimate.estimate(testbed, torch.device("cpu"))
     (record,) = run_scenario(scenario, runs=tmp_path, device="cpu", timing_only=True)
     totals, sent = record.info["totals"], record.timeline[record.timeline["bytes"] > 0]
     assert estimated.local_rounds == totals["local_rounds"]

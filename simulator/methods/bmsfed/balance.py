@@ -16,6 +16,7 @@ from interlude.simulator.methods.bmsfed.measures import SCORE
 from interlude.simulator.methods.facility_location import Compared, GradientMap, compared_gradient, pseudo_gradient
 from interlude.simulator.methods.prototypes import no_prototypes
 from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.transfer import to_device
 from interlude.simulator.training.values import by_modality
 
 
@@ -105,7 +106,7 @@ class Balance:
             compared: the parts whose gradients `fused` compares; None where nothing is selected by gradients.
         """
         device = updates[0].parameters[next(iter(updates[0].parameters))].device
-        scores, num_samples = self.scores.to(device).clone(), self.num_samples.to(device).clone()
+        scores, num_samples = (to_device(known, device).clone() for known in (self.scores, self.num_samples))
         for update in updates:
             num_samples[update.client] = update.num_samples
             for modality, score in by_modality(update.report, SCORE).items():

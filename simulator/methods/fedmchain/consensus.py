@@ -26,6 +26,7 @@ from torch import Tensor
 from interlude.models.network import Parameters
 from interlude.simulator.arrays import Floats
 from interlude.simulator.counts import round_product
+from interlude.simulator.training.transfer import all_to_device
 
 CHANCE = 0.5
 """The agreement of two updates that share no coordinate: nothing is known."""
@@ -71,11 +72,11 @@ def agreement(deltas: Sequence[Mapping[str, Tensor]]) -> Floats:
 
     Two updates without a common coordinate are at `CHANCE`. Takes O(N^2 P) for P parameters.
     """
-    balance, common = np.zeros((2, len(deltas), len(deltas)))
+    counts = []
     for name in deltas[0]:
         signs = torch.stack([delta[name].flatten().sign() for delta in deltas])  # [N, P]
-        balance += (signs @ signs.T).cpu().numpy()  # agreeing minus disagreeing
-        common += (signs.abs() @ signs.abs().T).cpu().numpy()
+        counts.append(torch.stack([signs @ signs.T, signs.abs() @ signs.abs().T]).double())
+    balance, common = torch.stack(counts).sum(dim=0).cpu().numpy()  # agreeing minus disagreeing, and both
     return np.where(common > 0, (common + balance) / np.maximum(2 * common, 1), CHANCE)
 
 
@@ -119,10 +120,16 @@ def consensus(
         least: a0, the least mean agreement of two clusters that are merged.
     """
     clusters = cluster(agreement(deltas), least)
+    sizes, in_order = [len(members) for members in clusters], [position for members in clusters for position in members]
+    at_host = {"order": torch.tensor(in_order), "samples": torch.tensor([num_samples[k] for k in in_order])}
+    (sent,) = all_to_device([at_host], next(iter(deltas[0].values())).device)
     step: dict[str, Tensor] = {}
     for name, like in deltas[0].items():
-        stacked = torch.stack([delta[name] for delta in deltas])
-        samples = torch.tensor(num_samples, dtype=like.dtype, device=like.device)
-        parts = [elected_mean(stacked[c], samples[c]) * (samples[c].sum() / samples.sum()) for c in clusters]
+        stacked = torch.stack([delta[name] for delta in deltas])[sent["order"]]
+        samples = sent["samples"].to(like.dtype)
+        parts = [
+            elected_mean(of_cluster, weights) * (weights.sum() / samples.sum())
+            for of_cluster, weights in zip(stacked.split(sizes), samples.split(sizes), strict=True)
+        ]
         step[name] = torch.stack(parts).sum(dim=0)
     return step, len(clusters)

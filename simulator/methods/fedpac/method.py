@@ -139,8 +139,11 @@ def _statistics(updates: Sequence[ClientUpdate], like: Mapping[str, Tensor]) -> 
     means = []
     for update in updates:
         of = by_modality(update.report, WEIGHTED_MEAN)
-        means.append(torch.cat([of.get(m, torch.zeros_like(c)).flatten().cpu() for m, c in like.items()]))
-    return variances.cpu().double().numpy(), torch.stack(means).double().numpy()
+        means.append(
+            torch.cat([of[m].flatten() if m in of else variances.new_zeros(c.numel()) for m, c in like.items()])
+        )
+    read = torch.cat([variances[:, None], torch.stack(means)], dim=1).cpu().double().numpy()
+    return read[:, 0].copy(), read[:, 1:].copy()
 
 
 def _combined(own: ClientUpdate, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Parameters:

@@ -48,17 +48,16 @@ class Blend:
 
     def updated(self, updates: Sequence[ClientUpdate]) -> "Blend":
         """Return this after probes: G and O averaged by n_k over the clients that probed a head."""
-        estimates = dict(self.estimates)
+        found: dict[str, Tensor] = {}
         for head in self.weights:
             keys = (Named(GAIN, head), Named(OVERFITTING, head))
             probes = [update for update in updates if keys[0] in update.report]
             if probes:
                 total = sum(update.num_samples for update in probes)
-                means = [
-                    torch.stack([update.report[key] * (update.num_samples / total) for update in probes]).sum().cpu()
-                    for key in keys
-                ]
-                estimates[head] = (means[0], means[1])
+                shares = [torch.stack([u.report[key] * (u.num_samples / total) for u in probes]) for key in keys]
+                found[head] = torch.stack([share.sum() for share in shares])
+        read = torch.stack(list(found.values())).cpu().unbind() if found else ()
+        estimates = {**self.estimates, **{head: (of[0], of[1]) for head, of in zip(found, read, strict=True)}}
         return Blend(normalised(_raw_weights(estimates, self.weights), self.weights), estimates)
 
 

@@ -28,6 +28,7 @@ from interlude.simulator.methods.waiting import Ready, wait_for_all
 from interlude.simulator.training.merge import ClientUpdate, weighted_mean
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.task import LocalSteps
+from interlude.simulator.training.transfer import numbers
 from interlude.simulator.training.values import by_modality
 
 
@@ -155,7 +156,9 @@ class Harmony(Method):
         if not any(distances):
             return merged, memory
         modalities = sorted({modality for of in distances for modality in of})
-        points = np.array([[float(of.get(m, 0.0)) for m in modalities] for of in distances])
+        read = iter(numbers(value for of in distances for value in of.values()))
+        known = [{modality: next(read) for modality in of} for of in distances]
+        points = np.array([[of.get(m, 0.0) for m in modalities] for of in known])
         labels = clusters(points, self.options.num_clusters)
         kept = dict(memory)
         for update, of, label in zip(updates, distances, labels, strict=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from interlude.simulator.methods.mfedmc.objective import IMPACT
 from interlude.simulator.methods.mfedmc.options import MFedMCOptions
 from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.transfer import numbers
 from interlude.simulator.training.values import by_modality
 
 _SMALLEST_SPREAD = 1e-10
@@ -25,7 +26,8 @@ class Offers:
 
     def priorities(self, client: int, options: MFedMCOptions) -> dict[str, float]:
         """Return alpha_s impact + alpha_c (1 - size) + alpha_r recency of each modality that a client trained."""
-        impacts = {m: float(value) for m, value in by_modality(self.trained[client].report, IMPACT).items()}
+        reported = by_modality(self.trained[client].report, IMPACT)
+        impacts = dict(zip(reported, numbers(reported.values()), strict=True))
         return priorities(
             spread(impacts),
             spread({m: self.sizes[m] for m in impacts}),

@@ -205,9 +205,20 @@ class TrainingExecutor(ABC):
         return future
 
 
-def is_finite(trained: Trained) -> bool:
-    """Return whether a result is free of NaN and infinity: loss, parameters and report. Reads values back."""
+def are_finite(results: Sequence[Trained]) -> list[bool]:
+    """Return whether results are free of NaN and infinity: loss, parameters and report. Waits for the device once."""
+    read: list[bool] = torch.stack([_is_finite(trained) for trained in results]).tolist() if results else []
+    return [is_so and math.isfinite(_known(trained.loss)) for is_so, trained in zip(read, results, strict=True)]
+
+
+def _is_finite(trained: Trained) -> torch.Tensor:
+    """Return whether the tensors of a result are free of NaN and infinity, 0-d where they are."""
     parameters = trained.parameters
     tensors: Iterable[torch.Tensor] = [parameters.flat] if isinstance(parameters, Packed) else parameters.values()
-    reported = trained.report.values()
-    return math.isfinite(float(trained.loss)) and all(bool(t.isfinite().all()) for t in (*tensors, *reported))
+    losses = [trained.loss] if isinstance(trained.loss, torch.Tensor) else []
+    return torch.stack([t.isfinite().all() for t in (*tensors, *trained.report.values(), *losses)]).all()
+
+
+def _known(loss: float | torch.Tensor) -> float:
+    """Return a loss that is on the host; one that is not counts among the tensors."""
+    return 0.0 if isinstance(loss, torch.Tensor) else loss

@@ -24,6 +24,7 @@ from interlude.simulator.training.task import (
     noise_generator,
     resolve,
 )
+from interlude.simulator.training.transfer import all_to_device, to_device
 from interlude.simulator.training.values import Named
 
 
@@ -126,13 +127,14 @@ class SequentialExecutor(TrainingExecutor):
             return noise_generator(self._seed, task, steps, step)
 
         def noise(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator()).to(like.device)
+            return to_device(torch.randn(like.shape, generator=generator()), like.device)
 
         return noise
 
     def _batch(self, task: Task, positions: Tensor) -> Batch:
-        device = self._labels.device
-        index = torch.from_numpy(task.samples)[positions].to(device)
+        at_host = {"index": torch.from_numpy(task.samples)[positions], "positions": positions}
+        (sent,) = all_to_device([at_host], self._labels.device)
+        index = sent["index"]
         modalities = {m for steps in task.local_steps for m in steps.objective.modalities}
         inputs = {m: self._inputs[m][index] for m in self._network.modalities if m in modalities}
-        return Batch(inputs, self._labels[index], positions.to(device))
+        return Batch(inputs, self._labels[index], sent["positions"])

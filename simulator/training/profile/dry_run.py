@@ -87,6 +87,11 @@ class Profile:
         return tuple(self._reporting[0])
 
     @property
+    def needs_window(self) -> bool:
+        """Whether the samples of the whole window are read, not only mini-batches of them."""
+        return bool(self.begun or self.prepared or self.reported)
+
+    @property
     def modulates(self) -> bool:
         """Whether gradients are modulated."""
         return self._step.modulates

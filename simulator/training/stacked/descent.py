@@ -11,7 +11,6 @@ from torch import Tensor
 from interlude.simulator.training.optimizer import add_proximal, add_weight_decay
 from interlude.simulator.training.spec import OptimizerSpec
 from interlude.simulator.training.stacked.rows import Row
-from interlude.simulator.training.transfer import to_device
 
 
 class StackedSgd:
@@ -22,15 +21,17 @@ class StackedSgd:
         rows: the chains in the bank's rows; their local_steps have one proximal weight and one learning-rate scale.
         bank: [G, P] parameters, changed by every step.
         received: [P] or [G, P] models that the clients downloaded; needed where there is a proximal term.
+        rate: the learning rate of all rows, or each row's own [G, 1].
     """
 
-    def __init__(self, spec: OptimizerSpec, rows: Sequence[Row], bank: Tensor, received: Tensor | None) -> None:
-        steps = rows[0].steps
+    def __init__(
+        self, spec: OptimizerSpec, rows: Sequence[Row], bank: Tensor, received: Tensor | None, rate: float | Tensor
+    ) -> None:
         self._spec = spec
-        self._mu = steps.proximal
+        self._mu = rows[0].steps.proximal
         self._bank = bank
         self._received = received
-        self._rate = _rates([spec.rate_at(row.task.version) * steps.learning_rate_scale for row in rows], bank.device)
+        self._rate = rate
         self.momentum = _momentum(rows, bank) if spec.momentum > 0.0 else None
         """[G, P]; None where the optimiser has none."""
 
@@ -54,11 +55,10 @@ class StackedSgd:
                 values.sub_(direction, alpha=self._rate)
 
 
-def _rates(rates: Sequence[float], device: torch.device) -> float | Tensor:
-    """Return the learning rate of all rows, or each row's own [G, 1]."""
-    if len(set(rates)) == 1:
-        return rates[0]
-    return to_device(torch.tensor(rates).unsqueeze(1), device)
+def rate_of(spec: OptimizerSpec, rows: Sequence[Row]) -> float | Tensor:
+    """Return the learning rate of all rows, or each row's own [G, 1], on the host."""
+    rates = [spec.rate_at(row.task.version) * row.steps.learning_rate_scale for row in rows]
+    return rates[0] if len(set(rates)) == 1 else torch.tensor(rates).unsqueeze(1)
 
 
 def _momentum(rows: Sequence[Row], bank: Tensor) -> Tensor:

@@ -118,9 +118,13 @@ class Stack:
 
     def rows(self, which: Sequence[int]) -> tuple[Leaves, Leaves]:
         """Return the leaves and the window of some rows."""
-        index = torch.tensor(which)
-        leaves = {p: v if p in self.shared else v[to_device(index, v.device)] for p, v in self.leaves.items()}
-        return leaves, {p: v[to_device(index, v.device)] for p, v in self.window.items()}
+        own = {path: value for path, value in self.leaves.items() if path not in self.shared}
+        one = next(iter({**own, **self.window}.values()), None)
+        if one is None or list(which) == list(range(len(one))):
+            return self.leaves, self.window
+        index = to_device(torch.tensor(which), one.device)
+        leaves = {path: value if path in self.shared else value[index] for path, value in self.leaves.items()}
+        return leaves, {path: value[index] for path, value in self.window.items()}
 
     def dims(self, paths: Sequence[Path]) -> tuple[int | None, ...]:
         """Return the dimension of the rows in each tensor, as `torch.vmap` expects it; None where they share one."""

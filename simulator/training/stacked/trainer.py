@@ -6,6 +6,7 @@ them that still take steps, P parameters, B batch, W window.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,14 +17,15 @@ from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.dry_run import Profile
 from interlude.simulator.training.spec import TrainingSpec
-from interlude.simulator.training.stacked.descent import StackedSgd
+from interlude.simulator.training.stacked.descent import StackedSgd, rate_of
 from interlude.simulator.training.stacked.functions import StackedFunctions
-from interlude.simulator.training.stacked.minibatches import MiniBatches, whole_windows
+from interlude.simulator.training.stacked.minibatches import drawn_batches, whole_windows
 from interlude.simulator.training.stacked.rows import Chain, Finished, Kind, Leaves, Path, Row, Stack
 from interlude.simulator.training.task import Trained, noise_generator, resolve
-from interlude.simulator.training.transfer import to_device
+from interlude.simulator.training.transfer import all_to_device, to_device
 
 _RECEIVED: Path = ("received",)
+_RATE: Path = ("rate",)
 _PROFILED_SAMPLES = 2
 
 
@@ -74,10 +76,17 @@ class StackedTrainer:
         objective = kind.objective
         rows.sort(key=lambda row: -row.steps.num_steps)
         bank = _bank([row.flat for row in rows])
+        profile, pads = self._profile(kind, rows), self._strategy.stacks
+        batches = drawn_batches(self._seed, rows, self._spec.batch_size, pads)
+        window = whole_windows(rows, self._spec.batch_size if pads else 1) if profile.needs_window else {}
+        broadcast, shared = self._broadcast(rows)
+        rate = rate_of(self._spec.optimizer, rows)
+        at_host: list[Leaves] = [batches.leaves, window, broadcast, {_RATE: rate} if isinstance(rate, Tensor) else {}]
+        of_batches, window, broadcast, rates = all_to_device(at_host, self._device)
+        batches = replace(batches, leaves=of_batches)
         with torch.no_grad():
-            stack = self._stack(kind, rows, bank)
-        batches = MiniBatches(self._seed, rows, self._spec.batch_size, self._strategy.stacks, self._device)
-        descent = StackedSgd(self._spec.optimizer, rows, bank, stack.received)
+            stack = self._stack(kind, rows, bank, window, broadcast, shared)
+        descent = StackedSgd(self._spec.optimizer, rows, bank, stack.received, rates.get(_RATE, rate))
         spans = self._network.layout.spans_of(objective.trained(self._network))
         totals = torch.zeros(len(rows), device=self._device)
         for step in range(rows[0].steps.num_steps):
@@ -95,29 +104,38 @@ class StackedTrainer:
             row.losses.append((lost[position], row.steps.num_steps))
             row.contexts[objective] = (stack, position)
 
-    def _stack(self, kind: Kind, rows: Sequence[Row], bank: Tensor) -> Stack:
-        """Return the rows' inputs: the models they received, the broadcast, and the prepared values."""
-        objective = kind.objective
+    def _profile(self, kind: Kind, rows: Sequence[Row]) -> Profile:
+        """Return the dry run of what rows do."""
         if kind not in self._profiles:
             broadcast = rows[0].task.broadcast
-            self._profiles[kind] = Profile(self._network, objective, _PROFILED_SAMPLES, broadcast)
-        profile = self._profiles[kind]
+            self._profiles[kind] = Profile(self._network, kind.objective, _PROFILED_SAMPLES, broadcast)
+        return self._profiles[kind]
+
+    def _broadcast(self, rows: Sequence[Row]) -> tuple[Leaves, frozenset[Path]]:
+        """Return the values that the server sent with the model, as it holds them, and which are one for all rows."""
         leaves: Leaves = {}
         shared: set[Path] = set()
         for key in rows[0].task.broadcast:
-            leaves["broadcast", *key], is_shared = self._joined([row.task.broadcast[key] for row in rows])
+            leaves["broadcast", *key], is_shared = _joined([row.task.broadcast[key] for row in rows], self._device)
             shared |= {("broadcast", *key)} if is_shared else set()
+        return leaves, frozenset(shared)
+
+    def _stack(
+        self, kind: Kind, rows: Sequence[Row], bank: Tensor, window: Leaves, broadcast: Leaves, shared: frozenset[Path]
+    ) -> Stack:
+        """Return the rows' inputs: the models they received, the broadcast, and the prepared values."""
+        objective, profile = kind.objective, self._profile(kind, rows)
+        leaves = dict(broadcast)
         received: Tensor | None = None
         if profile.reads_received or kind.proximal > 0.0:
             flats = [self._network.layout.pack(row.task.latest).flat for row in rows]
-            received, is_shared = self._joined(flats)
+            received, is_shared = _joined(flats, self._device)
             if profile.reads_received:
                 leaves[_RECEIVED] = received
                 shared |= {_RECEIVED} if is_shared else set()
-        stack = Stack(objective, profile, leaves, frozenset(shared), received)
-        if profile.begun or profile.prepared or profile.reported:
-            multiple = self._spec.batch_size if self._strategy.stacks else 1
-            stack.window = self._gather(whole_windows(rows, multiple, self._device), objective)
+        stack = Stack(objective, profile, leaves, shared, received)
+        if profile.needs_window:
+            stack.window = self._gather(window, objective)
         if profile.begun:
             for name, value in self._functions.begin(stack, bank.clone()).items():
                 bank[:, self._network.layout.columns[name]] = self._network.layout.flattened(value, name)
@@ -127,13 +145,6 @@ class StackedTrainer:
             stack.leaves |= {("prepared", *key): value for key, value in prepared.items()}
         return stack
 
-    def _joined(self, values: Sequence[Tensor]) -> tuple[Tensor, bool]:
-        """Return the rows' values stacked, or the one that they share, and whether it is shared."""
-        first = values[0]
-        if all(value is first for value in values):
-            return to_device(first, self._device), True
-        return torch.stack([to_device(value, self._device) for value in values]), False
-
     def _report(self, finished: Sequence[Finished]) -> None:
         """Compute every objective's report, for all rows that were prepared together at once."""
         together: dict[int, tuple[Stack, list[tuple[Finished, int]]]] = {}
@@ -142,6 +153,7 @@ class StackedTrainer:
                 if stack.profile.reported:
                     together.setdefault(id(stack), (stack, []))[1].append((task, position))
         for stack, members in together.values():
+            members.sort(key=lambda member: member[1])  # as a rule all rows in their order, which nothing has to index
             bank = torch.stack([task.flat for task, _ in members])
             reported = self._functions.report(stack, [position for _, position in members], bank)
             for position, (task, _) in enumerate(members):
@@ -162,7 +174,18 @@ class StackedTrainer:
         for row in rows:
             generator = noise_generator(self._seed, row.task, row.steps, row.steps.first_step + step)
             drawn.append([torch.randn(shape, generator=generator) for shape in profile.noise_shapes])
-        return [to_device(torch.stack(numbers), self._device) for numbers in zip(*drawn, strict=True)]
+        at_host = {position: torch.stack(of_rows) for position, of_rows in enumerate(zip(*drawn, strict=True))}
+        return list(all_to_device([at_host], self._device)[0].values())
+
+
+def _joined(values: Sequence[Tensor], device: torch.device) -> tuple[Tensor, bool]:
+    """Return the rows' values stacked, or the one that they share, and whether it is shared; on the host if all are."""
+    first = values[0]
+    if all(value is first for value in values):
+        return first, True
+    if all(value.device.type == "cpu" for value in values):
+        return torch.stack(tuple(values)), False
+    return torch.stack([to_device(value, device) for value in values]), False
 
 
 def _bank(flats: Sequence[Tensor]) -> Tensor:
