@@ -50,6 +50,21 @@ class MLP(nn.Module):
         return features
 
 
+class _Mean(nn.Module):
+    """The mean over some axes, kept at length 1: average pooling, number for number.
+
+    `nn.AdaptiveAvgPool2d` sets the strides of what is channels last, in place, which `torch.vmap` does client by client
+    and warns of.
+    """
+
+    def __init__(self, *axes: int) -> None:
+        super().__init__()
+        self._axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=self._axes, keepdim=True)
+
+
 class FourConv(nn.Module):
     """The four-convolution network of CG-MNIST in BMSFed's experiments: [B, C, H, W] -> [B, D]."""
 
@@ -67,7 +82,7 @@ class FourConv(nn.Module):
             nn.ReLU(),
             nn.Conv2d(64, 64, 3, padding=1),
             nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
+            _Mean(-2, -1),
             nn.Flatten(),
             nn.Linear(64, width),
         )
@@ -90,7 +105,7 @@ class Conv1d(nn.Module):
             nn.ReLU(),
             nn.Conv1d(64, 64, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.AdaptiveAvgPool1d(1),
+            _Mean(-1),
             nn.Flatten(),
             nn.Linear(64, width),
         )
@@ -149,7 +164,7 @@ class ResNet18(nn.Module):
             )
         )
         narrow = nn.Identity() if width == _RESNET_FEATURES else nn.Linear(_RESNET_FEATURES, width)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), narrow)
+        self.pool = nn.Sequential(_Mean(-2, -1), nn.Flatten(), narrow)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""

@@ -129,7 +129,7 @@ def consensus(
         samples = sent["samples"].to(like.dtype)
         parts = [
             elected_mean(of_cluster, weights) * (weights.sum() / samples.sum())
-            for of_cluster, weights in zip(stacked.split(sizes), samples.split(sizes), strict=True)
+            for of_cluster, weights in zip(torch.split(stacked, sizes), torch.split(samples, sizes), strict=True)
         ]
         step[name] = torch.stack(parts).sum(dim=0)
     return step, len(clusters)

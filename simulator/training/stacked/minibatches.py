@@ -58,7 +58,7 @@ def drawn_batches(seed: int, rows: Sequence[Row], batch_size: int, pads: bool) -
     index = np.stack([row.task.samples[positions[:, r]] for r, row in enumerate(rows)], axis=1)
     widths = [width if pads else int(sizes[step, :n].max()) for step, n in enumerate(num_rows)]
     is_padded = [bool((sizes[step, :n] != widths[step]).any()) for step, n in enumerate(num_rows)]
-    leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
+    leaves: Leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
     if any(is_padded):
         leaves["mask",] = _mask(sizes, width)
     return MiniBatches(leaves, tuple(num_rows), tuple(widths), tuple(is_padded))
@@ -73,7 +73,7 @@ def whole_windows(rows: Sequence[Row], multiple: int) -> Leaves:
         index[r, : sizes[r]] = row.task.samples
         index[r, sizes[r] :] = row.task.samples[0]
     positions = np.broadcast_to(np.arange(width), index.shape).copy()
-    leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
+    leaves: Leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}
     return leaves if (sizes == width).all() else {**leaves, ("mask",): _mask(sizes, width)}
 
 
