@@ -74,6 +74,8 @@ WORLD: dict[str, Any] = {
 def small_scenario(method: str, **sections: Any) -> dict[str, Any]:
     """Return the mapping of a scenario of one method, with other sections where given."""
     entry = dict(EVERY_METHOD[method])
+    if method == "harmony":  # the federation that clusters is the last of three
+        sections = {"until": {"simulated_s": 14}, **sections}
     if method == "pow-d":
         entry |= {"candidates": 4, "server": {"rule": "barrier", "clients_per_round": 3}}
     return {**deepcopy(WORLD), "methods": [entry], **sections}

@@ -45,7 +45,7 @@ class Part:
 
 def parts(device: torch.device, is_smoke: bool) -> list[Part]:
     """Return the parts, in order."""
-    methods = ["fedavg", "pow-d"] if is_smoke else list(EVERY_METHOD)
+    methods = ["fedavg"] if is_smoke else list(EVERY_METHOD)
     return [
         Part("resumption", [partial(survives, device, is_smoke)], 0.1),
         Part("correctness", [partial(compared, method, device) for method in methods], 0.4),

@@ -17,7 +17,8 @@ _PATIENCE_S = 60.0
 
 def survives(device: torch.device, is_smoke: bool) -> dict[str, Any]:
     """Return whether a run that is killed once it is saved, and resumed, writes the bytes of an undisturbed one."""
-    scenario = small_scenario("mba", until={"simulated_s": 20 if is_smoke else 200})
+    method = "fedavg" if is_smoke else "mba"
+    scenario = small_scenario(method, until={"simulated_s": 20 if is_smoke else 200})
     with tempfile.TemporaryDirectory() as directory:
         runs = Path(directory)
         context = get_context("fork" if device.type == "cpu" else "spawn")  # CUDA does not survive a fork
@@ -32,7 +33,7 @@ def survives(device: torch.device, is_smoke: bool) -> dict[str, Any]:
         killed = play(scenario, runs / "killed", str(device))
         undisturbed = play(scenario, runs / "undisturbed", str(device))
         is_same = content(killed) == content(undisturbed)
-    return {"name": "mba", "was_killed_in_mid_run": was_killed, "is_same": is_same}
+    return {"name": method, "was_killed_in_mid_run": was_killed, "is_same": is_same}
 
 
 def play(scenario: dict[str, Any], runs: Path, device: str, checkpoint_every_s: float = 0.0) -> RunRecord:
