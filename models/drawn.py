@@ -75,8 +75,8 @@ class Pool:
     def _keep(self, block: int, samples: Samples) -> None:
         inputs, labels = samples
         end = self._size + len(labels)
-        made: dict[str | None, Tensor] = {**inputs, None: labels}
-        for name, values in made.items():
+        named: list[tuple[str | None, Tensor]] = [*inputs.items(), (None, labels)]
+        for name, values in named:
             kept = self._kept.get(name)
             if kept is None or len(kept) < end:
                 grown = values.new_empty((max(end, 2 * self._size), *values.shape[1:]))

@@ -95,14 +95,12 @@ class ClientDraws:
         count = next((count for count in _BLOCK_DRAWS if index < count), _BLOCK_DRAWS[-1])
         start = index - index % count
         before, after = self._address
-        state, counter = self._state, start // _DRAWS_PER_COUNTER
-        state["state"] = {
-            "counter": np.array([counter, 0, 0, 0], np.uint64),
-            "key": _key(f"{before}, {client}{after}]"),
-        }
-        self._bits.state = state
-        uniforms = self._generator.random(count)
-        np.minimum(np.maximum(uniforms, _TINY, out=uniforms), 1.0 - _TINY, out=uniforms)
+        state = self._state["state"]
+        state["key"] = _key(f"{before}, {client}{after}]")
+        state["counter"][0] = start // _DRAWS_PER_COUNTER
+        self._bits.state = self._state
+        uniforms = self._generator.random(count)  # below 1 by 2^-53 at least
+        np.maximum(uniforms, _TINY, out=uniforms)
         return start, start + count, array("d", self._distribution.ppf(uniforms).tobytes())
 
 
