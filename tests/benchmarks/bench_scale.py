@@ -53,7 +53,7 @@ def scenario(method: str, num_clients: int, local_rounds: int) -> dict[str, Any]
                 "jitter_sigma": 0.2,
             },
         },
-        "training": {"batch_size": 32, "optimizer": {"learning_rate": 0.05}},
+        "training": {"batch_size": 32, "window_samples": 32, "optimizer": {"learning_rate": 0.05}},
         "methods": [{"name": method, "server": server}],
         "until": {"versions": max(1, local_rounds // at_work) if is_by_rounds else local_rounds},
         "evaluate": {"every_s": 1e9},
