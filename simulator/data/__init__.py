@@ -64,4 +64,5 @@ def check_name(name: object, where: str | None = None) -> None:
 
 def known_names() -> str:
     """Return the names of the data sets, for a sentence."""
-    return f"{', '.join(DATASETS)}, or your own as {' or '.join(map(repr, OWN))}"
+    *forms, last = map(repr, OWN)
+    return f"{', '.join(DATASETS)}, or your own as {', '.join(forms)} or {last}"

@@ -83,7 +83,7 @@ def test_a_bad_value_is_named_with_its_field_and_what_is_allowed(scenario_file, 
             [
                 "unknown data set 'cg-digit'",
                 "data sets are cg-digits",
-                "'folder' or 'package.module:function'",
+                "'folder', 'table', 'images', 'huggingface' or 'package.module:function'",
                 "mean 'cg-digits'",
             ],
         ),
