@@ -64,8 +64,8 @@ WORLD: dict[str, Any] = {
         "batch_size": 32,
         "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.001},
     },
-    "until": {"simulated_s": 7},
-    "evaluate": {"every_s": 7, "samples": 50},
+    "until": {"simulated_s": 8},
+    "evaluate": {"every_s": 8, "samples": 50},
     "executor": {"group_size": 16},
 }
 """A few small local rounds of two mini-batches, the second one ragged."""
