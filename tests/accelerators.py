@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from every_method import EVERY_METHOD
+from tiny_scenario import TINY
 
 import interlude
 from interlude import RunRecord
@@ -51,14 +52,7 @@ WORLD: dict[str, Any] = {
     "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 1.0}},
     "model": {"encoder": "mlp", "width": 4},
     "clients": {"count": 5, "multimodal_fraction": 0.8},
-    "world": {
-        "arrival": {
-            "gray": {"per_client": {"distribution": "lognormal", "median_s": 2.0, "sigma": 0.5}},
-            "color": {"per_client": {"distribution": "constant", "value_s": 3.0}},
-        },
-        "compute": {"throughput_gflops": 0.05},
-        "network": {"uplink_mbps": 2.0, "downlink_mbps": 8.0, "latency_ms": 50.0},
-    },
+    "world": TINY["world"],
     "training": {
         "window_samples": 40,
         "batch_size": 32,

@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from tiny_scenario import TINY
 
 from interlude.simulator.methods import interface
 
@@ -18,26 +19,6 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, database=No
 hypothesis.settings.load_profile("repeatable")
 
 REMOVED = object()
-
-_TINY: dict[str, Any] = {
-    "name": "tiny",
-    "seed": 0,
-    "data": {"dataset": "cg-digits", "partition": {"kind": "dirichlet", "alpha": 2.0}},
-    "model": {"encoder": "mlp", "width": 16},
-    "clients": {"count": 4},
-    "world": {
-        "arrival": {
-            "gray": {"per_client": {"distribution": "lognormal", "median_s": 2.0, "sigma": 0.5}},
-            "color": {"per_client": {"distribution": "constant", "value_s": 3.0}},
-        },
-        "compute": {"throughput_gflops": 0.05},
-        "network": {"uplink_mbps": 2.0, "downlink_mbps": 8.0, "latency_ms": 50.0},
-    },
-    "training": {"batch_size": 32, "window_samples": 32, "optimizer": {"name": "sgd", "learning_rate": 0.05}},
-    "methods": [{"name": "fedavg"}],
-    "until": {"simulated_s": 30},
-    "evaluate": {"every_s": 10},
-}
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +32,7 @@ def scenario_with() -> Callable[..., dict[str, Any]]:
     """Return a function from changes, ``{"clients.count": 5}``, to a fresh mapping; `REMOVED` removes a key."""
 
     def build(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        scenario = deepcopy(_TINY)
+        scenario = deepcopy(TINY)
         for key, value in (changes or {}).items():
             *path, last = key.split(".")
             node: Any = scenario

@@ -167,14 +167,8 @@ class Fleet:
 
     def finish(self, end_s: float, *, with_idle: bool = True) -> None:
         """Close every client's time at the end of the run, that of idle ones only if it is to be accounted for."""
-        if not with_idle:
-            pass
-        elif self._availability is None:
+        if with_idle:
             self._note_all_idle(end_s)
-        else:
-            for client in range(self._setting.population.num_clients):
-                if client not in self._at_work:
-                    self._note_idle(client, end_s)
         for journey in self._at_work.values():
             moved = journey.cut(end_s)
             self._losses.bytes_down_cut += moved.down
@@ -216,7 +210,12 @@ class Fleet:
         self._on_return(Returned(client, ending.update))
 
     def _note_all_idle(self, until_s: float) -> None:
-        """Add the time of every client that is not at work since it returned, of all that are always on."""
+        """Add the time of every client that is not at work since it returned; at once where all are always on."""
+        if self._availability is not None:
+            for client in range(self._setting.population.num_clients):
+                if client not in self._at_work:
+                    self._note_idle(client, until_s)
+            return
         since_s = np.frombuffer(self._idle_since_s)
         is_idle = since_s < until_s
         is_idle[list(self._at_work)] = False

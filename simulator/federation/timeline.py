@@ -95,6 +95,10 @@ def rows_of(values: Sequence[Any]) -> list[SpanRow]:
     return [SpanRow(*values[start : start + width]) for start in range(0, len(values), width)]
 
 
+OnMerge = Callable[[float, int, Sequence[tuple[int, int]]], None]
+"""Receives the simulated seconds and the version of a merge, and the staleness of each of its updates by client."""
+
+
 class Timeline:
     """Collects rows and passes them on in tables.
 
@@ -113,6 +117,8 @@ class Timeline:
         self._sink = sink
         self._account = account
         self._num_clients = num_clients
+        self.on_merge: OnMerge | None = None
+        """Is told of each merge; None: nothing is."""
         self._values: list[Any] = []  # of a batch, row after row: many tuples would slow the garbage collector
         self._batches: list[pa.Table] = []
         self._kept: list[pa.Table] = []
@@ -132,7 +138,7 @@ class Timeline:
         if start_s < end_s:
             self.extend_values((client, activity, "done", False, start_s, end_s, None, None, 0, 0, None))
 
-    def add_merges(self, at_s: float, version: int, staleness: Iterable[tuple[int, int]]) -> None:
+    def add_merges(self, at_s: float, version: int, staleness: Sequence[tuple[int, int]]) -> None:
         """Add the updates of one merge.
 
         Args:
@@ -142,6 +148,8 @@ class Timeline:
         """
         for client, age in staleness:
             self.extend_values((client, "merge", "done", False, at_s, at_s, version, None, 0, 0, age))
+        if self.on_merge is not None:
+            self.on_merge(at_s, version, staleness)
 
     def append(self, row: SpanRow) -> None:
         """Add a row; spans of no length are left out, unless they have bytes or FLOPs."""

@@ -1,11 +1,9 @@
 """What a Python caller is told of a run in progress, and how it may end one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from interlude.simulator.federation.timeline import Timeline
+from interlude.simulator.federation.timeline import OnMerge
 from interlude.simulator.run.observer import Evaluated, OnEvaluation
 
 
@@ -40,49 +38,16 @@ class Callback:
         """Receive a merge, when it happens on the simulated clock; its training may be computed later."""
 
 
-OnMerge = Callable[[float, int, Sequence[tuple[int, int]]], None]
-"""Receives simulated seconds, version and staleness by client of each merge."""
-
-
-class AnnouncingTimeline(Timeline):
-    """A timeline that tells of merges.
-
-    Args:
-        sink: receives its parts.
-        on_merge: receives the merges.
-        account: as `Timeline` has it.
-        num_clients: likewise.
-    """
-
-    def __init__(
-        self,
-        sink: Callable[[pa.Table], None],
-        on_merge: OnMerge,
-        account: Callable[[pa.Table], None] | None = None,
-        num_clients: int | None = None,
-    ) -> None:
-        super().__init__(sink, account, num_clients)
-        self._on_merge = on_merge
-        self.announces = True
-        """Whether it tells of them: not while a run that is resumed is replayed."""
-
-    def add_merges(self, at_s: float, version: int, staleness: Iterable[tuple[int, int]]) -> None:
-        """Add the updates of one merge, and tell of it."""
-        ages = list(staleness)
-        super().add_merges(at_s, version, ages)
-        if self.announces:
-            self._on_merge(at_s, version, ages)
-
-
-def on_merge_of(label: str, callbacks: Sequence[Callback]) -> OnMerge:
-    """Return what tells callbacks of the merges of a run."""
+def on_merge_of(label: str, callbacks: Sequence[Callback]) -> OnMerge | None:
+    """Return what tells callbacks of the merges of a run; None if none of them listens."""
     told = [callback for callback in callbacks if type(callback).on_merge is not Callback.on_merge]
+    if not told:
+        return None
 
     def tell(at_s: float, version: int, ages: Sequence[tuple[int, int]]) -> None:
-        if told:
-            merged = Merged(label, at_s, version, tuple(ages))
-            for callback in told:
-                callback.on_merge(merged)
+        merged = Merged(label, at_s, version, tuple(ages))
+        for callback in told:
+            callback.on_merge(merged)
 
     return tell
 

@@ -196,9 +196,9 @@ def _restore(run: Run, checkpoint: Checkpoint) -> None:
     """
     state = checkpoint.state
     try:
-        run.timeline.announces = False
+        told, run.timeline.on_merge = run.timeline.on_merge, None  # not of what is replayed
         has_ended = run.clock.advance(math.inf, checkpoint.num_events)
-        run.timeline.announces = True
+        run.timeline.on_merge = told
         is_there = run.clock.num_events == checkpoint.num_events
         if not is_there and not has_ended:
             return

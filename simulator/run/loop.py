@@ -11,10 +11,11 @@ import pyarrow as pa
 from interlude.simulator.errors import TooManyEventsError
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.server import Server
+from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.run.accounts import Accounts
 from interlude.simulator.run.build import Ingredients, executor_and_model
-from interlude.simulator.run.callbacks import AnnouncingTimeline, Callback, on_merge_of
+from interlude.simulator.run.callbacks import Callback, on_merge_of
 from interlude.simulator.run.observer import MOST_OBSERVATIONS, EndedBy, Observer, OnEvaluation, Watcher, moments_s
 from interlude.simulator.run.spec import RunSpec
 from interlude.simulator.run.ticks import Ticks, ticking
@@ -59,8 +60,8 @@ class Run:
         self.clock = Clock(_EVENTS_AT_ONCE * (ingredients.population.num_clients + _EVENTS_AT_ONCE))
         self.accounts: Accounts | None = None
         """What the rows of the timeline come to; None where no accounts are kept."""
-        on_merge = on_merge_of(spec.options.run_label, callbacks)
-        self.timeline = AnnouncingTimeline(sink.add_timeline, on_merge, self._account, scenario.record.clients)
+        self.timeline = Timeline(sink.add_timeline, self._account, scenario.record.clients)
+        self.timeline.on_merge = on_merge_of(spec.options.run_label, callbacks)
         self.executor, model = executor_and_model(spec, ingredients, workers)
         self.server = Server(
             clock=self.clock,

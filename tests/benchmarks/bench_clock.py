@@ -31,6 +31,13 @@ def lognormal(median: float, sigma: float, unit: str = "") -> dict[str, object]:
 
 
 ARRIVAL = {"per_client": lognormal(4.0, 1.0, "_s"), "jitter_sigma": 0.3}
+COMPUTE = {"throughput_gflops": lognormal(0.05, 0.8), "jitter_sigma": 0.1}
+NETWORK = {
+    "uplink_mbps": lognormal(2.0, 0.7),
+    "downlink_mbps": lognormal(8.0, 0.7),
+    "latency_ms": lognormal(50, 0.5),
+    "jitter_sigma": 0.2,
+}
 SCENARIO = {
     "name": "bench",
     "data": {"dataset": "cg-digits", "partition": {"kind": "iid"}},
@@ -38,13 +45,8 @@ SCENARIO = {
     "clients": {"count": CLIENTS},
     "world": {
         "arrival": {"gray": ARRIVAL, "color": ARRIVAL},
-        "compute": {"throughput_gflops": lognormal(0.05, 0.8), "jitter_sigma": 0.1},
-        "network": {
-            "uplink_mbps": lognormal(2.0, 0.7),
-            "downlink_mbps": lognormal(8.0, 0.7),
-            "latency_ms": lognormal(50, 0.5),
-            "jitter_sigma": 0.2,
-        },
+        "compute": COMPUTE,
+        "network": NETWORK,
         "faults": {"dropout_probability": 0.05},
     },
     "training": {"batch_size": 32, "optimizer": {"learning_rate": 0.05}},

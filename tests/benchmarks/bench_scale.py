@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import numpy as np
+from bench_clock import ARRIVAL, COMPUTE, NETWORK, lognormal
 
 METHODS = ("fedasync", "fedavg", "mba")
 AT_WORK = 1_000
@@ -26,7 +27,6 @@ AT_WORK = 1_000
 def scenario(method: str, num_clients: int, local_rounds: int) -> dict[str, Any]:
     """Return the mapping of a scenario that ends after about so many local rounds."""
     at_work = min(AT_WORK, num_clients)
-    arrival = {"per_client": _lognormal(4.0, 1.0, "_s"), "jitter_sigma": 0.3}
     is_by_rounds = method == "fedavg"
     server = (
         {"rule": "barrier", "clients_per_round": at_work}
@@ -38,20 +38,15 @@ def scenario(method: str, num_clients: int, local_rounds: int) -> dict[str, Any]
         "data": {
             "dataset": "synthetic",
             "modalities": {"audio": {"shape": [64]}, "video": {"shape": [32]}},
-            "samples_per_client": _lognormal(60.0, 0.8),
+            "samples_per_client": lognormal(60.0, 0.8),
             "test_samples": 100,
         },
         "model": {"encoder": "mlp", "width": 32},
         "clients": {"count": num_clients},
         "world": {
-            "arrival": {"audio": arrival, "video": arrival},
-            "compute": {"throughput_gflops": _lognormal(0.05, 0.8), "jitter_sigma": 0.1},
-            "network": {
-                "uplink_mbps": _lognormal(2.0, 0.7),
-                "downlink_mbps": _lognormal(8.0, 0.7),
-                "latency_ms": _lognormal(50, 0.5),
-                "jitter_sigma": 0.2,
-            },
+            "arrival": {"audio": ARRIVAL, "video": ARRIVAL},
+            "compute": COMPUTE,
+            "network": NETWORK,
         },
         "training": {"batch_size": 32, "window_samples": 32, "optimizer": {"learning_rate": 0.05}},
         "methods": [{"name": method, "server": server}],
@@ -59,10 +54,6 @@ def scenario(method: str, num_clients: int, local_rounds: int) -> dict[str, Any]
         "evaluate": {"every_s": 1e9},
         "limits": {"events": 1_000_000_000, "memory_gb": 64},
     }
-
-
-def _lognormal(median: float, sigma: float, unit: str = "") -> dict[str, object]:
-    return {"distribution": "lognormal", f"median{unit}": median, "sigma": sigma}
 
 
 def run_here(method: str, num_clients: int, local_rounds: int) -> dict[str, float]:
