@@ -1,12 +1,13 @@
 """The cost of training: FLOPs and bytes counted on the network itself, never guessed."""
 
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache, lru_cache, partial
+from typing import Any, NamedTuple
 
 from interlude.models.network import Network
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.training.objective import CrossEntropy, Objective
+from interlude.simulator.training.profile.by_samples import BySamples
 from interlude.simulator.training.profile.dry_run import Profile
 from interlude.simulator.training.task import LocalSteps, steps_per_epoch
 from interlude.simulator.training.values import Values
@@ -29,6 +30,15 @@ class TaskCost:
     """The modalities trained, joined by '+'."""
 
 
+class _Counts(NamedTuple):
+    """The counts of an objective by samples of a batch or window."""
+
+    before_flops: BySamples
+    step_flops: BySamples
+    report_flops: BySamples
+    report_bytes: BySamples
+
+
 class CostModel:
     """Counts FLOPs and bytes for one network and batch size.
 
@@ -42,10 +52,10 @@ class CostModel:
         self._network = network
         self._batch_size = batch_size
         self._broadcast = broadcast
-        # Objectives are frozen dataclasses and windows have few sizes, so every count is made once.
+        # Objectives are frozen dataclasses, so every count is made once.
         self.of_task = cache(self._of_task)
-        self.step_flops = cache(self._step_flops)
         self.profile = cache(self._profile)
+        self._counts = cache(self._counts_of)
 
     def num_steps(self, num_samples: int, epochs: int) -> int:
         """Return the steps of some passes over a window.
@@ -75,10 +85,9 @@ class CostModel:
             for steps in local_steps
             for size, num_steps in self._steps_by_size(steps, num_samples)
         )
-        profiles = [self.profile(steps.objective, num_samples) for steps in local_steps]
-        flops += sum(profile.begin_flops + profile.prepare_flops for profile in profiles)
-        flops += sum(self.profile(objective, num_samples).report_flops for objective in objectives)
-        report_bytes = sum(self.profile(objective, num_samples).report_bytes for objective in objectives)
+        flops += sum(self._counts(steps.objective).before_flops(num_samples) for steps in local_steps)
+        flops += sum(self._counts(objective).report_flops(num_samples) for objective in objectives)
+        report_bytes = sum(self._counts(objective).report_bytes(num_samples) for objective in objectives)
         groups = tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network)))
         trained = [modality for modality in self._network.modalities if self._network.encoder_group(modality) in groups]
         return TaskCost(flops, report_bytes, groups, "+".join(trained))
@@ -91,9 +100,19 @@ class CostModel:
         sizes = [(self._batch_size, steps.num_steps - num_last), (rest, num_last)]
         return [(size, num_steps) for size, num_steps in sizes if num_steps > 0]
 
-    def _step_flops(self, objective: Objective, num_samples: int) -> int:
+    def step_flops(self, objective: Objective, num_samples: int) -> int:
         """Return the FLOPs of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""
-        return self.profile(objective, num_samples).step_flops
+        return self._counts(objective).step_flops(num_samples)
+
+    def _counts_of(self, objective: Objective) -> _Counts:
+        """Return the counts of an objective, by samples."""
+        of = partial(self.profile, objective)
+        return _Counts(
+            before_flops=BySamples(lambda num_samples: of(num_samples).begin_flops + of(num_samples).prepare_flops),
+            step_flops=BySamples(lambda num_samples: of(num_samples).step_flops),
+            report_flops=BySamples(lambda num_samples: of(num_samples).report_flops),
+            report_bytes=BySamples(lambda num_samples: of(num_samples).report_bytes),
+        )
 
     def _profile(self, objective: Objective, num_samples: int) -> Profile:
         """Return the dry run of an objective on `num_samples`."""
