@@ -102,6 +102,8 @@ class PaperWorld:
     def s_per_flop(self, client: int, window: int) -> Fraction:
         return Fraction(self.step_s[client]) / self.flops_per_step
 
+    operation_flops = task_flops = 0
+
     def overhead_s(self, client: int) -> float:
         return self.overhead
 
@@ -168,7 +170,7 @@ def play(
         ModelSpec(encoder="mlp", width=_WIDTH), dict.fromkeys(modalities, (_INPUTS,)), _NUM_CLASSES
     )
     training = TrainingSpec(batch_size=batch_size, optimizer=OptimizerSpec(learning_rate=0.1))
-    flops = shared_costs(network, batch_size, {}).step_flops(CrossEntropy(modalities[:1]), batch_size)
+    flops = shared_costs(network, batch_size, {}).step(CrossEntropy(modalities[:1]), batch_size).flops
     model = network.shapes
     if trains:
         generator = torch.Generator().manual_seed(0)

@@ -20,6 +20,7 @@ from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.spec import ExecutorSpec
 from interlude.simulator.training.task import LocalSteps, Task, steps_per_epoch
 from interlude.simulator.training.workers.pool import WorkerPool
+from interlude.simulator.world.compute import FLOPS_PER_GFLOP
 
 MOST_ROUNDS = 7
 _MOST_STEPS = 8
@@ -107,23 +108,20 @@ class Bench:
 
     def tasks(self, num_clients: int, most_steps: int) -> list[Task]:
         """Return a local round of the first clients, cut off after some steps."""
-        return [self._task(client, most_steps) for client in range(min(num_clients, len(self.case.windows)))]
+        num_clients = min(num_clients, len(self.case.windows))
+        return [self.task(client, self.case.modalities[client], most_steps) for client in range(num_clients)]
 
-    def gflop(self, tasks: Sequence[Task]) -> float:
-        """Return the counted work of the tasks' steps."""
-        flops = [
-            self._costs.step_flops(steps.objective, self._costs.batch_samples(step, len(task.samples)))
-            for task in tasks
-            for steps in task.local_steps
-            for step in range(steps.num_steps)
-        ]
-        return sum(flops) / 1e9
-
-    def _task(self, client: int, most_steps: int) -> Task:
+    def task(self, client: int, modalities: tuple[str, ...], most_steps: int) -> Task:
+        """Return a local round of one client on some modalities, cut off after some steps."""
         training, window = self.case.training, self.case.windows[client]
         num_steps = training.local_epochs * steps_per_epoch(len(window), training.batch_size)
-        steps = LocalSteps(CrossEntropy(self.case.modalities[client]), min(num_steps, most_steps), "joint")
+        steps = LocalSteps(CrossEntropy(modalities), min(num_steps, most_steps), "joint")
         return Task(client, 0, 0, (steps,), window, self._model, self._model)
+
+    def work(self, task: Task) -> tuple[int, int]:
+        """Return the counted FLOPs and operations of a task."""
+        cost = self._costs.of_task(task.local_steps, len(task.samples))
+        return cost.flops, cost.operations
 
 
 class Contender:
@@ -148,7 +146,7 @@ class Contender:
         self._tasks = bench.tasks(num_tasks, size.most_steps)
         self.num_steps = sum(steps.num_steps for task in self._tasks for steps in task.local_steps)
         """Of one play."""
-        self._gflop = bench.gflop(self._tasks)
+        self._gflop = sum(bench.work(task)[0] for task in self._tasks) / FLOPS_PER_GFLOP
 
     def warm_up(self) -> None:
         """Train until the steady state: steps are recorded or compiled, workers are up and know the run."""

@@ -20,6 +20,8 @@ import yaml
 
 from interlude.simulator.calibrate.bench import MOST_ROUNDS, Bench, Candidate, Contender, Measured, Size, take_turns
 from interlude.simulator.calibrate.cases import Case, case_of
+from interlude.simulator.calibrate.speed import Speed
+from interlude.simulator.calibrate.speed import measured as measured_speed
 from interlude.simulator.errors import BadInputError, one_line
 from interlude.simulator.run.build import build_testbed, how_trained
 from interlude.simulator.run.devices import choose_device
@@ -40,6 +42,8 @@ _EXTRAS_GROUP = 16
 _LONGEST_MESSAGE = 120
 _WORKERS_SHARE = 0.3
 """Of the time, for worker processes."""
+_SPEED_SHARE = 0.1
+"""Of the time, for what FLOPs, operations and tasks take."""
 _LONGEST_PLAYS_S = (1.0, 10.0)
 """A stack may always take the first, and never more than the second: a longer one may not fit into memory."""
 
@@ -64,6 +68,10 @@ class Calibration:
     """Ratio of its speed with them to that without; 1 where there are none."""
     left_out: tuple[LeftOut, ...]
     """Candidates that were not measured."""
+    speed: Speed
+    """How fast this host trains one client after the other, as a device trains."""
+    speed_error: float
+    """Median relative error of that on the trainings it was fitted to."""
 
     @property
     def num_rounds(self) -> int:
@@ -83,11 +91,6 @@ class Calibration:
     def advice(self) -> str:
         """The line of YAML that selects the clearly faster candidate; empty where there is none."""
         return "" if self.faster is None else yaml_of(self.faster.candidate.spec)
-
-    @property
-    def gflops(self) -> float:
-        """Achieved GFLOP/s on this model, one client after the other, as a device trains."""
-        return self.measured[0].median_gflops
 
 
 def calibrate(
@@ -134,6 +137,8 @@ def yaml_of(spec: ExecutorSpec) -> str:
 
 def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: int, seconds: float) -> Calibration:
     candidates, current, left_out = _candidates(bench, compiles, bfloat16)
+    speed_s = seconds * _SPEED_SHARE
+    seconds -= speed_s
     alone_s = seconds if num_processes == 1 else seconds * (1.0 - _WORKERS_SHARE)
     turn_s = alone_s / (len(candidates) * (MOST_ROUNDS + 1))
     steps_per_s = _first_impression(bench, candidates[0], turn_s)
@@ -159,6 +164,7 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
         with_workers, workers_gain = _with_workers(bench, measured, size, num_processes, seconds - alone_s)
         if with_workers is None:
             left_out.append((f"{num_processes} processes", "a round of all clients is one stack: nothing to share"))
+    speed, speed_error = measured_speed(bench, size.most_steps, speed_s)
     return Calibration(
         case=bench.case.name,
         device=str(bench.device),
@@ -168,6 +174,8 @@ def _calibration(bench: Bench, compiles: bool, bfloat16: bool, num_processes: in
         with_workers=with_workers,
         workers_gain=workers_gain,
         left_out=tuple(left_out),
+        speed=speed,
+        speed_error=speed_error,
     )
 
 

@@ -36,11 +36,15 @@ def sentences(calibration: Calibration) -> Iterator[str]:
         num_processes, gain = calibration.with_workers.candidate.num_processes, calibration.workers_gain
         busy = " If the cores were idle otherwise, run with --workers 1." if gain < 1.0 else ""
         yield f"{num_processes} processes train {gain:.2f} times as fast as one; a run takes one per core.{busy}"
+    speed = calibration.speed
     yield (
-        "What this host achieves on this model, one client after the other (not what a phone would; "
-        "a scenario's devices have numbers of their own):"
+        "What this host achieves on this model, one client after the other (not what a phone would; a scenario's "
+        f"devices have numbers of their own), to {calibration.speed_error:.0%} on the trainings timed:"
     )
-    yield f"  world: {{compute: {{throughput_gflops: {calibration.gflops:.4g}}}}}"
+    yield (
+        f"  world: {{compute: {{throughput_gflops: {speed.gflops:.3g}, "
+        f"operations: {{flops_each: {speed.flops_each:.0f}, per_task: {speed.per_task:.3g}}}}}}}"
+    )
 
 
 def _cells(way: Measured) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ what other clients and the server did until then can reach it. `refresh` and `tr
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from interlude.models.network import Network
 from interlude.simulator.federation.clock import delay_s
@@ -158,17 +159,21 @@ class ClientDay:
 
     def overhead_s(self) -> float:
         """Return the fixed seconds of a training task at this client."""
-        return self._setting.world.devices.overhead_s(self.client)
+        devices = self._setting.world.devices
+        return devices.overhead_s(self.client) + devices.task_flops * self._s_per_flop
 
     def step_s(self, objective: Objective, step: int) -> float:
         """Return the seconds that the `step`-th mini-batch of an objective takes."""
         costs = self._setting.costs
-        return costs.step_flops(objective, costs.batch_samples(step, self.num_samples)) * self._s_per_flop
+        return self._work_s(*costs.step(objective, costs.batch_samples(step, self.num_samples)))
 
     def training_s(self, *steps: LocalSteps) -> float:
         """Return the undisturbed seconds that a training takes."""
         cost = self._setting.costs.of_task(steps, self.num_samples)
-        return self.overhead_s() + cost.flops * self._s_per_flop
+        return self.overhead_s() + self._work_s(cost.flops, cost.operations)
+
+    def _work_s(self, flops: int, operations: int) -> float:
+        return (flops + self._setting.world.devices.operation_flops * operations) * self._s_per_flop
 
     def upload_s(self, num_bytes: int) -> float:
         """Return the undisturbed seconds that an upload of groups of so many bytes takes, without a report."""
@@ -231,7 +236,7 @@ class ClientDay:
         self._begin(steps, cost, broadcast)
         if cost.flops == 0:
             return ()
-        return (self._training(activity, cost.modality, cost.flops, self.overhead_s()),)
+        return (self._training(activity, cost, self.overhead_s()),)
 
     def train_until_notice(self, *steps: LocalSteps) -> Iterator[Span]:
         """Train as `train` does, but no longer than the pass over the window in which an urgent notice arrives.
@@ -240,21 +245,22 @@ class ClientDay:
             steps: optimiser steps, in order; all of them without a notice.
         """
         setting, dispatch = self._setting, self._dispatch
-        flops, overhead_s = 0, self.overhead_s()
+        flops, operations, overhead_s = 0, 0, self.overhead_s()
         for done in _passes(steps, self.num_steps(1)):
             if flops:
                 yield MEETING
                 if dispatch.noticed_s <= dispatch.now_s:
                     break
             made, cost = done, setting.costs.of_task(done, self.num_samples)
-            yield self._training("train", cost.modality, cost.flops - flops, overhead_s)
-            flops, overhead_s = cost.flops, 0.0
+            added = replace(cost, flops=cost.flops - flops, operations=cost.operations - operations)
+            yield self._training("train", added, overhead_s)
+            flops, operations, overhead_s = cost.flops, cost.operations, 0.0
         self._begin(made, cost, None)
 
-    def _training(self, activity: Activity, modality: str, flops: int, overhead_s: float) -> Span:
+    def _training(self, activity: Activity, cost: TaskCost, overhead_s: float) -> Span:
         devices, client, window = self._setting.world.devices, self.client, self._dispatch.window
-        duration_s = overhead_s + flops * self._s_per_flop
-        return Span(activity, duration_s, modality, 0, flops, devices.is_slow(client, window))
+        duration_s = overhead_s + self._work_s(cost.flops, cost.operations)
+        return Span(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window))
 
     def _begin(self, steps: tuple[LocalSteps, ...], cost: TaskCost, broadcast: Values | None) -> None:
         """Submit a task."""

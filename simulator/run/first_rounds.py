@@ -49,6 +49,7 @@ def first_rounds(
         CannotRunError: if a local round would take more optimiser steps than are allowed.
     """
     network, world, population = testbed.network, testbed.world, testbed.population
+    devices = world.devices
     training = training or testbed.scenario.training
     costs = shared_costs(network, training.batch_size, {})
     rows = []
@@ -60,14 +61,15 @@ def first_rounds(
             steps = costs.num_steps(num_samples, training.local_epochs)
         except BadInputError as error:
             raise CannotRunError(str(error)) from error
-        flops = costs.of_task((LocalSteps(CrossEntropy(held), steps, "joint"),), num_samples).flops
+        cost = costs.of_task((LocalSteps(CrossEntropy(held), steps, "joint"),), num_samples)
+        work_flops = devices.task_flops + cost.flops + devices.operation_flops * cost.operations
         arrivals_s = world.arrivals_s(client, 0, 0.0, num_samples, held).values()
         rows.append(
             (
                 world.links.transfer_s(client, "down", num_bytes, 0),
                 min(arrivals_s, default=0.0),
                 max(arrivals_s, default=0.0),
-                world.devices.overhead_s(client) + flops * world.devices.s_per_flop(client, 0),
+                devices.overhead_s(client) + work_flops * devices.s_per_flop(client, 0),
                 world.links.transfer_s(client, "up", num_bytes, 0),
             )
         )

@@ -1,4 +1,6 @@
-"""How long a device computes: counted FLOPs times seconds per FLOP, plus an overhead per task.
+"""How long a device computes: counted work times seconds per FLOP, plus an overhead per task.
+
+The work is FLOPs, and where the scenario says what starting an operation costs, its operations besides.
 
 Seconds per FLOP are given in one of two ways:
 
@@ -63,10 +65,25 @@ class _Compute(BaseModel):
     stragglers: StragglerSpec | None = Field(None, description="a slow mode that devices enter at random")
 
 
+class OperationsSpec(BaseModel):
+    """What starting operations costs: most of the time of a small network, whose FLOPs alone are done at once.
+
+    It is said in FLOPs, so that a device that is slow at one is as much slower at the other.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    flops_each: NonNegativeFloat = Field(description="FLOPs in whose time a device starts one operation")
+    per_task: NonNegativeFloat = Field(0.0, description="operations a training task takes besides those counted")
+
+
 class ComputeSpec(_Compute):
     """Devices given by their throughput."""
 
     throughput_gflops: Rate = Field(description="sustained GFLOP/s of each client's device")
+    operations: OperationsSpec = Field(
+        OperationsSpec(flops_each=0.0), description="what starting operations costs; unset: nothing"
+    )
 
 
 class ComputePerSampleSpec(_Compute):
@@ -113,7 +130,13 @@ class Devices:
         joint_flops_per_sample: float | None = None,
     ) -> None:
         self._jitter_sigma = spec.jitter_sigma
+        self.operation_flops = 0.0
+        """FLOPs in whose time an operation starts."""
+        self.task_flops = 0.0
+        """FLOPs in whose time a task starts, besides the overhead."""
         if isinstance(spec, ComputeSpec):
+            self.operation_flops = spec.operations.flops_each
+            self.task_flops = spec.operations.per_task * spec.operations.flops_each
             gflops = spec.throughput_gflops.ppf(Stream(seed, "throughput").uniforms(num_clients))
             self._s_per_flop = packed(1.0 / (gflops * FLOPS_PER_GFLOP))
         else:

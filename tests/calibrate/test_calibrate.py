@@ -12,6 +12,7 @@ from interlude.simulator.calibrate import cases
 from interlude.simulator.calibrate.bench import Candidate, Measured
 from interlude.simulator.calibrate.cases import built_in_cases, case_of, is_same_case
 from interlude.simulator.calibrate.measure import Calibration, calibrate, yaml_of
+from interlude.simulator.calibrate.speed import Speed, Timed, fitted, relative_error
 from interlude.simulator.cli import calibration_tables as calibrate_table
 from interlude.simulator.cli import main as command_line
 from interlude.simulator.errors import BadInputError
@@ -59,7 +60,8 @@ def test_every_candidate_is_measured_at_a_positive_rate_and_the_first_is_the_ref
         assert len(one.steps_per_s) == len(one.gflops) == len(one.ratios) == found.num_rounds
         assert min(*one.steps_per_s, *one.gflops, *one.ratios) > 0
     assert set(found.measured[0].ratios) == {1.0}
-    assert found.gflops == found.measured[0].median_gflops
+    assert found.speed.gflops > 0
+    assert found.speed.flops_each > 0
 
 
 def test_worker_processes_are_measured_beside_one_process(tiny):
@@ -148,6 +150,9 @@ def test_a_stack_that_takes_too_long_is_left_out_but_never_what_a_run_takes(tiny
     assert {label for label, _ in found.left_out} == {STACKS[0], STACKS[2]}
 
 
+SPEED = Speed(s_per_flop=1e-11, s_per_operation=2e-5, s_per_task=1e-3)
+
+
 def found_with(*rates, spec=None):
     """Return a calibration of the reference at 100 steps/s, what a run takes at 200, and another at the given rates."""
 
@@ -157,7 +162,7 @@ def found_with(*rates, spec=None):
     reference = measured(SEQUENTIAL, ExecutorSpec(kind="sequential"), [100.0] * len(rates))
     now = measured("looped", ExecutorSpec(strategy="looped"), [200.0] * len(rates))
     other = measured("other", spec or ExecutorSpec(strategy="stacked", group_size=64), rates)
-    return Calibration("case", "cpu", now.candidate, "by rule", (reference, now, other), None, 1.0, ())
+    return Calibration("case", "cpu", now.candidate, "by rule", (reference, now, other), None, 1.0, (), SPEED, 0.04)
 
 
 def test_clearly_faster_is_more_than_a_tenth_and_in_every_round():
@@ -182,15 +187,24 @@ def test_the_advice_is_yaml_that_a_scenario_takes(scenario_with):
     assert found_with(100, 100, 100).advice == ""
 
 
-def test_the_sentences_name_what_is_taken_what_is_faster_and_the_gflops(scenario_with):
+def test_the_sentences_name_what_is_taken_what_is_faster_and_the_speed(scenario_with):
     said = list(calibrate_table.sentences(found_with(300, 300, 300)))
     assert said[0] == "A run takes: looped (by rule)."
     assert said[1].startswith("Clearly faster here: other.")
-    gflops = yaml.safe_load(said[-1])
-    assert gflops == {"world": {"compute": {"throughput_gflops": 100}}}
-    assert parse_scenario(scenario_with({"world.compute": gflops["world"]["compute"]})).world.compute
+    compute = yaml.safe_load(said[-1])["world"]["compute"]
+    assert compute == {"throughput_gflops": 100, "operations": {"flops_each": 2000000, "per_task": 50}}
+    assert parse_scenario(scenario_with({"world.compute": compute})).world.compute
     assert "No other way is clearly faster" in list(calibrate_table.sentences(found_with(200, 200, 200)))[1]
     assert "Too few rounds" in list(calibrate_table.sentences(found_with(900)))[1]
+
+
+def test_the_speed_of_a_host_is_found_from_trainings_that_differ_in_what_they_count():
+    works = [(3_000_000, 900), (1_500_000, 100), (1_500_000, 600), (200_000, 40), (8_000_000, 60)]
+    timed = [Timed(*work, SPEED.seconds(*work)) for work in works]
+    found = fitted(timed)
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(SPEED), rel=1e-6)
+    assert relative_error(found, timed) < 1e-6
+    assert (found.gflops, found.flops_each, found.per_task) == pytest.approx((100, 2e6, 50), rel=1e-6)
 
 
 def test_the_table_marks_what_is_taken_and_says_what_was_left_out():

@@ -199,8 +199,8 @@ def test_scores_are_paid_for():
     costs = CostModel(network, 4, method.own_values(method.initial_memory(network, 1), 0))
     # both encoders, and each slice of the head twice: alone and together
     scores_flops = 2 * 4 * (6 * 5 + 5 * 5 + 4 * 5 + 5 * 5 + 2 * (5 * 3 + 5 * 3))
-    without, plain = (costs.step_flops(of, 4) for of in (Uncounted(BOTH, 2.5, "official"), CrossEntropy(BOTH)))
-    assert costs.step_flops(Modulated(BOTH, 2.5, "official"), 4) == without + scores_flops
+    without, plain = (costs.step(of, 4).flops for of in (Uncounted(BOTH, 2.5, "official"), CrossEntropy(BOTH)))
+    assert costs.step(Modulated(BOTH, 2.5, "official"), 4).flops == without + scores_flops
     assert without > plain
 
 

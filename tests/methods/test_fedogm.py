@@ -129,8 +129,8 @@ def test_scores_are_paid_for():
     network = Network(ModelSpec(encoder="mlp", width=5), {"gray": (6,), "color": (4,)}, num_classes=3)
     costs = CostModel(network, 4, {})
     forward = 2 * 4 * (6 * 5 + 5 * 5 + 4 * 5 + 5 * 5 + 5 * 3 + 5 * 3)
-    plain = costs.step_flops(CrossEntropy(BOTH), 4)
-    assert costs.step_flops(Modulated(BOTH, 0.5, noise=True, tensors="conv"), 4) == plain + forward
+    plain = costs.step(CrossEntropy(BOTH), 4).flops
+    assert costs.step(Modulated(BOTH, 0.5, noise=True, tensors="conv"), 4).flops == plain + forward
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_it_ends_as_fedavg(scenario_with, tmp_path):
     costs = CostModel(network, 32, {})
     # each of the two epochs of one step pays for the class means of the window before it
     flops = [r.timeline.query("activity == 'train'").groupby("version")["flops"].max() for r in (always, once)]
-    means = costs.profile(Rebalanced(("gray", "color"), 1.0), 32).prepare_flops
+    means = costs.profile(Rebalanced(("gray", "color"), 1.0), 32).prepare.flops
     assert flops[0][1] - flops[1][1] == 2 * means
 
 

@@ -172,9 +172,9 @@ def test_what_a_super_epoch_costs(scenario_with, tmp_path):
 def test_a_probe_pays_for_its_steps_and_two_passes_over_the_window(network):
     costs = CostModel(network, 4, {})
     probe, plain = Probe(("gray",), "gray", 10), CrossEntropy(("gray",))
-    assert costs.step_flops(probe, 4) == costs.step_flops(plain, 4)
+    assert costs.step(probe, 4).flops == costs.step(plain, 4).flops
     forward = 2 * 8 * (2 * 2 + 2 * 2 + 2 * 2)
-    assert costs.profile(probe, 8).prepare_flops == costs.profile(probe, 8).report_flops == forward
+    assert costs.profile(probe, 8).prepare.flops == costs.profile(probe, 8).report.flops == forward
 
 
 def test_weights_are_those_of_probes(scenario_with, tmp_path):

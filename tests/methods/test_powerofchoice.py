@@ -161,7 +161,7 @@ def test_asking_costs_a_wait_a_download_and_a_tiny_upload(tmp_path):
     assert set(chosen["client"]) < set(down["client"])
     assert chosen["start_s"].to_numpy() == pytest.approx(asked_s)
     costs = CostModel(Network(ModelSpec(encoder="mlp", width=16), {"gray": (1, 8, 8), "color": (3, 8, 8)}, 10), 32, {})
-    trained_s = asked_s + 9.0 + costs.step_flops(CrossEntropy(BOTH), 32) / 1e9
+    trained_s = asked_s + 9.0 + costs.step(CrossEntropy(BOTH), 32).flops / 1e9
     merges = rounds.query("activity == 'merge'")
     assert merges["end_s"].to_numpy() == pytest.approx(trained_s + (model_bytes + 8) / 1e6)
     assert set(merges["client"]) == set(chosen["client"])

@@ -61,9 +61,9 @@ def test_a_frozen_layer_saves_its_part_of_the_backward_pass_and_no_forward_pass(
     layers 2 x 230 - 70; without the first layers the head's and two middle ones', 2 x 160 - 100; the head alone: 60.
     """
     costs = shared_costs(NETWORK, 1, {})
-    flops = [costs.step_flops(OutputSide(MODALITIES, frozen, 2), 1) for frozen in range(3)]
+    flops = [costs.step(OutputSide(MODALITIES, frozen, 2), 1).flops for frozen in range(3)]
     assert flops == [230 + 390, 230 + 220, 230 + 60]
-    assert flops[0] == costs.step_flops(CrossEntropy(MODALITIES), 1)
+    assert flops[0] == costs.step(CrossEntropy(MODALITIES), 1).flops
 
 
 def test_the_payload_is_of_the_trained_parameters():

@@ -62,6 +62,18 @@ def test_versions_can_end_a_run(tmp_path):
     assert record.timeline["end_s"].max() == record.info["totals"]["simulated_s"]
 
 
+def test_training_takes_the_time_of_its_flops_and_of_the_operations_it_starts(tmp_path):
+    compute = {"throughput_gflops": 0.05, "operations": {"flops_each": 1e5, "per_task": 7}}
+    given = {**SCENARIO, "world": {**SCENARIO["world"], "compute": compute}, "methods": [{"name": "mba"}]}
+    (record,) = run_scenario(parse_scenario(given), runs=tmp_path, timing_only=True)
+    spans = record.timeline
+    spans = spans[spans["activity"].isin(["train", "train_unimodal"]) & (spans["end_s"] < 12)]
+    operations = ((spans["end_s"] - spans["start_s"]) * 0.05e9 - spans["flops"]) / 1e5 - 7
+    assert operations.to_numpy() == pytest.approx(operations.round().to_numpy(), abs=1e-4)
+    most = operations.groupby(spans["activity"]).max()
+    assert most["train"] > most["train_unimodal"] > 30
+
+
 def test_streams_with_misses_feed_every_method(tmp_path):
     stream = {"kind": "stream", "sample_period_s": 0.05, "transfer_s": 0.2, "miss_probability": 0.3}
     arrival = {"gray": {**stream, "on_miss": "absent"}, "color": {**stream, "on_miss": "absent", "queue_windows": 2}}

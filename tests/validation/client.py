@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from federation import SEQUENTIAL, Federation, federation
-from host import cpu_wait_s
+from federation import SEQUENTIAL, Federation, federation, with_devices
+from host import Host, cpu_wait_s, host_of
 from link import send_shaped, shape_of
 from wall import WallTime
 from wire import (
@@ -30,13 +30,14 @@ from wire import (
 )
 
 from interlude import load_scenario
+from interlude.simulator.calibrate.speed import Timed
 from interlude.simulator.federation.client_day import ClientDay
 from interlude.simulator.federation.dispatch import MEETING, Dispatch, Download, PendingUpdate, Span
 from interlude.simulator.run.build import build_testbed
-from interlude.simulator.training.executors.future import Future
+from interlude.simulator.training.executors.base import TrainingFuture
 from interlude.simulator.training.host import keep_freed_memory, one_thread
 from interlude.simulator.training.objective import cross_entropy
-from interlude.simulator.training.task import LocalSteps, Task, Trained, window_samples
+from interlude.simulator.training.task import LocalSteps, Task, window_samples
 
 _WARM_WINDOWS = 4
 _SAMPLE_COUNT_BYTES = 8
@@ -47,6 +48,8 @@ class Computed(NamedTuple):
 
     activity: str
     flops: int
+    assumed_s: float
+    """Processor time that the prediction assumes."""
     cpu_s: float
     """Processor time of the training itself."""
     host_s: float
@@ -61,15 +64,14 @@ class Client:
     Args:
         federation: the run.
         client: its index.
-        host_gflops: the calibrated speed of this host.
+        host: how fast this host computes.
     """
 
-    def __init__(self, federation: Federation, client: int, host_gflops: float) -> None:
+    def __init__(self, federation: Federation, client: int, host: Host) -> None:
         self._federation = federation
         self._client = client
-        self.host_gflops = host_gflops
-        """The speed of this host, which the device is as many times slower than as the slow factor says."""
-        self._tasks: list[Future[Trained]] = []
+        self._host = host
+        self._tasks: list[TrainingFuture] = []
         self._rows: list[tuple[str, float, float, str | None, int, int]] = []
         self._computed: list[Computed] = []
 
@@ -86,25 +88,31 @@ class Client:
                 task.result()
             self._tasks.clear()
 
-    async def rehearse(self, seconds: float, wall: WallTime) -> tuple[int, float]:
-        """Train, sleep as in a run and wait for data as in one, without a server; returns FLOPs and processor seconds.
+    async def rehearse(self, seconds: float, wall: WallTime) -> tuple[list[Timed], list[Timed]]:
+        """Train, sleep as in a run and wait for data as in one, without a server; returns joint and other trainings.
 
         All clients do so at once: this is how fast the host is between sleeps, with cold caches, which a benchmark
-        that trains back to back does not see.
+        that trains back to back does not see. Joint trainings of a whole local round and single passes over one
+        modality take turns.
         """
-        run, flops, cpu_s, window = self._federation, 0, 0.0, 0
+        run, window = self._federation, 0
+        joint: list[Timed] = []
+        alone: list[Timed] = []
+        shard, num_samples = run.setting.population.shards[self._client], run.setting.training.window_samples
         while wall.now_s() < seconds:
-            begins_s, begins_cpu_s = wall.now_s(), time.thread_time()
-            day = self._day(self._dispatch(window, 0, begins_s))
-            steps = LocalSteps(cross_entropy(day.held), day.num_steps(), "rehearsal")
-            shard, num_samples = run.setting.population.shards[self._client], run.setting.training.window_samples
+            day = self._day(self._dispatch(window, 0, wall.now_s()))
+            parts = [(day.held, day.num_steps()), *(((modality,), day.num_steps(1)) for modality in day.held)]
+            modalities, num_steps = parts[window % len(parts)]
+            steps = LocalSteps(cross_entropy(modalities), num_steps, "rehearsal")
             samples = window_samples(shard, window, num_samples)
+            begins_cpu_s = time.thread_time()
             run.executor.train(Task(self._client, window, 0, (steps,), samples, run.model, run.model))
-            took_s = time.thread_time() - begins_cpu_s
-            flops, cpu_s = flops + run.setting.costs.of_task((steps,), day.num_samples).flops, cpu_s + took_s
-            await wall.sleep_until(max(day.arrivals_s.values()) + took_s * self._slow_factor(window))
+            cost = run.setting.costs.of_task((steps,), day.num_samples)
+            timed = Timed(cost.flops, cost.operations, time.thread_time() - begins_cpu_s)
+            (joint if modalities == day.held else alone).append(timed)
+            await wall.sleep_until(max(day.arrivals_s.values()) + timed.seconds * self._slow_factor(window))
             window += 1
-        return flops, cpu_s
+        return joint, alone
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wall: WallTime) -> None:
         """Spend one local round after the other until the server closes the connection."""
@@ -149,14 +157,17 @@ class Client:
 
     async def _train(self, span: Span, dispatch: Dispatch, wall: WallTime) -> None:
         """Train, then sleep as long as the scenario's device is slower than this host."""
+        num_samples = self._federation.setting.num_window_samples[self._client]
+        costs = [self._federation.setting.costs.of_task(one.task.local_steps, num_samples) for one in self._tasks]
+        assumed_s = sum(self._host.speed.seconds(cost.flops, cost.operations) for cost in costs)
         begins_s, begins_cpu_s = wall.now_s(), time.thread_time()
-        for task in self._tasks:
-            task.result()
+        for one in self._tasks:
+            one.result()
         self._tasks.clear()
         cpu_s, host_s = time.thread_time() - begins_cpu_s, wall.now_s() - begins_s
         ends_s = begins_s + cpu_s * self._slow_factor(dispatch.window)
         await wall.sleep_until(ends_s)
-        self._computed.append(Computed(span.activity, span.flops, cpu_s, host_s, wall.now_s() - ends_s))
+        self._computed.append(Computed(span.activity, span.flops, assumed_s, cpu_s, host_s, wall.now_s() - ends_s))
 
     async def _upload(
         self, span: Span, update: PendingUpdate, dispatch: Dispatch, writer: asyncio.StreamWriter, wall: WallTime
@@ -185,7 +196,7 @@ class Client:
         await send_shaped(writer, body, shape, wall)
 
     def _slow_factor(self, window: int) -> float:
-        return self._federation.slow_factor(self._client, window, self.host_gflops)
+        return self._federation.slow_factor(self._client, window, self._host)
 
     def _unpack(self, body: bytes, header: Mapping[str, Any], dispatch: Dispatch) -> None:
         """Take what the server sent into the day."""
@@ -201,7 +212,7 @@ class Client:
     def _day(self, dispatch: Dispatch) -> ClientDay:
         return ClientDay(self._federation.setting, dispatch, self._submit, _refuse)
 
-    def _submit(self, task: Task) -> Future[Trained]:
+    def _submit(self, task: Task) -> TrainingFuture:
         future = self._federation.executor.submit(task)
         self._tasks.append(future)
         return future
@@ -224,19 +235,21 @@ async def main(config: Mapping[str, Any], client: int) -> None:
     """Take part in the run of every method, one connection each."""
     testbed = build_testbed(load_scenario(config["scenario"], [*config["overrides"], SEQUENTIAL]))
     for position in range(len(testbed.scenario.methods)):
-        one = Client(federation(testbed, position), client, config["host_gflops"])
+        host = host_of(config["host"])
+        one = Client(federation(with_devices(testbed, host), position), client, host)
         one.warm_up()
         reader, writer = await asyncio.open_connection("127.0.0.1", config["port"])
         send_header(writer, {"client": client, "position": position})
         rehearsal = await receive_header(reader)
         if rehearsal is None:
             return
-        flops, cpu_s = await one.rehearse(rehearsal["seconds"], WallTime(time.monotonic()))
-        send_header(writer, {"flops": flops, "cpu_s": cpu_s})
+        joint, alone = await one.rehearse(rehearsal["seconds"], WallTime(time.monotonic()))
+        send_header(writer, {"joint": joint, "alone": alone})
         begin = await receive_header(reader)
         if begin is None:
             return
-        one.host_gflops = begin["host_gflops"]
+        host = host_of(begin["host"])
+        one = Client(federation(with_devices(testbed, host), position), client, host)
         await one.serve(reader, writer, WallTime(begin["start_s"]))
         writer.close()
 

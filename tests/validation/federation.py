@@ -1,19 +1,22 @@
 """One run as server and clients each build it for themselves, by the simulator's own doors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from host import Host
 
 from interlude.models.network import Parameters
 from interlude.simulator.federation.setting import Setting
 from interlude.simulator.methods.base import Method
 from interlude.simulator.run.build import Ingredients, Testbed, executor_and_model
 from interlude.simulator.run.spec import RunSpec, run_specs
+from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.profile.costs import shared_costs
 from interlude.simulator.training.values import num_bytes
-from interlude.simulator.world.compute import FLOPS_PER_GFLOP
+from interlude.simulator.world.compute import ComputeSpec
+from interlude.simulator.world.world import World
 
 CPU = torch.device("cpu")
 SEQUENTIAL = "executor={kind: sequential}"
@@ -36,9 +39,31 @@ class Federation:
         """The method."""
         return self.ingredients.method
 
-    def slow_factor(self, client: int, window: int, host_gflops: float) -> float:
+    def slow_factor(self, client: int, window: int, host: Host) -> float:
         """Return how many times slower than this host the scenario's device computes in a local round."""
-        return host_gflops * FLOPS_PER_GFLOP * self.ingredients.world.devices.s_per_flop(client, window)
+        return self.ingredients.world.devices.s_per_flop(client, window) / host.speed.s_per_flop
+
+
+def with_devices(testbed: Testbed, host: Host) -> Testbed:
+    """Return a testbed whose devices are this host, slowed down as the scenario says."""
+    scenario = with_devices_of(testbed.scenario, host)
+    modalities, num_clients = testbed.dataset.modalities, testbed.population.num_clients
+    return replace(
+        testbed, scenario=scenario, world=World(scenario.world, scenario.seed, num_clients, modalities, None)
+    )
+
+
+def with_devices_of(scenario: Scenario, host: Host) -> Scenario:
+    """Return a scenario with such devices.
+
+    Raises:
+        ValueError: if its devices are not given by their throughput.
+    """
+    compute = scenario.world.compute
+    if not isinstance(compute, ComputeSpec):
+        raise ValueError(f"{scenario.name}: the real federation takes devices given by their throughput_gflops")
+    world = scenario.world.model_copy(update={"compute": host.devices(compute)})
+    return scenario.model_copy(update={"world": world})
 
 
 def federation(testbed: Testbed, position: int) -> Federation:

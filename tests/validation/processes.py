@@ -6,9 +6,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from host import Host
 from wire import receive_header
 
 _CLIENT = Path(__file__).parent / "client.py"
@@ -20,12 +22,12 @@ class Clients:
     Args:
         scenario: the scenario's file.
         overrides: of the scenario.
-        host_gflops: the calibrated speed of this host.
+        host: how fast this host computes, until a rehearsal says otherwise.
         num_clients: how many.
     """
 
-    def __init__(self, scenario: Path, overrides: Sequence[str], host_gflops: float, num_clients: int) -> None:
-        self._config = {"scenario": str(scenario), "overrides": list(overrides), "host_gflops": host_gflops}
+    def __init__(self, scenario: Path, overrides: Sequence[str], host: Host, num_clients: int) -> None:
+        self._config = {"scenario": str(scenario), "overrides": list(overrides), "host": asdict(host)}
         self._num_clients = num_clients
         self._processes: list[asyncio.subprocess.Process] = []
         self._arrivals: asyncio.Queue[tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]] = (

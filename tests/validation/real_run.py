@@ -3,22 +3,23 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from compare import Outcome
 from federation import Federation
+from host import Host, rehearsed
 from processes import Clients
 from server import LiveServer, WallClock
 from wall import WallTime
 from wire import receive_header, send_header
 
 from interlude.models.network import Parameters
+from interlude.simulator.calibrate.speed import Timed
 from interlude.simulator.federation.timeline import Timeline
 from interlude.simulator.record.sink import TimelineInMemory
-from interlude.simulator.world.compute import FLOPS_PER_GFLOP
 
 _LEAD_S = 0.5
 """From the last client's readiness to the start of the run."""
@@ -33,30 +34,30 @@ class Played:
     """One row each training, as `host.host_facts` takes them."""
     waits: pd.DataFrame
     """One row each client, likewise."""
-    host_gflops: float
+    host: Host
     """The speed of this host that slow factors refer to."""
 
 
-async def play(run: Federation, clients: Clients, seconds: float, host_gflops: float, rehearsal_s: float) -> Played:
+async def play(run: Federation, clients: Clients, seconds: float, host: Host, rehearsal_s: float) -> Played:
     """Run one method for real.
 
     Args:
         run: the method's run.
         clients: the processes.
         seconds: how long.
-        host_gflops: the speed of this host, which slow factors refer to, if there is no rehearsal.
+        host: the speed of this host, which slow factors refer to, if there is no rehearsal.
         rehearsal_s: how long the clients train and sleep before, to find that speed; 0: not at all.
     """
     readers, writers = await clients.connections()
     for writer in writers:
         send_header(writer, {"seconds": rehearsal_s})
-    rehearsed = [header for reader in readers if (header := await receive_header(reader)) is not None]
-    cpu_s = sum(header["cpu_s"] for header in rehearsed)
-    if cpu_s:
-        host_gflops = sum(header["flops"] for header in rehearsed) / cpu_s / FLOPS_PER_GFLOP
+    headers = [header for reader in readers if (header := await receive_header(reader)) is not None]
+    joint, alone = ([Timed(*one) for header in headers for one in header[part]] for part in ("joint", "alone"))
+    if joint:
+        host = rehearsed(joint, alone)
     wall = WallTime(time.monotonic() + _LEAD_S)
     for writer in writers:
-        send_header(writer, {"start_s": wall.start_s, "host_gflops": host_gflops})
+        send_header(writer, {"start_s": wall.start_s, "host": asdict(host)})
     sink, clock = TimelineInMemory(), WallClock(wall)
     timeline = Timeline(sink.add_timeline)
     server = LiveServer(run, clock, timeline, writers, wall)
@@ -78,7 +79,7 @@ async def play(run: Federation, clients: Clients, seconds: float, host_gflops: f
     moments_s = [every_s * i for i in range(int(seconds / every_s) + 1)]
     accuracy = pd.Series({moment_s: _accuracy(run, server.versions, moment_s) for moment_s in moments_s})
     computed = pd.DataFrame([{"client": note["client"], **one} for note in notes for one in note["computed"]])
-    return Played(Outcome(pa.concat_tables(sink.parts).to_pandas(), accuracy), computed, _waits(notes), host_gflops)
+    return Played(Outcome(pa.concat_tables(sink.parts).to_pandas(), accuracy), computed, _waits(notes), host)
 
 
 async def _listen(
@@ -92,7 +93,7 @@ async def _listen(
         server.fleet.deliver(client, header, body, at_s)
         clock.catch_up()
         notes.append({"client": client, "cpu_wait_s": header["cpu_wait_s"], "cpu_s": header["cpu_s"]})
-        names = ("activity", "flops", "cpu_s", "host_s", "late_s")
+        names = ("activity", "flops", "assumed_s", "cpu_s", "host_s", "late_s")
         notes[-1]["computed"] = [dict(zip(names, one, strict=True)) for one in header["computed"]]
     raise RuntimeError(f"client {client} closed its connection in the run")
 

@@ -41,7 +41,16 @@ def markdown(comparisons: Mapping[str, Comparison], hosts: Mapping[str, HostFact
                 ],
             ),
             _table(
-                ("method", "GFLOP/s, joint", "alone", "assumed", "cores used", "no core, s/min", "sleeps late, ms"),
+                (
+                    "method",
+                    "GFLOP/s, joint",
+                    "alone",
+                    "time over assumed, joint",
+                    "alone",
+                    "cores used",
+                    "no core, s/min",
+                    "sleeps late, ms",
+                ),
                 [(method, *_host(facts)) for method, facts in hosts.items()],
             ),
         ]
@@ -76,11 +85,13 @@ def _other(one: Comparison) -> tuple[str, ...]:
 
 
 def _host(facts: HostFacts) -> tuple[str, ...]:
-    alone = facts.gflops.get("train_unimodal")
+    gflops, slower = (
+        [f"{of[activity]:.2f}" if activity in of else "-" for activity in ("train", "train_unimodal")]
+        for of in (facts.gflops, facts.slower)
+    )
     return (
-        f"{facts.gflops['train']:.2f}",
-        "-" if alone is None else f"{alone:.2f}",
-        f"{facts.assumed_gflops:.2f}",
+        *gflops,
+        *slower,
         f"{facts.cores_used:.2f}",
         f"{facts.cpu_wait_s:.2f}",
         f"{facts.late_ms[0]:.1f} / {facts.late_ms[1]:.1f}",

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from compare import compare, error_of, local_rounds
 from federation import SEQUENTIAL
+from host import Host
 from link import TokenBucket
 from processes import Clients
 from run import played, simulated
 
 from interlude import load_scenario
+from interlude.simulator.calibrate.speed import Speed
 from interlude.simulator.training.host import one_thread
 
 SCENARIO = Path(__file__).parent / "scenario.yaml"
@@ -48,8 +50,9 @@ class ClientsInThisProcess(Clients):
 def test_two_clients_over_sockets_send_what_the_simulator_counts():
     scenario = load_scenario(SCENARIO, [*SMALL, SEQUENTIAL])
     with one_thread():
-        (predicted,) = simulated(scenario)
-        (run,) = asyncio.run(played(SCENARIO, SMALL, scenario, 2.0, 0.2, ClientsInThisProcess))
+        host = Host(Speed(1e-10, 2e-5, 1e-3), joint_gflops=2.0)
+        (run,) = asyncio.run(played(SCENARIO, SMALL, scenario, host, 0.2, ClientsInThisProcess))
+        (predicted,) = simulated(scenario, [run.host])
     real = run.outcome.timeline
     assert set(real["activity"]) >= {"download", "train", "upload", "merge"}
     rounds = local_rounds(real)

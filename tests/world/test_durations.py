@@ -175,6 +175,13 @@ def test_computing_takes_flops_over_throughput_plus_overhead():
     assert Devices(ComputeSpec.model_validate({"throughput_gflops": 2.0}), 0, 3).overhead_s(0) == 0.0
 
 
+def test_operations_take_as_long_as_so_many_flops():
+    compute = {"throughput_gflops": 2.0, "operations": {"flops_each": 1e5, "per_task": 30}}
+    devices = Devices(ComputeSpec.model_validate(compute), 0, 3)
+    work_flops = devices.task_flops + 4e9 + devices.operation_flops * 10_000
+    assert work_flops * devices.s_per_flop(1, 0) == pytest.approx((30 * 1e5 + 4e9 + 1e9) / 2e9)
+
+
 def test_devices_differ_between_clients_and_jitter_between_rounds_only():
     spec = {"throughput_gflops": {"distribution": "lognormal", "median": 2.0, "sigma": 0.5}}
     steady = Devices(ComputeSpec.model_validate(spec), 0, 4)

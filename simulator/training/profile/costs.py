@@ -1,5 +1,6 @@
-"""The cost of training: FLOPs and bytes counted on the network itself, never guessed."""
+"""The cost of training: FLOPs, operations and bytes counted on the network itself, never guessed."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from interlude.models.network import Network
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.training.objective import CrossEntropy, Objective
 from interlude.simulator.training.profile.by_samples import BySamples
-from interlude.simulator.training.profile.dry_run import Profile
+from interlude.simulator.training.profile.dry_run import Profile, Work
 from interlude.simulator.training.task import LocalSteps, steps_per_epoch
 from interlude.simulator.training.values import Values
 
@@ -22,6 +23,8 @@ class TaskCost:
 
     flops: int
     """Beginning, preparation, steps and report."""
+    operations: int
+    """Of the same."""
     report_bytes: int
     """Payload of the report."""
     groups: tuple[str, ...]
@@ -30,17 +33,34 @@ class TaskCost:
     """The modalities trained, joined by '+'."""
 
 
-class _Counts(NamedTuple):
-    """The counts of an objective by samples of a batch or window."""
+class _Works:
+    """The work of a part of an objective by samples.
 
-    before_flops: BySamples
-    step_flops: BySamples
-    report_flops: BySamples
+    Args:
+        made: makes the dry runs of that part.
+    """
+
+    def __init__(self, made: Callable[[int], Sequence[Work]]) -> None:
+        self._flops = BySamples(lambda num_samples: sum(work.flops for work in made(num_samples)))
+        self._operations = BySamples(lambda num_samples: sum(work.operations for work in made(num_samples)))
+
+    def of(self, num_samples: int) -> Work:
+        """Return the work on `num_samples`."""
+        return Work(self._flops(num_samples), self._operations(num_samples))
+
+
+class _Costs(NamedTuple):
+    """The costs of an objective by samples of a batch or window."""
+
+    before: _Works
+    """Beginning and preparation."""
+    step: _Works
+    report: _Works
     report_bytes: BySamples
 
 
 class CostModel:
-    """Counts FLOPs and bytes for one network and batch size.
+    """Counts FLOPs, operations and bytes for one network and batch size.
 
     Args:
         network: the network trained.
@@ -54,8 +74,9 @@ class CostModel:
         self._broadcast = broadcast
         # Objectives are frozen dataclasses, so every count is made once.
         self.of_task = cache(self._of_task)
+        self.step = cache(self._step)
         self.profile = cache(self._profile)
-        self._counts = cache(self._counts_of)
+        self._costs = cache(self._costs_of)
 
     def num_steps(self, num_samples: int, epochs: int) -> int:
         """Return the steps of some passes over a window.
@@ -80,17 +101,19 @@ class CostModel:
     def _of_task(self, local_steps: tuple[LocalSteps, ...], num_samples: int) -> TaskCost:
         """Return the cost of a task on a window of `num_samples`."""
         objectives = list(dict.fromkeys(steps.objective for steps in local_steps))
-        flops = sum(
-            num_steps * self.step_flops(steps.objective, size)
+        works = [(1, self._costs(steps.objective).before.of(num_samples)) for steps in local_steps]
+        works += [
+            (num_steps, self.step(steps.objective, size))
             for steps in local_steps
             for size, num_steps in self._steps_by_size(steps, num_samples)
-        )
-        flops += sum(self._counts(steps.objective).before_flops(num_samples) for steps in local_steps)
-        flops += sum(self._counts(objective).report_flops(num_samples) for objective in objectives)
-        report_bytes = sum(self._counts(objective).report_bytes(num_samples) for objective in objectives)
+        ]
+        works += [(1, self._costs(objective).report.of(num_samples)) for objective in objectives]
+        flops = sum(times * work.flops for times, work in works)
+        operations = sum(times * work.operations for times, work in works)
+        report_bytes = sum(self._costs(objective).report_bytes(num_samples) for objective in objectives)
         groups = tuple(dict.fromkeys(group for o in objectives for group in o.groups(self._network)))
         trained = [modality for modality in self._network.modalities if self._network.encoder_group(modality) in groups]
-        return TaskCost(flops, report_bytes, groups, "+".join(trained))
+        return TaskCost(flops, operations, report_bytes, groups, "+".join(trained))
 
     def _steps_by_size(self, steps: LocalSteps, num_samples: int) -> list[tuple[int, int]]:
         """Return the sizes of the mini-batches of local steps and how many there are of each."""
@@ -100,17 +123,17 @@ class CostModel:
         sizes = [(self._batch_size, steps.num_steps - num_last), (rest, num_last)]
         return [(size, num_steps) for size, num_steps in sizes if num_steps > 0]
 
-    def step_flops(self, objective: Objective, num_samples: int) -> int:
-        """Return the FLOPs of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""
-        return self._counts(objective).step_flops(num_samples)
+    def _step(self, objective: Objective, num_samples: int) -> Work:
+        """Return the work of one optimiser step (forward and backward) on a mini-batch of `num_samples`."""
+        return self._costs(objective).step.of(num_samples)
 
-    def _counts_of(self, objective: Objective) -> _Counts:
-        """Return the counts of an objective, by samples."""
+    def _costs_of(self, objective: Objective) -> _Costs:
+        """Return the costs of an objective, by samples."""
         of = partial(self.profile, objective)
-        return _Counts(
-            before_flops=BySamples(lambda num_samples: of(num_samples).begin_flops + of(num_samples).prepare_flops),
-            step_flops=BySamples(lambda num_samples: of(num_samples).step_flops),
-            report_flops=BySamples(lambda num_samples: of(num_samples).report_flops),
+        return _Costs(
+            before=_Works(lambda num_samples: (of(num_samples).begin, of(num_samples).prepare)),
+            step=_Works(lambda num_samples: (of(num_samples).step,)),
+            report=_Works(lambda num_samples: (of(num_samples).report,)),
             report_bytes=BySamples(lambda num_samples: of(num_samples).report_bytes),
         )
 
@@ -150,4 +173,4 @@ def _shared(counted: _Counted) -> CostModel:
 def joint_flops_per_sample(network: Network, batch_size: int) -> float:
     """Return the FLOPs of training on one sample with cross-entropy on all modalities, in a full mini-batch."""
     costs = shared_costs(network, batch_size, {})
-    return costs.step_flops(CrossEntropy(network.modalities), batch_size) / batch_size
+    return costs.step(CrossEntropy(network.modalities), batch_size).flops / batch_size

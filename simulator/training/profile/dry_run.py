@@ -1,8 +1,7 @@
 """The dry run of an objective, on shapes instead of values.
 
-The functions that training runs are executed once on the meta device and counted by the formulas of
-`torch.utils.flop_counter`. Matrix products and convolutions count, two FLOPs per multiply-add, forward and backward;
-element-wise work does not.
+The functions that training runs are executed once on the meta device and counted (`profile.shapes`). Matrix products and convolutions count, two FLOPs per multiply-add, forward and backward;
+element-wise work does not. Operations are counted besides: what PyTorch dispatches, but for views, which move nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +11,28 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.training.objective import Batch, Context, Objective
+from interlude.simulator.training.profile import shapes
 from interlude.simulator.training.values import Named, Values, num_bytes
 
 T = TypeVar("T")
 
+_OPERATIONS_PER_UPDATE = 2
+"""To scale a gradient and to subtract it."""
+
+
+class Work(NamedTuple):
+    """What a computation counts."""
+
+    flops: int
+    operations: int
+    """Kernels started: on a small network a device spends more time on starting them than on FLOPs."""
+
 
 class _Step(NamedTuple):
-    flops: int
+    work: Work
     modulates: bool
     carried: tuple[Named, ...]
     noise_shapes: tuple[torch.Size, ...]
@@ -47,8 +57,8 @@ class Profile:
         self._unprepared = Context(self._received, {key: value.to("meta") for key, value in broadcast.items()})
 
     @property
-    def begin_flops(self) -> int:
-        """FLOPs of what replaces parameters at the beginning."""
+    def begin(self) -> Work:
+        """The work of what replaces parameters at the beginning."""
         return self._beginning[1]
 
     @property
@@ -57,18 +67,18 @@ class Profile:
         return tuple(self._beginning[0])
 
     @property
-    def prepare_flops(self) -> int:
-        """FLOPs of the preparation."""
+    def prepare(self) -> Work:
+        """The work of the preparation."""
         return self._preparation[1]
 
     @property
-    def step_flops(self) -> int:
-        """FLOPs of one optimiser step, forward and backward."""
-        return self._step.flops
+    def step(self) -> Work:
+        """The work of one optimiser step, forward and backward; its operations with reading and updating."""
+        return self._step.work
 
     @property
-    def report_flops(self) -> int:
-        """FLOPs of the report."""
+    def report(self) -> Work:
+        """The work of the report."""
         return self._reporting[1]
 
     @property
@@ -113,12 +123,12 @@ class Profile:
         return self._received.is_read
 
     @cached_property
-    def _beginning(self) -> tuple[Parameters, int]:
+    def _beginning(self) -> tuple[Parameters, Work]:
         network = self._network
         return _counted(partial(self._objective.begin, network, network.shapes, self._batch, self._unprepared))
 
     @cached_property
-    def _preparation(self) -> tuple[Values, int]:
+    def _preparation(self) -> tuple[Values, Work]:
         network = self._network
         return _counted(partial(self._objective.prepare, network, network.shapes, self._batch, self._unprepared))
 
@@ -127,7 +137,7 @@ class Profile:
         return Context(self._received, self._unprepared.broadcast, self._preparation[0])
 
     @cached_property
-    def _reporting(self) -> tuple[Values, int]:
+    def _reporting(self) -> tuple[Values, Work]:
         network = self._network
         return _counted(partial(self._objective.report, network, network.shapes, self._batch, self._context))
 
@@ -154,8 +164,10 @@ class Profile:
                 carried = objective.carry(network, gradients, parameters, batch, context)
             return any(modulated[name] is not gradient for name, gradient in gradients.items()), carried
 
-        (modulates, carried), flops = _counted(step)
-        return _Step(flops, modulates, tuple(carried), tuple(noise_shapes))
+        (modulates, carried), work = _counted(step)
+        read = len(objective.modalities) + 1  # labels
+        work = work._replace(operations=work.operations + read + _OPERATIONS_PER_UPDATE * len(names))
+        return _Step(work, modulates, tuple(carried), tuple(noise_shapes))
 
 
 class _Watched(Mapping[str, Tensor]):
@@ -176,29 +188,25 @@ class _Watched(Mapping[str, Tensor]):
         return len(self._parameters)
 
 
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch gives its classes no types
-    """Counts the FLOPs of every operation.
-
-    `torch.utils.flop_counter.FlopCounterMode` counts the same by module, at twice the host time.
-    """
+class _WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch gives its classes no types
+    """Counts operations and their FLOPs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # nor its constructors
         self.flops = 0
+        self.operations = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        formula = flop_registry.get(getattr(func, "overloadpacket", None))
-        if formula is not None:
-            self.flops += int(formula(*args, **kwargs, out_val=out))
+        self.operations += not func.is_view
+        out, flops = shapes.call(func, args, kwargs or {})
+        self.flops += flops
         return out
 
 
-def _counted(function: Callable[[], T]) -> tuple[T, int]:
-    """Return what a function returns, and its FLOPs."""
-    with _FlopCounter() as counter:
+def _counted(function: Callable[[], T]) -> tuple[T, Work]:
+    """Return what a function returns, and its work."""
+    with _WorkCounter() as counter:
         result = function()
-    return result, counter.flops
+    return result, Work(counter.flops, counter.operations)

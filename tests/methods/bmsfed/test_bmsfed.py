@@ -104,7 +104,7 @@ def test_the_probe_costs_every_client_a_download_an_epoch_and_an_upload(scenario
     method = BMSFed(BMSFedOptions())
     costs = CostModel(network, 32, method.broadcast(method.initial_memory(network, 4)))
     more = costs.profile(ModalEnhanced(("gray", "color")), 32)
-    assert trained["flops"].iloc[-1] - trained["flops"].iloc[0] == more.step_flops + more.report_flops
+    assert trained["flops"].iloc[-1] - trained["flops"].iloc[0] == more.step.flops + more.report.flops
 
 
 def test_the_probe_reports_the_model_as_it_was_received(scenario_with, tmp_path):

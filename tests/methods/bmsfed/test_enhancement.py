@@ -192,11 +192,11 @@ def test_measuring_only_trains_nothing_and_costs_one_forward_pass():
     costs = CostModel(network, 4, {})
     cost = costs.of_task((LocalSteps(MeasuringOnly(MODALITIES), 0, "measure"),), 4)
     assert (cost.groups, cost.report_bytes) == ((), 2 * 20_480 + 2 * 4 + 40)
-    assert cost.flops == costs.profile(Measuring(MODALITIES), 4).report_flops > 0
+    assert cost.flops == costs.profile(Measuring(MODALITIES), 4).report.flops > 0
     # a probe measures once, before training: one forward pass less than a multi-modal client
     probe = ModalEnhanced(MODALITIES, moment="before", source="local")
-    assert costs.profile(probe, 4).prepare_flops == cost.flops
-    assert costs.profile(probe, 4).report_flops == 0
+    assert costs.profile(probe, 4).prepare.flops == cost.flops
+    assert costs.profile(probe, 4).report.flops == 0
 
 
 def test_of_three_modalities_those_below_the_others_mean_are_enhanced():

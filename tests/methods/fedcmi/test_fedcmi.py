@@ -100,7 +100,7 @@ def test_distillation_starts_after_the_warm_up_and_is_paid_for(tmp_path, net):
     costs = flops.str[0]
     assert costs[0] == costs[1] < costs[2] == costs[3]
     # temperatures: encoder (two layers 2x2), self projector and classifier of both, 3 samples: 2 * 3 * 4 * 4 * 2
-    assert CostModel(net, 4, {}).profile(Infiltrated(BOTH, c1=2.0, c2=1.0, kappa=2.0), 3).prepare_flops == 192
+    assert CostModel(net, 4, {}).profile(Infiltrated(BOTH, c1=2.0, c2=1.0, kappa=2.0), 3).prepare.flops == 192
 
 
 def test_a_client_with_one_modality_moves_its_side_and_the_head(tmp_path):

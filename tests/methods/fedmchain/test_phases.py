@@ -52,6 +52,8 @@ class PaperWorld:
     def s_per_flop(self, client, window):
         return 0.0
 
+    operation_flops = task_flops = 0
+
     def overhead_s(self, client):
         return self.train_s[client]
 

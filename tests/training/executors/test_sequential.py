@@ -154,18 +154,18 @@ def test_windows_take_turns_through_the_shard():
 def test_step_flops_are_counted_by_hand(network):
     # Forward, batch 4: a 2*4*(6*5 + 5*5), b 2*4*(4*5 + 5*5), head 2*4*(5*3 + 5*3) = 440 + 360 + 240 = 1040.
     # Backward: weights cost the same again (1040), inputs of all but the first layers: 2*4*(25 + 25 + 15 + 15) = 640.
-    assert CostModel(network, 4, {}).step_flops(JOINT, 4) == 1040 + 1040 + 640
+    assert CostModel(network, 4, {}).step(JOINT, 4).flops == 1040 + 1040 + 640
 
 
 def test_unimodal_steps_cost_only_their_branch(network):
     # a: forward 440 + head slice 120; backward weights 560, inputs 2*4*(25 + 15) = 320
-    assert CostModel(network, 4, {}).step_flops(CrossEntropy(("a",)), 4) == 560 + 560 + 320
+    assert CostModel(network, 4, {}).step(CrossEntropy(("a",)), 4).flops == 560 + 560 + 320
 
 
 def test_a_task_costs_its_full_batches_and_the_rest(network):
     costs = CostModel(network, 4, {})
     cost = costs.of_task((LocalSteps(JOINT, costs.num_steps(10, epochs=2), "joint"),), 10)
-    assert cost.flops == 4 * costs.step_flops(JOINT, 4) + 2 * costs.step_flops(JOINT, 2)
+    assert cost.flops == 4 * costs.step(JOINT, 4).flops + 2 * costs.step(JOINT, 2).flops
     assert cost.report_bytes == 0
 
 

@@ -56,3 +56,15 @@ def test_a_probe_has_a_dry_run_though_it_trains_nothing():
     profile = Profile(Network(SPEC, INPUTS, 3), LossProbe(BOTH), 2, {})
     assert profile.reported == (Named("loss"),)
     assert not profile.modulates
+
+
+def test_operations_are_those_of_forward_and_backward_with_reading_and_updating_and_do_not_grow_with_samples():
+    network = Network(SPEC, INPUTS, 3)
+    step, larger, alone = (
+        Profile(network, CrossEntropy(modalities), num_samples, {}).step
+        for modalities, num_samples in ((BOTH, 2), (BOTH, 64), (("gray",), 2))
+    )
+    assert step.operations == larger.operations
+    assert larger.flops == 32 * step.flops
+    # one encoder more: its input is read; at least two products forward and three backward; four tensors are updated
+    assert step.operations - alone.operations >= 1 + 5 + 2 * 4

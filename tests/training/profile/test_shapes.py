@@ -1,0 +1,30 @@
+"""Operations on shapes: what is asked once is not mistaken for something else."""
+
+import torch
+
+from interlude.simulator.training.profile import shapes
+
+ATEN = torch.ops.aten
+
+
+def test_equal_numbers_of_other_types_are_other_operations():
+    whole = torch.empty(2, 3, dtype=torch.int64, device="meta")
+    results = [shapes.call(ATEN.mul.Scalar, (whole, factor), {})[0] for factor in (1, 1.0, True, 1)]
+    assert [one.dtype for one in results] == [torch.int64, torch.float32, torch.int64, torch.int64]
+    assert len({id(one) for one in results}) == 4  # never one tensor for two results
+
+
+def test_flops_follow_the_shapes():
+    def product(rows):
+        return shapes.call(ATEN.mm.default, (torch.empty(rows, 5, device="meta"), torch.empty(5, 7, device="meta")), {})
+
+    (small, small_flops), (large, large_flops), (again, again_flops) = product(2), product(6), product(2)
+    assert (small.shape, large.shape, again.shape) == ((2, 7), (6, 7), (2, 7))
+    assert (small_flops, large_flops, again_flops) == (2 * 2 * 5 * 7, 2 * 6 * 5 * 7, 2 * 2 * 5 * 7)
+
+
+def test_what_depends_on_values_or_shares_a_tensor_is_done_itself():
+    there = torch.empty(2, 3, device="meta")
+    assert shapes.call(ATEN.t.default, (there,), {})[0]._is_view()
+    assert shapes.call(ATEN.add_.Tensor, (there, there), {})[0] is there
+    assert shapes.call(ATEN.add.Tensor, (torch.ones(2), torch.ones(2)), {})[0].tolist() == [2.0, 2.0]
