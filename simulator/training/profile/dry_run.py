@@ -1,7 +1,8 @@
 """The dry run of an objective, on shapes instead of values.
 
-The functions that training runs are executed once on the meta device and counted (`profile.shapes`). Matrix products and convolutions count, two FLOPs per multiply-add, forward and backward;
-element-wise work does not. Operations are counted besides: what PyTorch dispatches, but for views, which move nothing.
+The functions that training runs are executed once on the meta device and counted (`profile.shapes`). Matrix products
+and convolutions count, two FLOPs per multiply-add, forward and backward; element-wise work does not. Operations are
+counted besides: what PyTorch dispatches, but for views, which move nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -99,7 +99,7 @@ def ragged(scenario_with, method, **executor):
             "batch_size": 64,
             "optimizer": {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.001},
         },
-        "until": {"simulated_s": 30},
+        "until": {"simulated_s": 20},
     }
     if method.get("label") == "conv4":
         changes["model"] = {"encoder": "conv4", "width": 8}  # which takes longer
@@ -175,7 +175,7 @@ def test_the_event_log_is_the_same_under_every_executor_and_group_size(method, t
     assert len(orders) == 1
 
 
-@pytest.mark.parametrize("method", ["fedavg", "mba", "bmsfed", "fedogm", "fedasmu"])
+@pytest.mark.parametrize("method", ["mba", "bmsfed", "fedasmu"])
 def test_the_number_of_processes_changes_no_byte(method, tmp_path, scenario_with, monkeypatch):
     monkeypatch.setattr(batched, "_STEPS_BEFORE_HELP", 0)
     scenario = ragged(scenario_with, EVERY_METHOD[method], group_size=2)
