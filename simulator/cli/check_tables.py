@@ -262,4 +262,10 @@ def _what_fails(scenario: Scenario, world: World, population: Population) -> lis
     if spec.energy is not None:
         watts = spec.energy.watts(scenario.seed, population.num_clients)
         rows.append(("power", ", ".join(f"{purpose} {power.mean():.3g} W" for purpose, power in watts.items())))
+    if world.cells is not None:
+        cells = world.cells
+        held_j, charge_w = np.mean(cells.level_j), np.mean(cells.charge_w)
+        rows.append(
+            ("batteries", f"{held_j:.3g} J at the start, charged with {charge_w:.3g} W; reserve {cells.reserve:.0%}")
+        )
     return rows

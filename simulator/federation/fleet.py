@@ -10,6 +10,7 @@ import numpy as np
 from simpy import Event
 
 from interlude.simulator.federation.accounting.losses import Losses
+from interlude.simulator.federation.batteries import Batteries, Both, Gate
 from interlude.simulator.federation.client_day import ClientDay, notice_s
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.dispatch import Ask, Dispatch, Download, PendingUpdate, Steps, Submit
@@ -20,6 +21,7 @@ from interlude.simulator.federation.setting import Setting
 from interlude.simulator.federation.shared_link import SharedLink
 from interlude.simulator.federation.timeline import SpanRow, Timeline
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
+from interlude.simulator.world.availability import Availability
 
 _CLIENTS_AT_ONCE = 1_000
 """Whose rows go to the timeline together at the end."""
@@ -73,10 +75,13 @@ class Fleet:
         self._is_uninterrupted = setting.world.is_uninterrupted
         world, num_clients = setting.world, setting.population.num_clients
         self._availability = world.availability
+        self.batteries = None if world.cells is None else Batteries(world.cells)
+        """None: there is always enough energy."""
+        self._gate = _gate(world.availability, self.batteries)
         self.idle = (
             IdleClients(num_clients, setting.seed)
-            if world.availability is None
-            else IdleAndOn(num_clients, setting.seed, world.availability, clock)
+            if self._gate is None
+            else IdleAndOn(num_clients, setting.seed, self._gate, clock)
         )
         """The clients that could be dispatched."""
         self.missed_download: set[int] = set()
@@ -115,13 +120,12 @@ class Fleet:
         return self.idle.next_online_event() if isinstance(self.idle, IdleAndOn) else None
 
     def has_left(self, client: int) -> bool:
-        """Return whether a client will never be on again."""
-        availability = self._availability
-        return availability is not None and availability.next_on(client, self._clock.now) == inf
+        """Return whether a client that is idle will never be on again."""
+        return self._gate is not None and self._gate.next_on(client, self._clock.now) == inf
 
     def may_end_idle(self) -> bool:
         """Return whether no client is in flight, in a world where clients can leave for good."""
-        return self._availability is not None and not self.num_in_flight
+        return self._gate is not None and not self.num_in_flight
 
     def take_window(self, client: int) -> int:
         """Return the window of a client's next local round, and mark it as used."""
@@ -201,6 +205,8 @@ class Fleet:
             self._losses.add_round(ending.reason, device_s, ending.bytes_not_received)
             if not ending.has_received:
                 self.missed_download.add(client)
+        if self.batteries is not None:
+            self.batteries.spend(client, journey.rows(), now_s)
         del self._at_work[client]
         self._versions_to_receive[client] = journey.dispatch.version
         self._idle_since_s[client] = now_s
@@ -247,3 +253,10 @@ class Fleet:
 def _as_at_dispatch(dispatch: Dispatch) -> Download:
     """Return what a client downloaded at dispatch: of a throw-away day only the duration counts."""
     return Download(dispatch.version, dispatch.received, dispatch.broadcast)
+
+
+def _gate(availability: Availability | None, batteries: Batteries | None) -> Gate | None:
+    """Return what decides when clients can be sent out; None: they always can."""
+    if availability is not None and batteries is not None:
+        return Both(availability, batteries)
+    return availability or batteries

@@ -95,9 +95,13 @@ class Journey(Sleeper):
             self._timeline.extend_values(self._values)
             self._on_return(self)
 
+    def rows(self) -> list[SpanRow]:
+        """Return the spans so far, but for crossings in progress."""
+        return rows_of(self._values)
+
     def cut(self, end_s: float) -> Moved:
         """Add the rows up to the end of the run to the timeline; returns the bytes of transfers that the end cut."""
-        rows = list(_until(rows_of(self._values), end_s))
+        rows = list(_until(self.rows(), end_s))
         if self._crossing is not None and self._transfer is not None:
             moved = int(self._crossing.num_bytes - self._transfer.bytes_left_at(end_s))
             rows.append(self._crossing.row.cut_at(end_s, moved, 0))

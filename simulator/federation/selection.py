@@ -7,9 +7,9 @@ from math import inf
 
 from simpy import Environment, Event
 
+from interlude.simulator.federation.batteries import Gate
 from interlude.simulator.federation.clock import delay_s
 from interlude.simulator.randomness import Stream
-from interlude.simulator.world.availability import Availability
 
 _BLOCK_DRAWS = 256
 _BUSY = -1
@@ -67,7 +67,7 @@ class IdleClients:
 
 
 class IdleAndOn(IdleClients):
-    """Idle clients where devices go off: only those that are on count.
+    """Idle clients where devices go off or run out of energy: only those that can be sent out, that are on, count.
 
     Nothing happens when an idle device goes on or off. A client that is drawn while off is put aside until it is on
     again and another one is drawn, so an idle client costs host time only when it is drawn: of those that are on, each
@@ -76,13 +76,13 @@ class IdleAndOn(IdleClients):
     Args:
         num_clients: clients 0, 1, ..., all idle at first.
         seed: the run's seed.
-        availability: when they are on.
+        gate: when they are on; of an idle client that is known ahead.
         clock: the simulated clock.
     """
 
-    def __init__(self, num_clients: int, seed: int, availability: Availability, clock: Environment) -> None:
+    def __init__(self, num_clients: int, seed: int, gate: Gate, clock: Environment) -> None:
         super().__init__(num_clients, seed)
-        self._availability = availability
+        self._gate = gate
         self._clock = clock
         self._aside: list[tuple[float, int]] = []  # (when it is on again, client); stale where it was taken meanwhile
         self._next: tuple[float, Event] | None = None
@@ -136,7 +136,7 @@ class IdleAndOn(IdleClients):
         return self._next[1]
 
     def _on_s(self, client: int) -> float:
-        return self._availability.next_on(client, self._clock.now)
+        return self._gate.next_on(client, self._clock.now)
 
     def _put_aside(self, client: int) -> None:
         if self._position[client] != _BUSY:

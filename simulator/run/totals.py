@@ -21,10 +21,12 @@ def totals(run: Run, *notes: str | None, error: BaseException | None = None) -> 
     diverged_at_s = run.observer.diverged_at_s
     if diverged_at_s is None and isinstance(error, DivergedError):
         diverged_at_s = run.clock.now
+    end_s, batteries = run.end_s or run.clock.now, run.server.fleet.batteries
     kept = [*(run.trainer.notes if run.trainer is not None else ()), *filter(None, notes)]
     return {
         **({"notes": kept} if kept else {}),
-        "simulated_s": run.end_s or run.clock.now,
+        **({} if batteries is None else {"batteries": batteries.totals(end_s)}),
+        "simulated_s": end_s,
         "ended_by": run.ended_by,
         "host_s": run.host_s,
         "events": run.clock.num_events,

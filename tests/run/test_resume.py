@@ -41,6 +41,12 @@ FAILURES = {
     "policy lose": {
         "availability": {"kind": "markov", "mean_on_s": 6, "mean_off_s": 2, "policy": "lose"},
         "faults": {"crash_probability": 0.1, "upload_loss": {"probability": 0.3, "backoff_s": 0.2}},
+        "energy": {
+            "train_w": 4,
+            "radio_w": 2,
+            "idle_w": 1,
+            "battery": {"capacity_j": 12, "charge_w": 2, "reserve": 0.5},
+        },
     },
     "policy pause, shared link": {
         "availability": {"kind": "markov", "mean_on_s": 6, "mean_off_s": 2, "policy": "pause"},

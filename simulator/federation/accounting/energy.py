@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 
 from interlude.simulator.arrays import Floats
-
-_PURPOSES = {"train": "train", "train_unimodal": "train", "download": "radio", "upload": "radio"}
-_DRAW_NOTHING = ("merge", "off")
+from interlude.simulator.world.energy import purpose_of
 
 
 class Energy:
@@ -34,11 +32,12 @@ class Energy:
 
     def add(self, part: pd.DataFrame) -> None:
         """Add rows of the timeline."""
-        drawn = part[~part["activity"].isin(_DRAW_NOTHING)]
+        purposes = {activity: purpose_of(activity) for activity in part["activity"].unique()}
+        drawn = part[part["activity"].map(purposes).notna()]
         if drawn.empty:
             return
         self._extend(float(drawn["end_s"].max()))
-        purpose = drawn["activity"].map(_PURPOSES).fillna("idle")
+        purpose = drawn["activity"].map(purposes)
         for name, power in self._watts.items():
             spans = drawn[purpose == name]
             start_s, end_s = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
