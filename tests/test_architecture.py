@@ -24,7 +24,7 @@ ALLOWED = {
     "scenario": {"methods", "data", "world", "training", "models"},
     "record": {"models"},
     "run": {"scenario", "record", "methods", "federation", "training", "world", "data", "models"},
-    "calibrate": {"run", "scenario", "methods", "federation", "training", "data", "models"},
+    "calibrate": {"run", "scenario", "methods", "federation", "training", "world", "data", "models"},
     "sweep": {"run", "scenario", "record", "methods", "training"},
     "analysis": {"record"},
     "cli": {"sweep", "calibrate", "run", "scenario", "record", "methods", "federation", "training", "world", "data"}
