@@ -31,6 +31,8 @@ class InputSpec:
     """Per channel, with `mean`."""
     num_tokens: int | None = None
     """Size of the vocabulary, where samples are token numbers; token 0 is padding."""
+    may_lack: bool = False
+    """Whether samples may lack the modality: all of their floats are NaN, or all of their tokens padding."""
 
     @classmethod
     def of(cls, given: "InputSpec | Sequence[int]") -> "InputSpec":
@@ -47,6 +49,11 @@ class InputSpec:
     def example(self, num_samples: int) -> Tensor:
         """Return a batch [num_samples, *shape] without values, on the meta device."""
         return torch.empty(num_samples, *self.shape, dtype=self.dtype, device="meta")
+
+
+def lacking(x: Tensor) -> Tensor:
+    """Return which samples [B] of floats or token numbers [B, *shape] lack the modality."""
+    return x.flatten(1)[:, 0].isnan() if x.is_floating_point() else (x == 0).flatten(1).all(dim=1)
 
 
 Inputs = Mapping[str, InputSpec | Sequence[int]]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from interlude.models.encoders import ENCODERS
 from interlude.models.fusion import HEADS, ConcatHead
 from interlude.models.groups import HEAD, SHARED_HEAD, encoder_group, group_of, modality_of, part_of
-from interlude.models.inputs import Inputs, InputSpec, Reader
+from interlude.models.inputs import Inputs, InputSpec, Reader, lacking
 from interlude.models.own import own_encoder, own_fusion
 from interlude.models.packed import layout_of
 from interlude.models.spec import ModelSpec, OwnModule
@@ -128,8 +128,17 @@ class Network:
         return Output(self.classify(parameters, features), features)
 
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the features [B, D] of the modalities in `inputs`."""
-        return {m: self._run(encoder_group(m), parameters, self._read[m](x)) for m, x in inputs.items()}
+        """Return the features [B, D] of the modalities in `inputs`; zeros for samples that lack one."""
+        return {modality: self._encoded(modality, parameters, x) for modality, x in inputs.items()}
+
+    def _encoded(self, modality: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        read = self._read[modality](x)
+        if not self.inputs[modality].may_lack:
+            return self._run(encoder_group(modality), parameters, read)
+        lacks = lacking(x)
+        there = torch.where(lacks.view(-1, *[1] * (x.dim() - 1)), 0, read)
+        features = self._run(encoder_group(modality), parameters, there)
+        return torch.where(lacks[:, None], 0.0, features)
 
     def classify(self, parameters: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] from the given features [B, D], the others zero-filled."""

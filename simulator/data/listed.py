@@ -118,8 +118,12 @@ def _prepared(given: npt.NDArray[Any] | list[str], train: Indices, spec: ListedS
     if given.dtype.kind != "f" or not spec.standardise:
         return given
     axes = tuple(axis for axis in range(given.ndim) if axis != 1)
-    mean = given[train].mean(axis=axes, keepdims=True, dtype=np.float64)
-    deviation = given[train].std(axis=axes, keepdims=True, dtype=np.float64)
+    there = given[train]
+    whole = there[~np.isnan(there.reshape(len(there), -1)).any(axis=1)]  # without samples that lack the modality
+    if not len(whole):
+        return given
+    mean = whole.mean(axis=axes, keepdims=True, dtype=np.float64)
+    deviation = whole.std(axis=axes, keepdims=True, dtype=np.float64)
     deviation[deviation == 0.0] = 1.0  # a column that never changes says nothing
     standardised: npt.NDArray[Any] = ((given - mean) / deviation).astype(np.float32)
     return standardised

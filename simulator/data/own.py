@@ -4,7 +4,7 @@ A split is a mapping of names to arrays of equal length N: every modality by its
 and optionally ``key_<name>`` [N] (what samples belong to, for natural partitions) and ``name`` [N] (for partitions by
 files). A modality's array is [N, *shape], channels first where there are any:
 
-* floats are used as they are, as float32;
+* floats are used as they are, as float32; a sample that is NaN throughout lacks the modality;
 * unsigned bytes stay bytes, and the network standardises them per channel, by the training set's mean and deviation;
 * other integers are token numbers [N, L], 0 for padding; the vocabulary ends at the largest.
 """
@@ -199,12 +199,17 @@ def _check_samples(x: Tensor, modality: str, where: str, num_samples: int, datas
             is_wrong = ((chunk < 0) | (chunk >= spec.num_tokens)).any(dim=1)
             said = f"has token numbers outside 0 to {spec.num_tokens - 1}"
         elif chunk.is_floating_point():
-            is_wrong, said = ~chunk.isfinite().all(dim=1), "has values that are not finite"
+            is_wrong, said = ~(chunk.isfinite().all(dim=1) | _is_lacking(chunk, spec)), "has values that are not finite"
         else:
             return
         if bool(is_wrong.any()):
             raise BadInputError(f"{what}: sample {first + int(is_wrong.nonzero()[0, 0])} {said}")
         first += len(samples)
+
+
+def _is_lacking(samples: Tensor, spec: InputSpec) -> Tensor:
+    """Return which samples are NaN throughout, where that is what they may be."""
+    return samples.isnan().all(dim=1) if spec.may_lack else torch.zeros(len(samples), dtype=torch.bool)
 
 
 def _chunks(x: Tensor) -> Iterator[Tensor]:
@@ -237,6 +242,8 @@ def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
     shape = tuple(train.shape[1:])
     if train.dtype == torch.int32:
         return InputSpec(shape, num_tokens=max(0, *(int(x.max()) for x in (train, test) if x.numel())) + 1)
+    if train.is_floating_point() and train.dim() >= 2 and (_some_lack(train) or _some_lack(test)):
+        return InputSpec(shape, may_lack=True)
     if train.dtype != torch.uint8 or train.dim() < 2 or not train.numel():
         return None
     sums, squares = torch.zeros(shape[0], dtype=torch.float64), torch.zeros(shape[0], dtype=torch.float64)
@@ -247,6 +254,10 @@ def _stored(train: Tensor, test: Tensor) -> InputSpec | None:
     mean = sums / count
     std = (squares / count - mean.square()).clamp(min=0.0).sqrt().clamp(min=_SMALLEST_DEVIATION)
     return InputSpec(shape, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
+def _some_lack(x: Tensor) -> bool:
+    return any(bool(chunk.flatten(1).isnan().all(dim=1).any()) for chunk in _chunks(x) if chunk.numel())
 
 
 def _key(values: Any, what: str, num_samples: int) -> Indices:

@@ -23,21 +23,28 @@ class DataSpec(BaseModel):
 
     dataset: str
     partition: PartitionSpec = Field(_EVEN, description="how clients share the training set")
+    missing: dict[str, Annotated[float, Field(ge=0, lt=1)]] | None = Field(
+        None, description="share of training samples that lack a modality, by its name; unset: none do"
+    )
 
     def to_set(self) -> dict[str, Any]:
         """Return the options that are not at their defaults, as ``interlude data prepare --set`` takes them."""
-        said = self.model_dump(mode="json", exclude={"dataset", "partition"}, exclude_defaults=True)
+        said = self.model_dump(mode="json", exclude={"dataset", "partition", "missing"}, exclude_defaults=True)
         return dict(sorted(said.items()))
 
+    def seed_of(self, seed: int) -> int:
+        """Return the seed of what is drawn about the data, given the run's."""
+        return seed
+
     def content(self, seed: int) -> Self:
-        """Return what decides the samples themselves: the options without the partition, and a seed where one is used.
+        """Return what decides the samples themselves, before any lacks a modality, and a seed where one is used.
 
         Runs whose specs are equal here share one copy of the data.
 
         Args:
             seed: the run's seed, which a data set that draws nothing ignores.
         """
-        return self.model_copy(update={"partition": _EVEN})
+        return self.model_copy(update={"partition": _EVEN, "missing": None})
 
 
 class DrawnSpec(DataSpec):
@@ -47,9 +54,13 @@ class DrawnSpec(DataSpec):
         None, description="seed of everything that is drawn about the data; unset: the run's seed"
     )
 
+    def seed_of(self, seed: int) -> int:
+        """Return the seed of what is drawn."""
+        return seed if self.seed is None else self.seed
+
     def content(self, seed: int) -> Self:
         """Return what decides the samples: as for every data set, with the run's seed where none is pinned."""
-        return super().content(seed).model_copy(update={"seed": seed if self.seed is None else self.seed})
+        return super().content(seed).model_copy(update={"seed": self.seed_of(seed)})
 
     @property
     def drawn_seed(self) -> int:

@@ -4,7 +4,8 @@ A modality is some columns of numbers, a column of texts, or a column that names
 It may lie in a CSV file of its own, whose rows are those of the list: in its order, or found by a column `id`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -63,8 +64,9 @@ class TableSpec(ListedSpec):
     id: str | None = Field(None, description="column that names a sample, in every file; unset: rows are in one order")
     keys: tuple[str, ...] = Field((), description="columns that say what a sample belongs to, for natural partitions")
     modalities: Annotated[dict[str, ModalityColumns], Field(min_length=1)]
-    on_missing: Literal["refuse", "drop"] = Field(
-        "refuse", description="treatment of samples that a modality's file does not have; needs an id"
+    on_missing: Literal["refuse", "drop", "keep"] = Field(
+        "refuse",
+        description="treatment of samples that a modality's file does not have: refused, left out, or kept without it",
     )
 
     def __hash__(self) -> int:
@@ -73,8 +75,10 @@ class TableSpec(ListedSpec):
 
     @model_validator(mode="after")
     def _drops_by_id(self) -> Self:
-        if self.on_missing == "drop" and self.id is None:
-            raise ValueError("on_missing: drop needs an 'id', the column by which rows of several files are matched")
+        if self.on_missing != "refuse" and self.id is None:
+            raise ValueError(
+                f"on_missing: {self.on_missing} needs an 'id', the column by which rows of several files are matched"
+            )
         return self
 
     @property
@@ -93,11 +97,9 @@ def load(spec: TableSpec) -> Dataset:
     listed = read_rows(path, list(dict.fromkeys(spec.described)))
     own: dict[str, Rows] = {m: _rows_of(spec, m, path) for m in spec.modalities}
     places = {m: _matched(listed, rows, spec) for m, rows in own.items()}
-    kept = [i for i in range(len(listed)) if all(places[m][i] is not None for m in own)]
-    values = {
-        m: _values(spec.modalities[m], rows, [place for i in kept if (place := places[m][i]) is not None])
-        for m, rows in own.items()
-    }
+    keeps = spec.on_missing == "keep"
+    kept = [i for i in range(len(listed)) if keeps or all(places[m][i] is not None for m in own)]
+    values = {m: _values(spec.modalities[m], rows, [places[m][i] for i in kept]) for m, rows in own.items()}
     described = {name: [listed.cells(name)[i] for i in kept] for name in spec.described}
     _need_all(described, listed, kept)
     samples = Listed(
@@ -108,7 +110,9 @@ def load(spec: TableSpec) -> Dataset:
         names=None if spec.id is None else described[spec.id],
     )
     files = tuple(dict.fromkeys([path, *(rows.path for rows in own.values())]))
-    return dataset_from(samples, spec, str(path), files, len(listed) - len(kept))
+    dataset = dataset_from(samples, spec, str(path), files, len(listed) - len(kept))
+    lacking = {m: replace(given, may_lack=True) for m, given in dataset.inputs.items() if keeps and None in places[m]}
+    return replace(dataset, stored={**dataset.stored, **lacking})
 
 
 def loaded_bytes(spec: TableSpec) -> int:
@@ -154,18 +158,27 @@ def _matched(listed: Rows, rows: Rows, spec: TableSpec) -> list[int | None]:
         first = found.index(None)
         raise BadInputError(
             f"{listed.where(first)}: sample {shown(listed.cells(spec.id)[first])} is not in {rows.path}; "
-            "data.on_missing: drop leaves such samples out"
+            "data.on_missing: drop leaves such samples out, keep has them without it"
         )
     return found
 
 
-def _values(wanted: ModalityColumns, rows: Rows, places: list[int]) -> npt.NDArray[np.generic] | list[str]:
+def _values(wanted: ModalityColumns, rows: Rows, places: Sequence[int | None]) -> npt.NDArray[np.generic] | list[str]:
+    """Return what samples have of a modality by their rows; None: an empty text, or numbers that are NaN."""
+    there = [place for place in places if place is not None]
     if wanted.texts is not None:
         cells = rows.cells(wanted.texts)
-        return [cells[place] for place in places]
+        return ["" if place is None else cells[place] for place in places]
     if wanted.images is not None:
-        return np.stack([_image(wanted, rows, place) for place in places]) if places else np.empty((0, 1), np.uint8)
-    return numbers_of(rows, places, wanted.shape)
+        found = np.stack([_image(wanted, rows, place) for place in there]) if there else np.empty((0, 1), np.uint8)
+        if len(there) == len(places):
+            return found
+        found = (found / 255.0).astype(np.float32)
+    else:
+        found = numbers_of(rows, there, wanted.shape)
+    whole = np.full((len(places), *found.shape[1:]), np.nan, dtype=found.dtype)
+    whole[[place is not None for place in places]] = found
+    return whole
 
 
 def _image(wanted: ModalityColumns, rows: Rows, place: int) -> npt.NDArray[np.generic]:

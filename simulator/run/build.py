@@ -16,6 +16,7 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.arrays import Indices
 from interlude.simulator.data.dataset import Dataset, selected, to_device
 from interlude.simulator.data.loading import check_memory, load_dataset
+from interlude.simulator.data.missing import with_missing
 from interlude.simulator.data.partition import hold_modalities, num_served, partition, partition_files
 from interlude.simulator.data.validation import validation_part
 from interlude.simulator.federation.setting import Population
@@ -134,7 +135,8 @@ def load(scenario: Scenario, *, timing_only: bool = False) -> Dataset:
         BadInputError: if a file is missing or damaged, or the scenario does not fit.
     """
     check_memory(scenario.data, scenario.limits.memory_gb * 1e9)
-    dataset = load_dataset(scenario.data, scenario.seed)
+    data = scenario.data
+    dataset = with_missing(load_dataset(data, scenario.seed), data.missing or {}, data.seed_of(scenario.seed))
     checks.check(scenario, dataset, timing_only=timing_only)
     return dataset
 

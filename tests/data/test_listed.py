@@ -99,6 +99,21 @@ def test_samples_that_a_modality_lacks_are_refused_or_left_out(table):
     assert "c1" not in dataset.names
 
 
+def test_samples_that_a_modality_lacks_can_be_kept_without_it(table):
+    whole, kept = (
+        table(standardise=False),
+        table(motion=MOTION.replace("c1,10,1e1\n", ""), on_missing="keep", standardise=False),
+    )
+    place = kept.names.index("c1")
+    motion = kept.train[0]["motion"]
+    assert motion[place].isnan().all()
+    assert motion[place + 1 :].equal(whole.train[0]["motion"][place + 1 :])
+    assert {m for m, given in kept.inputs.items() if given.may_lack} == {"motion"}
+    assert not any(given.may_lack for given in whole.inputs.values())
+    scaled = table(motion=MOTION.replace("c1,10,1e1\n", ""), on_missing="keep").train[0]["motion"]
+    assert scaled[~scaled.isnan()].mean().abs() < 1e-6  # by the samples that have it
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -1,4 +1,4 @@
-"""Every method on a user's own three modalities, at clients that hold some of them, one class or one sample."""
+"""Every method on a user's own three modalities, at clients and in samples that lack some, with one class or sample."""
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ def make():
     def samples(own):
         told = {"a": 2.0, "b": 0.5, "c": 0.0}
         noise = {m: draw.normal(size=(len(own), size)).astype(np.float32) for m, size in SIZES.items()}
+        noise["b"][4::9] = np.nan  # these samples lack it
         return {**{m: x + np.float32(told[m]) * own[:, None] for m, x in noise.items()}, "label": own}
 
     return {**samples(labels), "key_owner": owners}, samples(np.arange(30) % 3)
