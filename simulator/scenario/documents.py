@@ -13,6 +13,7 @@ from interlude.simulator.errors import BadInputError
 from interlude.simulator.scenario.inheritance import read_scenario
 from interlude.simulator.scenario.paths import beside
 from interlude.simulator.scenario.sections import Name, TuneSpec
+from interlude.simulator.scenario.shipped import shipped_or_own
 from interlude.simulator.scenario.validation import check_numbers, validated
 from interlude.simulator.scenario.yaml_reader import apply_override, set_field
 
@@ -35,13 +36,14 @@ def load_documents(path: str | Path, overrides: Sequence[str] = ()) -> Documents
     """Read a scenario YAML; of a sweep's, whose points fill in fields, no field is validated.
 
     Args:
-        path: the file.
+        path: the file, or the name of a shipped scenario.
         overrides: ``key=value`` pairs applied on top of every variant; ``name`` renames the scenario below them.
 
     Raises:
         BadInputError: one sentence that names the file, the field, what was given and what is allowed.
     """
-    folder = Path(path).parent
+    path = shipped_or_own(Path(path))
+    folder = path.parent
     given = _read_mapping(path)
     sweep = given.pop("sweep") or {} if "sweep" in given else None
     variants = given.pop("variants", None)

@@ -32,7 +32,7 @@ def load_scenarios(path: str | Path, overrides: Sequence[str] = (), seed: int | 
     named ``<scenario>-<variant>``. A file without variants is one scenario.
 
     Args:
-        path: the file.
+        path: the file, or the name of a shipped scenario, e.g. ``quickstart``.
         overrides: ``key=value`` pairs applied on top of every variant.
         seed: replaces the scenario's.
 
@@ -54,7 +54,7 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """Read a scenario YAML.
 
     Args:
-        path: the file.
+        path: the file, or the name of a shipped scenario, e.g. ``quickstart``.
         overrides: ``key=value`` pairs applied on top; dots lead into sections and lists, e.g. ``methods.0.beta=2``
             or ``methods.mba.beta=2``.
 

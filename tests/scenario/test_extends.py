@@ -6,6 +6,7 @@ import yaml
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.run.spec import run_specs
 from interlude.simulator.scenario.loading import load_scenario, load_scenarios
+from interlude.simulator.scenario.shipped import FOLDER
 from interlude.simulator.sweep import load_sweep
 
 
@@ -110,3 +111,9 @@ def test_what_cannot_be_extended_is_one_sentence(files, said, tmp_path):
     with pytest.raises(BadInputError) as refused:
         load_scenario(tmp_path / "own.yaml")
     assert said.format(tmp_path) in str(refused.value)
+
+
+def test_python_reads_a_shipped_scenario_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario("quickstart", ["clients.count=3"]).clients.count == 3
+    assert load_scenario("quickstart").resolved() == load_scenario(FOLDER / "quickstart.yaml").resolved()
