@@ -1,7 +1,7 @@
 """What a field of the JSON Schema takes, in words, with links to the tables of what it refers to."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ TAGS = ("dataset", "kind", "distribution", "rule", "function")
 """Fields whose value tells the alternatives of a section apart."""
 DISTRIBUTION_NAMES = frozenset(distribution.__name__ for distribution in DISTRIBUTIONS.values())
 """The definitions of the distributions that any quantity may have."""
+_OWN_CODE = "package.module:name"
 _SIGNS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 _WORDS = {"integer": "integer", "number": "number", "string": "text", "boolean": "`true`, `false`"}
 
@@ -50,9 +51,16 @@ def references(node: Schema) -> Iterator[str]:
 def tag_of(section: Schema) -> tuple[str, str] | None:
     """Return the field, and its value, by which a section is told from its alternatives."""
     for tag in TAGS:
-        if "const" in (field := section.get("properties", {}).get(tag, {})):
+        field = section.get("properties", {}).get(tag, {})
+        if "const" in field:
             return tag, field["const"]
+        if _is_of_own_code(field):
+            return tag, _OWN_CODE
     return None
+
+
+def _is_of_own_code(node: Schema) -> bool:
+    return ":" in node.get("pattern", "")
 
 
 def default_of(name: str, section: Schema) -> str:
@@ -73,11 +81,21 @@ class TypeWriter:
         page: the page's name.
         places: the page on which each definition has its table.
         definitions: all definitions by name.
+        twins: definitions that stand at the same place of a scenario and have no tag.
     """
 
     page: str
     places: Mapping[str, str]
     definitions: Mapping[str, Schema]
+    twins: Set[str]
+
+    def told_apart(self, name: str) -> str:
+        """Return what a definition is told from its alternatives by, as YAML; nothing if it has none."""
+        section = self.definitions[name]
+        if tag := tag_of(section):
+            return f"{{{tag[0]}: {tag[1]}}}"
+        first = next(iter(section.get("required", section["properties"])))
+        return f"{{{first}: ...}}" if name in self.twins else ""
 
     def words(self, node: Schema) -> str:
         """Return what a node may be, as Markdown."""
@@ -110,8 +128,8 @@ class TypeWriter:
         if kind == "object":
             inner = node.get("additionalProperties")
             return f"mapping to ({self.words(inner)})" if isinstance(inner, dict) and inner else "mapping"
-        if ":" in node.get("pattern", ""):
-            return "`package.module:name`"
+        if _is_of_own_code(node):
+            return f"`{_OWN_CODE}`"
         if node.get("format") == "path":
             return "path"
         bounds = ", ".join(f"{sign} {_flow(node[key])}" for key, sign in _SIGNS.items() if key in node)
@@ -120,9 +138,8 @@ class TypeWriter:
     def _link(self, name: str) -> str:
         if name in DISTRIBUTION_NAMES:
             return f"[distribution]({self._page('world')}#distributions)"
-        tag = tag_of(self.definitions[name])
-        said = f"`{{{tag[0]}: {tag[1]}}}`" if tag else "section"
-        return f"[{said}]({self._page(self.places[name])}#{name.lower()})"
+        told_apart = self.told_apart(name)
+        return f"[{f'`{told_apart}`' if told_apart else 'section'}]({self._page(self.places[name])}#{name.lower()})"
 
     def _page(self, page: str) -> str:
         return "" if page == self.page else f"{page}.md"

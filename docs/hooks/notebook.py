@@ -2,8 +2,12 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+_TABLES_OWN_STYLE = re.compile(r"<style.*?</style>| (?:class|border|style)=\"[^\"]*\"", re.DOTALL)
+"""What pandas adds to a table, in place of which it looks like the site's others."""
 
 
 def notebook_page(text: str, name: str) -> tuple[str, dict[str, bytes]]:
@@ -27,7 +31,7 @@ def notebook_page(text: str, name: str) -> tuple[str, dict[str, bytes]]:
                 figures[file] = base64.b64decode(content)
                 parts.append(f"![what the cell draws]({file})")
             elif kind == "text/html":
-                parts.append(f'<div class="output">\n{content.strip()}\n</div>')
+                parts.append(_TABLES_OWN_STYLE.sub("", content).strip())
             else:
                 parts.append(f"```text\n{content.rstrip()}\n```")
     return "\n\n".join(parts) + "\n", figures

@@ -1,5 +1,6 @@
 """MkDocs' hook: pages that are made from the code, from README.md and from the notebook when the site is built."""
 
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from reference_python import python_page
 from interlude.simulator.methods import METHODS
 
 _NOTEBOOK = "notebooks/first_steps"
+_NAMED_BY_FILE = re.compile(r"\[[\w./-]+\.md\]\((?P<path>[\w./-]+\.md)(?P<anchor>#[^)]*)?\)")
+"""A link whose text is the name of a file."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -33,16 +36,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Link the table of methods to their cards, which a reader of the repository has not."""
-    del config, files
-    if page.file.src_uri != "methods.md":
-        return markdown
-    return re.sub(r"^\| `(\S+?)` \|", r"| [`\1`](reference/methods/\1.md) |", markdown, flags=re.MULTILINE)
+    """Call linked pages by their titles, and link the table of methods to cards, which the repository has not."""
+    del config
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def titled(link: re.Match[str]) -> str:
+        target = files.get_file_from_path(posixpath.normpath(posixpath.join(folder, link["path"])))
+        heading = re.search(r"^# (.+)$", target.content_string, re.MULTILINE) if target else None
+        return f"[{heading[1]}]({link['path']}{link['anchor'] or ''})" if heading else link[0]
+
+    if page.file.src_uri == "methods.md":
+        markdown = re.sub(r"^\| `(\S+?)` \|", r"| [`\1`](reference/methods/\1.md) |", markdown, flags=re.MULTILINE)
+    return _NAMED_BY_FILE.sub(titled, markdown)
 
 
 def _generated(root: Path) -> Iterator[tuple[str, str | bytes]]:
     """Yield the path below docs/ and the content of every generated file."""
-    yield "index.md", (root / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    yield "index.md", readme.replace("](docs/", "](").replace("](CHANGELOG.md)", "](changelog.md)")
     yield "changelog.md", (root / "CHANGELOG.md").read_text(encoding="utf-8")
     saved = (root / "docs" / f"{_NOTEBOOK}.ipynb").read_text(encoding="utf-8")
     page, figures = notebook_page(saved, Path(_NOTEBOOK).name)

@@ -10,5 +10,4 @@ def commands_page() -> str:
     """Return every command with its arguments and options."""
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="interlude")
-    text = get_docs_for_click(obj=command, ctx=context, name="interlude", title="Every command and option")
-    return text.replace("Install completion for", "install completion for").replace("Show completion", "show completion")
+    return get_docs_for_click(obj=command, ctx=context, name="interlude", title="Every command and option")

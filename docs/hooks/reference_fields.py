@@ -1,6 +1,6 @@
 """The pages of a scenario's fields, from its JSON Schema: a table for every section and every alternative of one."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,10 +14,10 @@ _OWN_PAGES = ("world", "data", "methods")
 _ABOUT = {
     "scenario": (
         "Fields of a scenario",
-        "Every field of a scenario's YAML; [Scenarios](../../scenarios.md) says how files are read and laid over each other. "
-        "[data](data.md), [world](world.md) and [methods](methods.md) have pages of their own.",
+        "Every field of a scenario's YAML; [Scenarios](../../scenarios.md) says how files are read and laid over each "
+        "other. [data](data.md), [world](world.md) and [methods](methods.md) have pages of their own.",
     ),
-    "data": ("Fields of `data`", "What clients learn from: `dataset` chooses a table. [Data](../../data.md) tells more."),
+    "data": ("Fields of `data`", "What clients learn from: `dataset` chooses a table. See [Data](../../data.md)."),
     "world": ("Fields of `world`", "How long things take; [A world](../../world.md) shows the section in use."),
     "methods": (
         "Fields of `methods`",
@@ -27,8 +27,8 @@ _ABOUT = {
 }
 _ABOUT_DISTRIBUTIONS = (
     "A quantity is a number or one of these, drawn over clients. Where the field that holds it names a unit "
-    "(`uplink_mbps`), the parameters are in that unit; where it does not (`per_client`), parameters that are times say so: "
-    "`median_s: 4`."
+    "(`uplink_mbps`), the parameters are in that unit; where it does not (`per_client`), parameters that are times say "
+    "so: `median_s: 4`."
 )
 
 
@@ -55,9 +55,12 @@ def field_pages() -> dict[str, str]:
         "scenario": ("The file", {**file, "properties": fields | paged}),
         "methods": ("Options of every method", common),
     }
+    untagged = {name: path for paths in found.values() for name, path in paths.items() if not tag_of(definitions[name])}
+    counts = Counter(untagged.values())
+    twins = {name for name, path in untagged.items() if counts[path] > 1}
     pages = {}
     for page, paths in found.items():
-        writer = TypeWriter(page, places, definitions)
+        writer = TypeWriter(page, places, definitions, twins)
         title, about = _ABOUT[page]
         parts = [f"# {title}", about]
         if page in tops:
@@ -106,10 +109,8 @@ def _reached(roots: Mapping[str, Schema], definitions: Mapping[str, Schema]) -> 
 def _section(name: str, path: str, writer: TypeWriter) -> list[str]:
     """Return a definition's heading, which its name in small letters leads to, its description and its table."""
     section = writer.definitions[name]
-    tag = tag_of(section)
-    said = f"{{{tag[0]}: {tag[1]}}}" if tag else ""
     rule, _, method = path.partition(" of ")
-    title = f"`{': '.join(filter(None, (rule, said)))}`" + (f" of {method}" if method else "")
+    title = f"`{': '.join(filter(None, (rule, writer.told_apart(name))))}`" + (f" of {method}" if method else "")
     level = "##" if path else "###"
     return [f"{level} {title} {{ #{name.lower()} }}", escaped(section.get("description", "")), _fields(section, writer)]
 

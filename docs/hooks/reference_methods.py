@@ -29,8 +29,8 @@ def method_pages() -> Iterator[tuple[str, str]]:
             parts.append(_paragraphs(text, is_item=term in _LISTS))
         parts += ["## Options", table(options.header, [_option(*map(str, cells)) for cells in options.cells])]
         parts.append(
-            "`server` takes a [rule with options of its own](../fields/methods.md#barrier), `training` any field of the "
-            "section [training](../fields/scenario.md#trainingspec)."
+            "`server` takes a [rule with options of its own](../fields/methods.md#barrier), `training` any field of "
+            "the section [training](../fields/scenario.md#trainingspec)."
         )
         yield name, "\n\n".join(parts) + "\n"
 

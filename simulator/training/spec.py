@@ -33,7 +33,7 @@ class StepDecay(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["steps"]
-    at_versions: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = Field(description="versions at which it falls")
+    at_versions: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = Field(description="versions where it falls")
     factor: float = Field(0.1, gt=0, le=1, description="what it is multiplied by at each of them")
 
     def rate(self, first: float, version: int) -> float:
