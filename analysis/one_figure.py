@@ -29,9 +29,9 @@ def draw_figure(
 ) -> Figure:
     r"""Return a figure of some runs, to be changed or saved: ``draw_figure("gantt", records).savefig("gantt.pdf")``.
 
-    It belongs to no window; a notebook shows it where it is the last value of a cell. Each kind is also a function of
-    its own of records and `interlude.analysis.choices.Choices`, of `interlude.analysis.figures.KINDS`, that returns
-    the figure with its caption.
+    It belongs to no window; a notebook shows it where it is the last value of a cell, after ``%matplotlib inline``.
+    Each kind is also a function of its own of records and `interlude.analysis.choices.Choices`, of
+    `interlude.analysis.figures.KINDS`, that returns the figure with its caption.
 
     Args:
         kind: a key of `interlude.analysis.figures.KINDS`, e.g. ``accuracy-vs-time``.

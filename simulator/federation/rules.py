@@ -167,7 +167,9 @@ class _Asynchronous(_Rule):
         description="drop an update that is older; make the others wait so that none gets older; or wait, and urge "
         "those that are waited for to upload after their current local epoch",
     )
-    staleness: StalenessSpec = PolynomialStaleness(function="polynomial")
+    staleness: StalenessSpec = Field(
+        PolynomialStaleness(function="polynomial"), description="s(tau), the weight of an update tau versions behind"
+    )
 
     @model_validator(mode="after")
     def _waiting_needs_a_bound(self) -> "_Asynchronous":

@@ -22,8 +22,8 @@ from interlude.simulator.world.world import WorldSpec
 class Outline(Section):
     """The fields of a scenario."""
 
-    name: Name
-    seed: NonNegativeInt = 0
+    name: Name = Field(description="names the folder of its runs")
+    seed: NonNegativeInt = Field(0, description="seed of everything that is drawn")
     data: Any
     model: ModelSpec
     clients: ClientsSpec

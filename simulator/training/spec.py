@@ -33,8 +33,8 @@ class StepDecay(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["steps"]
-    at_versions: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    factor: float = Field(0.1, gt=0, le=1)
+    at_versions: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = Field(description="versions where it falls")
+    factor: float = Field(0.1, gt=0, le=1, description="what it is multiplied by at each of them")
 
     def rate(self, first: float, version: int) -> float:
         """Return the learning rate of a task that starts from a version."""
@@ -47,9 +47,9 @@ class OptimizerSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Literal["sgd"] = "sgd"
-    learning_rate: PositiveFloat
-    momentum: float = Field(0.0, ge=0, lt=1)
-    weight_decay: NonNegativeFloat = 0.0
+    learning_rate: PositiveFloat = Field(description="step size, at first where there is a schedule")
+    momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step that the next one keeps")
+    weight_decay: NonNegativeFloat = Field(0.0, description="factor of the L2 penalty's gradient")
     schedule: Annotated[LinearDecay | StepDecay, Field(discriminator="kind")] | None = Field(
         None, description="how the learning rate falls with the model version that a client received; unset: constant"
     )
@@ -65,7 +65,7 @@ class TrainingSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     local_epochs: PositiveInt = Field(1, description="passes over the window in joint training")
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = Field(32, description="samples of a mini-batch")
     window_samples: PositiveInt | None = Field(
         None,
         description="samples of one local round, taken in turn from the client's shard; unset: the whole shard",

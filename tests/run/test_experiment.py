@@ -149,9 +149,9 @@ def test_runs_of_other_seeds_join_a_summary_and_other_scenarios_do_not(tmp_path)
     assert [record.seed for record in with_other_seeds(records)] == [0, 1]
 
 
-def test_the_method_of_the_readme_runs(tmp_path, pytestconfig, monkeypatch):
-    readme = (pytestconfig.rootpath / "README.md").read_text()
-    (block,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "class HalfAsync(" in block)
+def test_the_method_of_the_documentation_runs(tmp_path, pytestconfig, monkeypatch):
+    page = (pytestconfig.rootpath / "docs" / "own-code.md").read_text()
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "class HalfAsync(" in block)
     (tmp_path / "half_async.py").write_text(block)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "half_async", raising=False)

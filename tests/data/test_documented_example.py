@@ -1,4 +1,4 @@
-"""The README's own data do what the README says."""
+"""The documentation's own data do what it says."""
 
 import re
 from pathlib import Path
@@ -10,18 +10,18 @@ import pytest
 from interlude.simulator.cli.main import main
 from interlude.simulator.record.reader import RunRecord
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 def block(language, containing):
-    """Return the README's only block of a language that contains a text."""
-    (found,) = (b for b in re.findall(rf"```{language}\n(.*?)```", README.read_text("utf-8"), re.S) if containing in b)
+    """Return the page's only block of a language that contains a text."""
+    (found,) = (b for b in re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.S) if containing in b)
     return found
 
 
 def test_the_example_writes_a_folder_and_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block("python", "np.savez"), "README.md", "exec"), {})
+    exec(compile(block("python", "np.savez"), PAGE.name, "exec"), {})
     scenario = block("yaml", "dataset: folder")
     Path("patients.yaml").write_text(scenario.replace("/where/they/are", str(tmp_path)), encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
