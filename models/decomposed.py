@@ -59,17 +59,25 @@ class DecomposedNetwork(Network):
         self._made_of = (spec, inputs, num_classes, projector)
 
     def features(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the self projections [B, D] of the modalities in `inputs`."""
+        """Return the self projections [B, D] of the modalities in `inputs`; zeros for samples that lack one."""
         encoded = super().features(parameters, inputs)
-        return {m: self._run(group_name(SELF_PROJECTOR, m), parameters, z) for m, z in encoded.items()}
+        return self._projected(SELF_PROJECTOR, parameters, encoded, inputs)
 
     def project(self, parameters: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Projections:
         """Return both projections [B, D] of the modalities in `inputs`, each encoded once."""
         encoded = super().features(parameters, inputs)
         return Projections(
-            {m: self._run(group_name(SELF_PROJECTOR, m), parameters, z) for m, z in encoded.items()},
-            {m: self._run(group_name(INFILTRATION_PROJECTOR, m), parameters, z) for m, z in encoded.items()},
+            self._projected(SELF_PROJECTOR, parameters, encoded, inputs),
+            self._projected(INFILTRATION_PROJECTOR, parameters, encoded, inputs),
         )
+
+    def _projected(
+        self, part: str, parameters: Mapping[str, Tensor], encoded: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {
+            m: self._without_lacking(m, inputs[m], self._run(group_name(part, m), parameters, z))
+            for m, z in encoded.items()
+        }
 
     def classify_alone(self, parameters: Mapping[str, Tensor], modality: str, projection: Tensor) -> Tensor:
         """Return the logits [B, K] of a modality's shared classifier on either projection [B, D] of it."""

@@ -133,12 +133,16 @@ class Network:
 
     def _encoded(self, modality: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         read = self._read[modality](x)
-        if not self.inputs[modality].may_lack:
-            return self._run(encoder_group(modality), parameters, read)
-        lacks = lacking(x)
-        there = torch.where(lacks.view(-1, *[1] * (x.dim() - 1)), 0, read)
-        features = self._run(encoder_group(modality), parameters, there)
-        return torch.where(lacks[:, None], 0.0, features)
+        if self._masks(modality, x):
+            read = torch.where(lacking(x).view(-1, *[1] * (x.dim() - 1)), 0, read)
+        return self._without_lacking(modality, x, self._run(encoder_group(modality), parameters, read))
+
+    def _without_lacking(self, modality: str, x: Tensor, features: Tensor) -> Tensor:
+        """Return features [B, D] with zeros for the samples [B, *shape] that lack their modality."""
+        return torch.where(lacking(x)[:, None], 0.0, features) if self._masks(modality, x) else features
+
+    def _masks(self, modality: str, x: Tensor) -> bool:
+        return self.inputs[modality].may_lack and not x.is_meta  # on shapes the cost of whole samples is counted
 
     def classify(self, parameters: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
         """Return the logits [B, K] from the given features [B, D], the others zero-filled."""

@@ -108,15 +108,16 @@ class Bench:
 
     def tasks(self, num_clients: int, most_steps: int) -> list[Task]:
         """Return a local round of the first clients, cut off after some steps."""
-        num_clients = min(num_clients, len(self.case.windows))
-        return [self.task(client, self.case.modalities[client], most_steps) for client in range(num_clients)]
+        training, tasks = self.case.training, []
+        for client, window in enumerate(self.case.windows[:num_clients]):
+            num_steps = training.local_epochs * steps_per_epoch(len(window), training.batch_size)
+            tasks.append(self.task(client, self.case.modalities[client], min(num_steps, most_steps)))
+        return tasks
 
-    def task(self, client: int, modalities: tuple[str, ...], most_steps: int) -> Task:
-        """Return a local round of one client on some modalities, cut off after some steps."""
-        training, window = self.case.training, self.case.windows[client]
-        num_steps = training.local_epochs * steps_per_epoch(len(window), training.batch_size)
-        steps = LocalSteps(CrossEntropy(modalities), min(num_steps, most_steps), "joint")
-        return Task(client, 0, 0, (steps,), window, self._model, self._model)
+    def task(self, client: int, modalities: tuple[str, ...], num_steps: int, most_samples: int | None = None) -> Task:
+        """Return some steps of one client on some modalities, on its window or some samples of it."""
+        steps = LocalSteps(CrossEntropy(modalities), num_steps, "joint")
+        return Task(client, 0, 0, (steps,), self.case.windows[client][:most_samples], self._model, self._model)
 
     def work(self, task: Task) -> tuple[int, int]:
         """Return the counted FLOPs and operations of a task."""

@@ -17,6 +17,8 @@ from interlude.simulator.world.compute import FLOPS_PER_GFLOP
 _SMALLEST_SHARE = 1e-3
 """Of the time, that FLOPs and operations take at least: each is a unit in which the scenario says another."""
 _FEWEST_TURNS = 3
+_SMALLER = 4
+"""How many times smaller a small mini-batch is: of a network of one modality it alone tells FLOPs from operations."""
 
 
 class Timed(NamedTuple):
@@ -77,17 +79,19 @@ def relative_error(speed: Speed, timed: Sequence[Timed]) -> float:
 def measured(bench: Bench, most_steps: int, seconds: float) -> tuple[Speed, float]:
     """Return how fast a host trains one client after the other, and the error of that.
 
-    Trainings on all modalities and on each alone, of many steps and of one, take turns.
+    Trainings on all modalities and on each alone take turns, of many steps and of one, and on small mini-batches.
 
     Args:
         bench: the model, data and clients.
-        most_steps: of a training.
+        most_steps: of a training, two at least.
         seconds: host seconds to measure for, at least `_FEWEST_TURNS` turns.
     """
     executor, device = bench.executor(ExecutorSpec(kind="sequential"), None), bench.device
-    held = bench.case.modalities[0]
+    client, held = max(enumerate(bench.case.modalities), key=lambda one: len(one[1]))
     parts = [held, *((modality,) for modality in held if len(held) > 1)]
-    tasks = [bench.task(0, part, steps) for part in parts for steps in dict.fromkeys((most_steps, 1))]
+    few = max(1, min(bench.case.training.batch_size, len(bench.case.windows[client])) // _SMALLER)
+    many = max(most_steps, 2)
+    tasks = [bench.task(client, part, *of) for part in parts for of in ((many, None), (1, None), (many, few))]
     works = [bench.work(task) for task in tasks]
     took_s: list[list[float]] = [[] for _ in tasks]
     started = time.perf_counter()

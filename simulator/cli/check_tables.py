@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from interlude.models.inputs import lacking
 from interlude.simulator.cli.table_rows import TableRows, size
+from interlude.simulator.data.dataset import Dataset
 from interlude.simulator.federation.setting import Population
 from interlude.simulator.run.build import Testbed, how_trained
 from interlude.simulator.run.estimate import Estimate
@@ -108,7 +110,10 @@ def _sizes(testbed: Testbed) -> TableRows:
                 "data",
                 f"{scenario.data.dataset}: {num_train} training{held_out}, {len(dataset.test[1])} test samples",
             ),
-            ("modalities", ", ".join(f"{m} {list(given.shape)}" for m, given in dataset.inputs.items())),
+            (
+                "modalities",
+                ", ".join(f"{m} {list(given.shape)}{_lack(dataset, m)}" for m, given in dataset.inputs.items()),
+            ),
             ("clients", f"{len(shards)} with {shards.min()} to {shards.max()} samples, median {np.median(shards):g}"),
             (
                 "model",
@@ -117,6 +122,13 @@ def _sizes(testbed: Testbed) -> TableRows:
             ("runs", f"{len(scenario.methods)} methods, seed {scenario.seed}, each until {scenario.until}"),
         ]
     )
+
+
+def _lack(dataset: Dataset, modality: str) -> str:
+    """Return how many training samples lack a modality, in words; nothing where all have it."""
+    if not dataset.inputs[modality].may_lack:
+        return ""
+    return f", lacked by {float(lacking(dataset.train[0][modality]).float().mean()):.0%}"
 
 
 def _played(estimates: Sequence[Estimate], num_clients: int) -> str:
@@ -262,10 +274,10 @@ def _what_fails(scenario: Scenario, world: World, population: Population) -> lis
     if spec.energy is not None:
         watts = spec.energy.watts(scenario.seed, population.num_clients)
         rows.append(("power", ", ".join(f"{purpose} {power.mean():.3g} W" for purpose, power in watts.items())))
-    if world.cells is not None:
-        cells = world.cells
-        held_j, charge_w = np.mean(cells.level_j), np.mean(cells.charge_w)
+    if world.battery_draws is not None:
+        drawn = world.battery_draws
+        held_j, charge_w = np.mean(drawn.level_j), np.mean(drawn.charge_w)
         rows.append(
-            ("batteries", f"{held_j:.3g} J at the start, charged with {charge_w:.3g} W; reserve {cells.reserve:.0%}")
+            ("batteries", f"{held_j:.3g} J at the start, charged with {charge_w:.3g} W; reserve {drawn.reserve:.0%}")
         )
     return rows

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from interlude.models.inputs import InputSpec
+from interlude.models.inputs import InputSpec, lacking
 from interlude.simulator.arrays import Indices
 from interlude.simulator.data.convert import as_array, as_tensor
 from interlude.simulator.data.dataset import Dataset
@@ -91,6 +91,8 @@ def checked(dataset: Dataset, where: tuple[str, str]) -> Dataset:
         _check_labels(labels.numpy(), place, dataset.num_classes)
         for modality, x in inputs.items():
             _check_samples(x, modality, place, len(labels), dataset)
+            if dataset.inputs[modality].may_lack and bool(lacking(x).all()):
+                raise BadInputError(f"{place}: no sample has '{modality}': all of its values are NaN")
     for key, values in dataset.keys.items():
         _one_each(values, f"{where[0]}: {shown(f'{KEY}{key}')}", len(dataset.train[1]))
     if dataset.names is not None:

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from interlude.simulator.data.partition import IidPartition, PartitionSpec
 from interlude.simulator.randomness import Stream
@@ -26,6 +33,12 @@ class DataSpec(BaseModel):
     missing: dict[str, Annotated[float, Field(ge=0, lt=1)]] | None = Field(
         None, description="share of training samples that lack a modality, by its name; unset: none do"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unset_rates(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave rates out that are unset: a scenario without them stays the scenario that it was."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.missing is not None else {k: v for k, v in fields.items() if k != "missing"}
 
     def to_set(self) -> dict[str, Any]:
         """Return the options that are not at their defaults, as ``interlude data prepare --set`` takes them."""

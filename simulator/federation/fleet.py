@@ -10,7 +10,7 @@ import numpy as np
 from simpy import Event
 
 from interlude.simulator.federation.accounting.losses import Losses
-from interlude.simulator.federation.batteries import Batteries, Both, Gate
+from interlude.simulator.federation.batteries import Batteries, BothGates, Gate
 from interlude.simulator.federation.client_day import ClientDay, notice_s
 from interlude.simulator.federation.clock import Clock
 from interlude.simulator.federation.dispatch import Ask, Dispatch, Download, PendingUpdate, Steps, Submit
@@ -75,7 +75,7 @@ class Fleet:
         self._is_uninterrupted = setting.world.is_uninterrupted
         world, num_clients = setting.world, setting.population.num_clients
         self._availability = world.availability
-        self.batteries = None if world.cells is None else Batteries(world.cells)
+        self.batteries = None if world.battery_draws is None else Batteries(world.battery_draws)
         """None: there is always enough energy."""
         self._gate = _gate(world.availability, self.batteries)
         self.idle = (
@@ -173,8 +173,10 @@ class Fleet:
         """Close every client's time at the end of the run, that of idle ones only if it is to be accounted for."""
         if with_idle:
             self._note_all_idle(end_s)
-        for journey in self._at_work.values():
+        for client, journey in self._at_work.items():
             moved = journey.cut(end_s)
+            if self.batteries is not None:
+                self.batteries.spend(client, journey.rows_until(end_s), journey.dispatch.start_s, end_s)
             self._losses.bytes_down_cut += moved.down
             self._losses.bytes_up_cut += moved.up
 
@@ -206,7 +208,7 @@ class Fleet:
             if not ending.has_received:
                 self.missed_download.add(client)
         if self.batteries is not None:
-            self.batteries.spend(client, journey.rows(), now_s)
+            self.batteries.spend(client, journey.rows(), journey.dispatch.start_s, now_s)
         del self._at_work[client]
         self._versions_to_receive[client] = journey.dispatch.version
         self._idle_since_s[client] = now_s
@@ -258,5 +260,5 @@ def _as_at_dispatch(dispatch: Dispatch) -> Download:
 def _gate(availability: Availability | None, batteries: Batteries | None) -> Gate | None:
     """Return what decides when clients can be sent out; None: they always can."""
     if availability is not None and batteries is not None:
-        return Both(availability, batteries)
+        return BothGates(availability, batteries)
     return availability or batteries

@@ -99,9 +99,13 @@ class Journey(Sleeper):
         """Return the spans so far, but for crossings in progress."""
         return rows_of(self._values)
 
+    def rows_until(self, end_s: float) -> list[SpanRow]:
+        """Return the spans up to a moment, the one in progress cut there, but for crossings in progress."""
+        return list(_until(self.rows(), end_s))
+
     def cut(self, end_s: float) -> Moved:
         """Add the rows up to the end of the run to the timeline; returns the bytes of transfers that the end cut."""
-        rows = list(_until(self.rows(), end_s))
+        rows = self.rows_until(end_s)
         if self._crossing is not None and self._transfer is not None:
             moved = int(self._crossing.num_bytes - self._transfer.bytes_left_at(end_s))
             rows.append(self._crossing.row.cut_at(end_s, moved, 0))

@@ -134,9 +134,10 @@ def load(scenario: Scenario, *, timing_only: bool = False) -> Dataset:
     Raises:
         BadInputError: if a file is missing or damaged, or the scenario does not fit.
     """
-    check_memory(scenario.data, scenario.limits.memory_gb * 1e9)
-    data = scenario.data
-    dataset = with_missing(load_dataset(data, scenario.seed), data.missing or {}, data.seed_of(scenario.seed))
+    data, memory_bytes = scenario.data, scenario.limits.memory_gb * 1e9
+    check_memory(data, memory_bytes)
+    dataset = load_dataset(data, scenario.seed)
+    dataset = with_missing(dataset, data.missing or {}, data.seed_of(scenario.seed), memory_bytes)
     checks.check(scenario, dataset, timing_only=timing_only)
     return dataset
 

@@ -139,7 +139,8 @@ def _estimated(spec: RunSpec, testbed: Testbed) -> Estimate:
     if num_played < num_clients and whole is not _UNKNOWN:
         whole = _with_the_events_of_all(spec, ingredients, whole, events)
     evaluations = math.ceil(whole.end_s / scenario.evaluate.every_s) + 1 if math.isfinite(whole.end_s) else 0
-    needs = Needs(label, whole.events, evaluations, whole.end_s, memory_bytes)
+    is_bound = ingredients.world.battery_draws is not None
+    needs = Needs(label, whole.events, evaluations, whole.end_s, memory_bytes, is_bound)
     needs.check(scenario.limits)
     return _totals(opening, presence, whole, needs)
 

@@ -25,9 +25,11 @@ class Needs:
     simulated_s: float
     """When the run would end, in simulated seconds; NaN if only an accuracy ends it."""
     memory_bytes: float
+    is_bound: bool = False
+    """Whether the events are a bound, which a world with batteries may never come to."""
 
     def check(self, limits: LimitsSpec) -> None:
-        """Refuse a run that needs more than its limits.
+        """Refuse a run that needs more than its limits; a bound above that of events refuses none.
 
         Raises:
             CannotRunError: with the numbers.
@@ -38,7 +40,7 @@ class Needs:
                 f"limits.events: '{self.label}' needs infinitely many events, but at most {_count(limits.events)} are "
                 "allowed; its simulated time stands still: something in 'world' must take time"
             )
-        if events > limits.events:
+        if events > limits.events and not self.is_bound:
             most = f", {_count(self.evaluations)} of them evaluations" if self.evaluations > self.events else ""
             raise CannotRunError(
                 f"limits.events: '{self.label}' needs about {_count(events)} events{most}, but at most "

@@ -41,12 +41,12 @@ _DAY_S = 86_400.0
 def _is_share(distribution: Distribution) -> Distribution:
     highest = float(distribution.ppf(np.array([1.0 - 1e-9]))[0])
     if highest > 1.0:
-        raise ValueError(f"is a share of time and must not exceed 1, but can be {highest:g}")
+        raise ValueError(f"is a share and must not exceed 1, but can be {highest:g}")
     return distribution
 
 
 Share = Annotated[NonNegativeDistribution, AfterValidator(_is_share)]
-"""A share of time per client, 0 to 1."""
+"""A share per client, 0 to 1."""
 
 
 class _Availability(BaseModel):

@@ -16,7 +16,18 @@ Seconds per FLOP are given in one of two ways:
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from interlude.simulator.arrays import Floats, packed
 from interlude.simulator.randomness import ClientDraws, Stream
@@ -81,9 +92,13 @@ class ComputeSpec(_Compute):
     """Devices given by their throughput."""
 
     throughput_gflops: Rate = Field(description="sustained GFLOP/s of each client's device")
-    operations: OperationsSpec = Field(
-        OperationsSpec(flops_each=0.0), description="what starting operations costs; unset: nothing"
-    )
+    operations: OperationsSpec | None = Field(None, description="what starting operations costs; unset: nothing")
+
+    @model_serializer(mode="wrap")
+    def _without_unset_operations(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave operations out that are unset: a scenario without them stays the scenario that it was."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.operations is not None else {k: v for k, v in fields.items() if k != "operations"}
 
 
 class ComputePerSampleSpec(_Compute):
@@ -135,8 +150,9 @@ class Devices:
         self.task_flops = 0.0
         """FLOPs in whose time a task starts, besides the overhead."""
         if isinstance(spec, ComputeSpec):
-            self.operation_flops = spec.operations.flops_each
-            self.task_flops = spec.operations.per_task * spec.operations.flops_each
+            if spec.operations is not None:
+                self.operation_flops = spec.operations.flops_each
+                self.task_flops = spec.operations.per_task * spec.operations.flops_each
             gflops = spec.throughput_gflops.ppf(Stream(seed, "throughput").uniforms(num_clients))
             self._s_per_flop = packed(1.0 / (gflops * FLOPS_PER_GFLOP))
         else:

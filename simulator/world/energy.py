@@ -2,9 +2,9 @@
 
 from array import array
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from interlude.simulator.arrays import Floats, packed
 from interlude.simulator.randomness import Stream
@@ -23,7 +23,7 @@ def purpose_of(activity: str) -> str | None:
     return None if activity in _DRAW_NOTHING else _PURPOSE_OF.get(activity, "idle")
 
 
-class Cells(NamedTuple):
+class BatteryDraws(NamedTuple):
     """The batteries of all clients, [N] each."""
 
     capacity_j: "array[float]"
@@ -65,6 +65,12 @@ class EnergySpec(BaseModel):
     idle_w: NonNegativeDistribution = Field(description="each client's power while it waits or has nothing to do")
     battery: BatterySpec | None = Field(None, description="what the energy comes from; unset: there is always enough")
 
+    @model_serializer(mode="wrap")
+    def _without_an_unset_battery(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave a battery out that is unset: a scenario without one stays the scenario that it was."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.battery is not None else {k: v for k, v in fields.items() if k != "battery"}
+
     def watts(self, seed: int, num_clients: int) -> Mapping[str, Floats]:
         """Return the power of every client, [N] watts for each of `PURPOSES`."""
         specs = {"train": self.train_w, "radio": self.radio_w, "idle": self.idle_w}
@@ -72,7 +78,7 @@ class EnergySpec(BaseModel):
             purpose: specs[purpose].ppf(Stream(seed, "power", purpose).uniforms(num_clients)) for purpose in PURPOSES
         }
 
-    def cells(self, seed: int, num_clients: int) -> Cells | None:
+    def battery_draws(self, seed: int, num_clients: int) -> BatteryDraws | None:
         """Return the batteries of all clients; None if there is always enough."""
         spec = self.battery
         if spec is None:
@@ -86,4 +92,4 @@ class EnergySpec(BaseModel):
             )
         )
         watts = self.watts(seed, num_clients)
-        return Cells(packed(capacity_j), packed(level * capacity_j), packed(charge_w), spec.reserve, watts)
+        return BatteryDraws(packed(capacity_j), packed(level * capacity_j), packed(charge_w), spec.reserve, watts)

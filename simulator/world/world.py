@@ -53,7 +53,7 @@ class World:
         self.faults = Faults(spec.faults, seed)
         self.availability = Availability(spec.availability, seed, num_clients) if spec.availability else None
         """When clients are on; None: always."""
-        self.cells = spec.energy.cells(seed, num_clients) if spec.energy else None
+        self.battery_draws = spec.energy.battery_draws(seed, num_clients) if spec.energy else None
         """The batteries of clients; None: there is always enough energy."""
         self._leaves_alone = [m for m in modalities if self._arrivals[m].leaves_others_alone]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -205,6 +206,16 @@ def test_the_speed_of_a_host_is_found_from_trainings_that_differ_in_what_they_co
     assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(SPEED), rel=1e-6)
     assert relative_error(found, timed) < 1e-6
     assert (found.gflops, found.flops_each, found.per_task) == pytest.approx((100, 2e6, 50), rel=1e-6)
+
+
+def test_a_host_is_timed_on_trainings_that_tell_its_speed_apart(tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr("interlude.simulator.calibrate.speed.fitted", lambda timed: seen.append(timed) or SPEED)
+    for fraction in (1.0, 0.0):
+        calibrate(tiny({"clients.multimodal_fraction": fraction}), device="cpu", workers=1, seconds=TINY_S)
+    for timed in seen:
+        counts = np.array([(one.flops, one.operations, 1.0) for one in timed])
+        assert np.linalg.matrix_rank(counts / counts.max(axis=0), tol=1e-3) == 3
 
 
 def test_the_table_marks_what_is_taken_and_says_what_was_left_out():

@@ -112,6 +112,10 @@ def test_samples_that_a_modality_lacks_can_be_kept_without_it(table):
     assert not any(given.may_lack for given in whole.inputs.values())
     scaled = table(motion=MOTION.replace("c1,10,1e1\n", ""), on_missing="keep").train[0]["motion"]
     assert scaled[~scaled.isnan()].mean().abs() < 1e-6  # by the samples that have it
+    apart = {"numbers": OPTIONS["modalities"]["numbers"], "words": {"file": "motion.csv", "texts": "x"}}
+    words = table(motion=MOTION.replace("c1,10,1e1\n", ""), on_missing="keep", modalities=apart)
+    assert not words.train[0]["words"][words.names.index("c1")].any()
+    assert words.inputs["words"].may_lack
 
 
 @pytest.mark.parametrize(

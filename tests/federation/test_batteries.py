@@ -13,7 +13,7 @@ def powered(wild):
     """Return a function from a method and a battery to a scenario of 40 s in which nothing fails."""
 
     def build(method, battery, **sections):
-        scenario = wild({"name": method}, until={"simulated_s": 40}, **sections)
+        scenario = wild({"name": method}, **{"until": {"simulated_s": 40}, **sections})
         energy = {f"{purpose}_w": watt for purpose, watt in WATTS.items()}
         scenario["world"] |= {"faults": {}, "energy": energy | ({"battery": battery} if battery else {})}
         return scenario
@@ -54,7 +54,8 @@ def test_a_battery_that_is_charged_lets_its_client_out_when_there_is_enough(powe
             ready_s = since_s if level_j >= 10.0 else since_s + (10.0 - level_j) / 1.5
             assert start_s == pytest.approx(ready_s)
             waited += ready_s > since_s
-            level_j = max(0.0, min(20.0, level_j + 1.5 * (end_s - since_s)) - joules)
+            level_j = min(20.0, level_j + 1.5 * (start_s - since_s))
+            level_j = min(20.0, max(0.0, level_j + 1.5 * (end_s - start_s) - joules))  # it is charged at work, too
             since_s = end_s
     assert waited > 10
 
@@ -76,3 +77,15 @@ def test_batteries_and_availability_go_together(powered, run):
     scenario["world"]["availability"] = {"kind": "markov", "mean_on_s": 6, "mean_off_s": 3}
     (record,) = run(scenario, timing_only=True)  # its invariants see who works while off
     assert record.info["totals"]["local_rounds"] > 5
+
+
+def test_a_budget_that_ends_a_run_early_is_no_reason_to_refuse_it(powered, run):
+    scenario = powered("fedasync", {"capacity_j": 40}, until={"simulated_s": 1e7}, evaluate={"every_s": 1e6})
+    (record,) = run(scenario | {"limits": {"events": 2_000}}, timing_only=True)
+    assert record.info["totals"]["events"] < 2_000
+
+
+def test_a_local_round_that_the_end_cuts_has_used_energy(powered, run):
+    (record,) = run(powered("fedasync", {"capacity_j": 50}, until={"simulated_s": 1.0}), timing_only=True)
+    used_j = sum(record.info["totals"]["energy_j"].values())
+    assert record.info["totals"]["batteries"]["level"] == pytest.approx(1.0 - used_j / 4 / 50)

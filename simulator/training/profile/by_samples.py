@@ -3,6 +3,7 @@
 from bisect import insort
 from collections.abc import Callable
 from fractions import Fraction
+from math import gcd
 
 _ENOUGH = 5
 """Sizes to count at: three determine a polynomial of second degree, two confirm it."""
@@ -12,8 +13,8 @@ class BySamples:
     """Returns the count of any number of samples, mostly without making it.
 
     A batch costs work per batch, per sample and per pair: a polynomial of at most second degree. So counts are
-    interpolated, exactly, once five of them lie on one; only between sizes that were counted, so that a cost with a
-    threshold is found out; and never again where a count lies elsewhere.
+    interpolated, exactly, once five of them lie on one, between sizes that were counted, and never again where a count
+    lies elsewhere: a cost with a threshold is found out. The sizes have no step in common, so that a padded one is.
 
     Args:
         count: makes the count of a number of samples.
@@ -28,15 +29,18 @@ class BySamples:
     def __call__(self, num_samples: int) -> int:
         """Return the count of `num_samples`."""
         if num_samples not in self._counts:
-            if self._is_known_around(num_samples):
-                self._counts[num_samples] = int(self._interpolated(num_samples))
+            value = self._interpolated(num_samples) if self._is_known_around(num_samples) else None
+            if value is not None and value.denominator == 1:
+                self._counts[num_samples] = int(value)
             else:
                 self._add(num_samples)
         return self._counts[num_samples]
 
     def _is_known_around(self, num_samples: int) -> bool:
         sizes = self._sizes
-        return self._is_polynomial and len(sizes) >= _ENOUGH and sizes[0] < num_samples < sizes[-1]
+        if not self._is_polynomial or len(sizes) < _ENOUGH or not sizes[0] < num_samples < sizes[-1]:
+            return False
+        return gcd(*(size - sizes[0] for size in sizes)) == 1
 
     def _add(self, num_samples: int) -> None:
         """Count, and see whether all counts still lie on one polynomial."""

@@ -32,9 +32,11 @@ def test_a_polynomial_is_counted_at_five_sizes_and_beyond_the_largest_and_smalle
 
 @pytest.mark.parametrize(
     "formula",
-    [lambda n: 12 * min(n, 30), lambda n: 12 * max(n, 5), lambda n: n**3, lambda n: 8 * -(-n // 8)],
-    ids=["cap", "floor", "cubic", "padded"],
+    [lambda n: 12 * min(n, 30), lambda n: 12 * max(n, 5), lambda n: n**3, lambda n: 8 * -(-n // 8), lambda n: n // 2],
+    ids=["cap", "floor", "cubic", "padded", "halved"],
 )
-def test_any_other_count_is_made_at_every_size(formula):
+@pytest.mark.parametrize("first", [SIZES[:5], [8, 16, 24, 32, 40], [64, 32, 16, 8, 4]], ids=["odd", "eights", "twos"])
+def test_any_other_count_is_made_at_every_size(formula, first):
     of = BySamples(formula)
-    assert [of(size) for size in SIZES] == [formula(size) for size in SIZES]
+    sizes = [*first, *SIZES]
+    assert [of(size) for size in sizes] == [formula(size) for size in sizes]
