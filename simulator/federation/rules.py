@@ -32,7 +32,16 @@ from interlude.simulator.federation.clock import delay_s
 from interlude.simulator.federation.dispatch import PendingUpdate
 from interlude.simulator.federation.staleness import PolynomialStaleness, StalenessSpec
 from interlude.simulator.federation.views import Arrival, Process, RuleView
-from interlude.simulator.training.merge import ClientUpdate, Weight, add_deltas, mix, num_holders, weighted_mean
+from interlude.simulator.training.merge import (
+    ClientUpdate,
+    Holding,
+    Weight,
+    add_deltas,
+    mean_in_turn,
+    mix,
+    num_holders,
+    weighted_mean,
+)
 from interlude.simulator.training.server_optimizer import ServerOptimizer
 
 Mixing = Callable[[str, float], Weight]
@@ -63,6 +72,11 @@ class _Rule(BaseModel):
         if self.optimizer is None:
             fields.pop("optimizer", None)
         return fields
+
+    def fold(self, model: Parameters, updates: Sequence[Holding], results: Iterable[Parameters]) -> Parameters | None:
+        """Return what `merge` would by default, of results that come one after the other; None if it needs them all."""
+        del model, updates, results
+        return None
 
 
 class Barrier(_Rule):
@@ -104,6 +118,10 @@ class Barrier(_Rule):
         """Return FedAvg's sample-weighted mean, or theta + sum_k shares_k (theta_k - theta^(v_k)), per group."""
         del mixing
         return weighted_mean(model, updates) if shares is None else add_deltas(model, updates, shares, 1.0)
+
+    def fold(self, model: Parameters, updates: Sequence[Holding], results: Iterable[Parameters]) -> Parameters | None:
+        """Return FedAvg's sample-weighted mean of results that come one after the other."""
+        return mean_in_turn(model, updates, results)
 
     def alpha(self, update: ClientUpdate) -> float | None:
         """Return None: updates are merged together, none is mixed in alone."""

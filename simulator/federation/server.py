@@ -1,6 +1,6 @@
 """The server: dispatches clients, receives their updates, merges, and counts versions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from simpy import Event
@@ -72,6 +72,12 @@ class Decisions(Protocol):
 
     def initial_memory(self, network: Network, num_clients: int) -> Any:
         """Return the server's memory besides the model, before the first merge."""
+        ...
+
+    def fold(
+        self, model: Parameters, updates: Sequence[PendingUpdate], results: Iterable[Parameters]
+    ) -> Parameters | None:
+        """Return the next model, of results that come one after the other; None if the method needs all at once."""
         ...
 
     def advance(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> tuple[Parameters, Any]:
@@ -255,12 +261,12 @@ class Server:
         updates = self._sound(updates)
         if not updates:
             return False
-        results = self.executor.results([update.trained for update in updates])
+        results = self.executor.take([update.trained for update in updates])
         if results is not None:
-            arrived, before = self._arrived(updates, results), self.model
-            self.model, self._memory = self._method.advance(before, self._memory, arrived)
+            before = self.model
+            self.model, self._memory = self._advanced(updates, results)
             if self._optimizer is not None:
-                trained = {group for update in arrived for group in update.groups}
+                trained = {group for update in updates for group in update.groups}
                 self.model, self._moments = self._optimizer.step(before, self.model, trained, self._moments)
             self._broadcast = self._method.broadcast(self._memory)
         ages = [(update.client, self.version - update.version) for update in updates]
@@ -383,6 +389,13 @@ class Server:
         rejected = self.executor.decide(unsound)
         self.num_rejected += len(rejected)
         return [update for i, update in enumerate(updates) if i not in rejected]
+
+    def _advanced(self, updates: Sequence[PendingUpdate], results: Iterator[Trained]) -> tuple[Parameters, Any]:
+        """Return the next model and memory; the results are read one after the other where the method permits it."""
+        folded = self._method.fold(self.model, updates, (trained.parameters for trained in results))
+        if folded is not None:
+            return folded, self._memory
+        return self._method.advance(self.model, self._memory, self._arrived(updates, [*results]))
 
     def _arrived(self, updates: Sequence[PendingUpdate], results: Sequence[Trained]) -> list[ClientUpdate]:
         return [

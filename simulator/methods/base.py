@@ -4,7 +4,7 @@ The axes are orthogonal: any method takes another ``waiting`` policy or ``server
 options' types say that it needs one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from interlude.models.inputs import Inputs
@@ -15,7 +15,7 @@ from interlude.simulator.federation.dispatch import ALL_TRAINED, Payload, Role, 
 from interlude.simulator.federation.views import Process, SelectionView, ServerView
 from interlude.simulator.methods.options import MethodOptions
 from interlude.simulator.methods.waiting import WAITING, Ready
-from interlude.simulator.training.merge import ClientUpdate
+from interlude.simulator.training.merge import ClientUpdate, Holding
 from interlude.simulator.training.objective import Objective, cross_entropy
 from interlude.simulator.training.task import LocalSteps
 from interlude.simulator.training.values import Values
@@ -38,11 +38,16 @@ class Method:
     assigns: bool = False
     """Whether the method gives clients roles of its own at dispatch; found by what it overrides."""
 
+    merges_plainly: bool = False
+    """Whether it only merges as its server rule does, and remembers nothing; found by what it overrides."""
+
     def __init_subclass__(cls) -> None:
-        """Find out whether the class selects clients, and whether it assigns roles."""
+        """Find out whether the class selects clients, whether it assigns roles, and what it makes of updates."""
         super().__init_subclass__()
         cls.selects = cls.select is not Method.select or cls.candidates is not Method.candidates
         cls.assigns = cls.assign is not Method.assign
+        hooks = ("merge", "remember", "advance")
+        cls.merges_plainly = all(getattr(cls, hook) is getattr(Method, hook) for hook in hooks)
 
     def __init__(self, options: MethodOptions) -> None:
         self.options = options
@@ -196,6 +201,14 @@ class Method:
         """Return the memory after updates, merged or only asked for; unchanged here."""
         del updates
         return memory
+
+    def fold(self, model: Parameters, updates: Sequence[Holding], results: Iterable[Parameters]) -> Parameters | None:
+        """Return what `merge` would, of results that come one after the other and are not kept.
+
+        None, with no result read, where updates are needed all at once: by the server rule, or by a class that merges
+        or remembers in its own way.
+        """
+        return self.options.server.fold(model, updates, results) if self.merges_plainly else None
 
     def advance(self, model: Parameters, memory: Any, updates: Sequence[ClientUpdate]) -> tuple[Parameters, Any]:
         """Return the next model and memory, both made from the ones before; override it where one yields the other."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -54,15 +54,50 @@ class ClientUpdate:
     """What the client told besides, of its role or its clock."""
 
 
+class Holding(Protocol):
+    """What an update holds, whether its values are computed or not."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that were trained and sent."""
+        ...
+
+    @property
+    def num_samples(self) -> int:
+        """Samples the client trained on, n_k."""
+        ...
+
+
 def weighted_mean(model: Parameters, updates: Sequence[ClientUpdate]) -> Packed:
     """Return sum_k n_k theta_k / sum_k n_k per group, over the updates that hold the group (FedAvg)."""
-    theta, rows = _packed(model, updates)
-    merged = theta.flat.clone()
+    return mean_in_turn(model, updates, (update.parameters for update in updates))
+
+
+def mean_in_turn(model: Parameters, updates: Sequence[Holding], results: Iterable[Parameters]) -> Packed:
+    """Return `weighted_mean` of results theta_k that come one after the other, none of which is kept.
+
+    Args:
+        model: theta.
+        updates: what each holds.
+        results: theta_k of each, in the same order.
+    """
+    theta = pack(model)
+    sums: list[tuple[slice, RunningSum]] = []
+    sums_of: list[list[tuple[slice, RunningSum]]] = [[] for _ in updates]
     for span, group in _runs(theta.layout, lambda group: holders_of(group, updates)):
         if holders := holders_of(group, updates):
             total = sum(updates[position].num_samples for position in holders)
             weights = [updates[position].num_samples / total for position in holders]
-            merged[span] = weighted_sum([rows[position].flat[span] for position in holders], weights)
+            sums.append((span, RunningSum(weights, theta.flat[span])))
+            for position in holders:
+                sums_of[position].append(sums[-1])
+    for its_sums, parameters in zip(sums_of, results, strict=True):
+        row = theta.layout.pack(parameters).flat
+        for span, running in its_sums:
+            running.add(row[span])
+    merged = theta.flat.clone()
+    for span, running in sums:
+        merged[span] = running.total()
     return Packed(theta.layout, merged)
 
 
@@ -115,16 +150,47 @@ def delta_of(update: ClientUpdate, layout: Layout) -> Tensor:
     return delta
 
 
+class RunningSum:
+    """sum_k w_k row_k of rows [P] that come one after the other: a product of weights and rows, a block at a time.
+
+    Args:
+        weights: w_k of all rows that will come, in their order.
+        like: a tensor [P] of the rows' type and device.
+    """
+
+    def __init__(self, weights: Sequence[Weight], like: Tensor) -> None:
+        num_rows = max(1, _BLOCK_BYTES // max(1, like.numel() * like.itemsize))
+        self._weights = _as_vector(weights, like)
+        self._block = like.new_empty(min(num_rows, len(weights)), like.numel())
+        self._total = torch.zeros_like(like)
+        self._num_added = 0
+        self._num_waiting = 0
+
+    def add(self, row: Tensor) -> None:
+        """Add the next row [P]; it is not kept."""
+        self._block[self._num_waiting] = row
+        self._num_waiting += 1
+        if self._num_waiting == len(self._block):
+            self._add_block()
+
+    def total(self) -> Tensor:
+        """Return the sum [P] of the rows so far."""
+        if self._num_waiting:
+            self._add_block()
+        return self._total
+
+    def _add_block(self) -> None:
+        added = self._num_added + self._num_waiting
+        self._total.addmv_(self._block[: self._num_waiting].T, self._weights[self._num_added : added])
+        self._num_added, self._num_waiting = added, 0
+
+
 def weighted_sum(rows: Sequence[Tensor], weights: Sequence[Weight]) -> Tensor:
-    """Return sum_k w_k row_k of rows [P]: a product of weights and rows, a block of rows at a time."""
-    first = rows[0]
-    by_row = _as_vector(weights, first)
-    num_rows = max(1, _BLOCK_BYTES // max(1, first.numel() * first.itemsize))
-    total = torch.zeros_like(first)
-    for start in range(0, len(rows), num_rows):
-        block = slice(start, start + num_rows)
-        total.addmv_(torch.stack(tuple(rows[block])).T, by_row[block])
-    return total
+    """Return sum_k w_k row_k of rows [P], as `RunningSum` adds them up."""
+    running = RunningSum(weights, rows[0])
+    for row in rows:
+        running.add(row)
+    return running.total()
 
 
 def difference(one: Parameters, other: Parameters, groups: Iterable[str]) -> Tensor:
@@ -135,12 +201,12 @@ def difference(one: Parameters, other: Parameters, groups: Iterable[str]) -> Ten
     return torch.cat([minuend.flat[:0], *(minuend.flat[span] - subtrahend.flat[span] for span in spans)])
 
 
-def num_holders(updates: Sequence[ClientUpdate], group: str) -> int:
+def num_holders(updates: Sequence[Holding], group: str) -> int:
     """Return how many updates hold a group."""
     return sum(group in update.groups for update in updates)
 
 
-def holders_of(group: str, updates: Sequence[ClientUpdate]) -> tuple[int, ...]:
+def holders_of(group: str, updates: Sequence[Holding]) -> tuple[int, ...]:
     """Return the positions of the updates that hold a group."""
     return tuple(position for position, update in enumerate(updates) if group in update.groups)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from interlude.simulator.federation.staleness import ConstantStaleness, HingeStaleness
-from interlude.simulator.training.merge import ClientUpdate, mix, weighted_mean
+from interlude.simulator.training import merge
+from interlude.simulator.training.merge import ClientUpdate, mix, weighted_mean, weighted_sum
 
 ENCODER, BIAS = "encoder.a.weight", "head.bias"
 
@@ -35,6 +36,19 @@ def test_a_group_is_averaged_over_those_who_trained_it_and_otherwise_stays():
     merged = weighted_mean(model(7.0), [update(10.0, groups=("head.bias",)), update(30.0, groups=("head.bias",))])
     assert merged[ENCODER].item() == 7.0
     assert merged[BIAS].item() == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 5])
+def test_a_sum_is_that_of_products_of_blocks_to_the_last_bit(monkeypatch, num_rows):
+    """Five rows of 24 bytes, in blocks of 48."""
+    monkeypatch.setattr(merge, "_BLOCK_BYTES", 48)
+    rows = list(torch.randn(num_rows, 6, generator=torch.Generator().manual_seed(0)))
+    weights = [0.1 * (position + 1) for position in range(num_rows)]
+    expected = torch.zeros(6)
+    for start in range(0, num_rows, 2):
+        block = slice(start, start + 2)
+        expected.addmv_(torch.stack(rows[block]).T, torch.tensor(weights[block]))
+    assert torch.equal(weighted_sum(rows, weights), expected)
 
 
 def test_mixing_weights_may_differ_by_group():

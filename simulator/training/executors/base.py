@@ -7,7 +7,7 @@ its number.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -159,6 +159,10 @@ class TrainingExecutor(ABC):
     def results(self, futures: Sequence[Future[Trained]]) -> list[Trained] | None:
         """Return results, one after the other."""
         return [future.result() for future in futures]
+
+    def take(self, futures: Sequence[Future[Trained]]) -> Iterator[Trained] | None:
+        """Yield results, which the futures let go of, one after the other."""
+        return (future.take() for future in futures)
 
     def decide(self, by_values: Callable[[], Decision]) -> Decision:
         """Return a decision that depends on values, and journal it; it does not change afterwards."""

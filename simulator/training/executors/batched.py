@@ -10,7 +10,7 @@ never trained.
 import math
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -102,6 +102,13 @@ class BatchedExecutor(TrainingExecutor):
         """Return results; waiting tasks are trained together."""
         self._launch_needed([future for future in futures if isinstance(future, TrainingFuture)])
         return super().results(futures)
+
+    def take(self, futures: Sequence[Future[Trained]]) -> Iterator[Trained] | None:
+        """Yield results; waiting tasks form the groups that they would form if all results were returned at once."""
+        trained = [future for future in futures if isinstance(future, TrainingFuture)]
+        self._launch_needed(trained)
+        self._queue.bring_forward([future.job for future in trained if future.job is not None])
+        return super().take(futures)
 
     def ensure_computed(self, future: TrainingFuture) -> None:
         """Train the task of a future, together with others, unless it is trained."""

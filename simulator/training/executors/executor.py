@@ -5,7 +5,7 @@ client after the other and is the reference; `BatchedExecutor` trains many at on
 `ReplayingExecutor` replays a run up to a checkpoint.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from interlude.models.network import Parameters
@@ -25,6 +25,14 @@ class Executor(Protocol):
 
     def results(self, futures: Sequence[Future[Trained]]) -> list[Trained] | None:
         """Return results that are needed together, in the order of the futures; None in a run without values."""
+        ...
+
+    def take(self, futures: Sequence[Future[Trained]]) -> Iterator[Trained] | None:
+        """Yield results that are needed together, in the order of the futures, which let go of them.
+
+        Each is computed when it is asked for at the latest, with others as `results` would, so that a reader that keeps
+        none needs no memory for all. None in a run without values.
+        """
         ...
 
     def evaluate(self, model: Parameters) -> EvaluationFuture | None:

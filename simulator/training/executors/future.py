@@ -52,6 +52,12 @@ class Future(Generic[T]):
         assert self._value is not None, "a future without an executor was never fulfilled"
         return self._value
 
+    def take(self) -> T:
+        """Return the value as `result` does, and let go of it: it cannot be requested again."""
+        value = self.result()
+        self._value, self._failure = None, "the result was merged, and is requested again"
+        return value
+
 
 def failed(failure: str) -> Future[T]:
     """Return a future without a value, whose `result` raises an error that says why."""

@@ -1,6 +1,6 @@
 """The executor of a timing-only run: the clock runs without values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from interlude.models.network import Parameters
@@ -22,6 +22,11 @@ class TimingOnlyExecutor:
         return _UNTRAINED
 
     def results(self, futures: Sequence[Future[Trained]]) -> list[Trained] | None:
+        """Return None: there are no values."""
+        del futures
+        return None
+
+    def take(self, futures: Sequence[Future[Trained]]) -> Iterator[Trained] | None:
         """Return None: there are no values."""
         del futures
         return None

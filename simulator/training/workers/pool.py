@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterable
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
@@ -167,6 +168,12 @@ class JobQueue:
         """Add a job; it is executed when a process is free, at the latest when it is needed."""
         self._queue = deque(waiting for waiting in self._queue if waiting.is_wanted)
         self._queue.append(job)
+
+    def bring_forward(self, jobs: Iterable[Job]) -> None:
+        """Let jobs that nothing has begun be executed first, in this order, so that no result waits for its reader."""
+        waits = set(self._queue)
+        first = dict.fromkeys(job for job in jobs if job in waits)
+        self._queue = deque([*first, *(waiting for waiting in self._queue if waiting not in first)])
 
     def finish(self, job: Job) -> None:
         """Finish a job: execute it here, or execute others until a worker has finished it."""
