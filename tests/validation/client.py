@@ -89,30 +89,31 @@ class Client:
             self._tasks.clear()
 
     async def rehearse(self, seconds: float, wall: WallTime) -> tuple[list[Timed], list[Timed]]:
-        """Train, sleep as in a run and wait for data as in one, without a server; returns joint and other trainings.
+        """Train, sleep as in a run and wait for data as in one; returns joint local rounds and other trainings.
 
         All clients do so at once: this is how fast the host is between sleeps, with cold caches, which a benchmark
-        that trains back to back does not see. Joint trainings of a whole local round and single passes over one
-        modality take turns.
+        that trains back to back does not see. Whole local rounds and single passes take turns, on all modalities and on
+        each alone, so that FLOPs, operations and tasks can be told apart.
         """
         run, window = self._federation, 0
         joint: list[Timed] = []
-        alone: list[Timed] = []
+        other: list[Timed] = []
         shard, num_samples = run.setting.population.shards[self._client], run.setting.training.window_samples
         while wall.now_s() < seconds:
             day = self._day(self._dispatch(window, 0, wall.now_s()))
-            parts = [(day.held, day.num_steps()), *(((modality,), day.num_steps(1)) for modality in day.held)]
-            modalities, num_steps = parts[window % len(parts)]
+            parts = [day.held, *((modality,) for modality in day.held if len(day.held) > 1)]
+            kinds = [(part, steps) for steps in (day.num_steps(), day.num_steps(1)) for part in parts]
+            modalities, num_steps = kinds[window % len(kinds)]
             steps = LocalSteps(cross_entropy(modalities), num_steps, "rehearsal")
             samples = window_samples(shard, window, num_samples)
             begins_cpu_s = time.thread_time()
             run.executor.train(Task(self._client, window, 0, (steps,), samples, run.model, run.model))
             cost = run.setting.costs.of_task((steps,), day.num_samples)
             timed = Timed(cost.flops, cost.operations, time.thread_time() - begins_cpu_s)
-            (joint if modalities == day.held else alone).append(timed)
+            (joint if window % len(kinds) == 0 else other).append(timed)
             await wall.sleep_until(max(day.arrivals_s.values()) + timed.seconds * self._slow_factor(window))
             window += 1
-        return joint, alone
+        return joint, other
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wall: WallTime) -> None:
         """Spend one local round after the other until the server closes the connection."""
@@ -243,8 +244,8 @@ async def main(config: Mapping[str, Any], client: int) -> None:
         rehearsal = await receive_header(reader)
         if rehearsal is None:
             return
-        joint, alone = await one.rehearse(rehearsal["seconds"], WallTime(time.monotonic()))
-        send_header(writer, {"joint": joint, "alone": alone})
+        joint, other = await one.rehearse(rehearsal["seconds"], WallTime(time.monotonic()))
+        send_header(writer, {"joint": joint, "other": other})
         begin = await receive_header(reader)
         if begin is None:
             return

@@ -44,9 +44,9 @@ def host_of(given: Mapping[str, Any]) -> Host:
     return Host(Speed(**given["speed"]), given["joint_gflops"])
 
 
-def rehearsed(joint: Sequence[Timed], alone: Sequence[Timed]) -> Host:
-    """Return the speed of the host by trainings on all modalities, and on single ones."""
-    speed = fitted([*joint, *alone])
+def rehearsed(joint: Sequence[Timed], other: Sequence[Timed]) -> Host:
+    """Return the speed of the host by local rounds on all modalities, and by other trainings."""
+    speed = fitted([*joint, *other])
     return Host(speed, sum(one.flops for one in joint) / sum(one.seconds for one in joint) / FLOPS_PER_GFLOP)
 
 

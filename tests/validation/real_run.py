@@ -52,9 +52,9 @@ async def play(run: Federation, clients: Clients, seconds: float, host: Host, re
     for writer in writers:
         send_header(writer, {"seconds": rehearsal_s})
     headers = [header for reader in readers if (header := await receive_header(reader)) is not None]
-    joint, alone = ([Timed(*one) for header in headers for one in header[part]] for part in ("joint", "alone"))
+    joint, other = ([Timed(*one) for header in headers for one in header[part]] for part in ("joint", "other"))
     if joint:
-        host = rehearsed(joint, alone)
+        host = rehearsed(joint, other)
     wall = WallTime(time.monotonic() + _LEAD_S)
     for writer in writers:
         send_header(writer, {"start_s": wall.start_s, "host": asdict(host)})
