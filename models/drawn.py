@@ -17,7 +17,8 @@ from interlude.models.inputs import Samples
 BLOCK = 1 << 20
 """Indices of one block; it may have as many samples."""
 MAX_BLOCKS = 1 << 22
-_POOL_BYTES = 1 << 28
+POOL_BYTES = 1 << 28
+"""About the most that is kept of the samples of a set."""
 
 MakeBlock = Callable[[int], Samples]
 """Returns the samples of a block, always the same; it can be pickled."""
@@ -31,7 +32,7 @@ class Pool:
         num_bytes: about the most that it keeps.
     """
 
-    def __init__(self, make: MakeBlock, num_bytes: int = _POOL_BYTES) -> None:
+    def __init__(self, make: MakeBlock, num_bytes: int = POOL_BYTES) -> None:
         self.make = make
         self.num_bytes = num_bytes
         self._blocks: dict[int, int] = {}
@@ -119,7 +120,7 @@ class DrawnTensor(Tensor):
         return DrawnTensor.of, (self.pool, self.modality, tuple(self.shape[1:]), torch.empty(0, dtype=self.dtype))
 
 
-def drawn_samples(make: MakeBlock, shapes: Mapping[str, Sequence[int]], num_bytes: int = _POOL_BYTES) -> Samples:
+def drawn_samples(make: MakeBlock, shapes: Mapping[str, Sequence[int]], num_bytes: int = POOL_BYTES) -> Samples:
     """Return a set of samples that are made when they are indexed.
 
     Args:

@@ -13,6 +13,7 @@ from interlude.simulator.federation.setting import Population
 from interlude.simulator.run.build import Testbed, how_trained
 from interlude.simulator.run.estimate import Estimate
 from interlude.simulator.run.first_rounds import FirstRounds
+from interlude.simulator.run.limits import PROGRAM_BYTES
 from interlude.simulator.scenario.registry import foreign_code
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.world.world import World
@@ -174,11 +175,11 @@ def _limits(scenario: Scenario, estimates: Sequence[Estimate]) -> tuple[str, Tab
                     needed.label,
                     _about(needed.events),
                     _about(needed.evaluations),
-                    _about_bytes(needed.memory_bytes),
+                    _about_bytes(PROGRAM_BYTES + needed.memory_bytes),
                 )
                 for needed in (estimate.needs for estimate in estimates)
             ],
-            ("method", "events", "evaluations", "memory beside the data"),
+            ("method", "events", "evaluations", "memory, program included, beside the data"),
             frozenset({1, 2, 3}),
         ),
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from interlude.models.drawn import POOL_BYTES
 from interlude.simulator.arrays import Floats
 from interlude.simulator.data.dataset import sample_bytes
 from interlude.simulator.errors import CannotRunError
@@ -299,10 +300,20 @@ def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:
     largest = int(ingredients.population.num_samples.max())
     batch_size = min(training.batch_size, training.window_samples or largest, largest)
     strategy = choose_strategy(spec.scenario.executor, ingredients.network, spec.device, batch_size)
-    in_flight = spec.options.server.in_flight(num_clients)
+    rule = spec.options.server
+    in_flight = rule.in_flight(num_clients)
+    one_by_one = isinstance(rule, Barrier) and ingredients.method.merges_plainly and training.on_divergence == "stop"
     train, num_references = ingredients.dataset.train, spec.scenario.evaluate.nearest_mean_samples or 0
     num_copied = len(ingredients.validation) + min(num_references, ingredients.dataset.num_stored)
     num_bytes += num_copied * sample_bytes(train)
+    if ingredients.dataset.drawn is not None:
+        num_bytes += min(POOL_BYTES, int(ingredients.population.num_samples.sum()) * sample_bytes(train))
     return num_bytes + training_bytes(
-        ingredients.network, strategy, batch_size, in_flight.num_clients, in_flight.num_versions, MOST_OBSERVATIONS
+        ingredients.network,
+        strategy,
+        batch_size,
+        num_in_flight=in_flight.num_clients,
+        num_results=min(in_flight.num_clients, strategy.group_size + 1) if one_by_one else in_flight.num_clients,
+        num_starts=in_flight.num_versions,
+        num_kept=MOST_OBSERVATIONS if strategy.stacks else 1,  # else each is evaluated at once
     )

@@ -31,6 +31,9 @@ from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.training.host import few_collections, keep_freed_memory, num_cores, one_thread
 from interlude.simulator.training.workers.pool import WorkerPool
 
+_MOST_DRAWN = 10_000
+"""Clients whose labels are drawn for partition.csv where the scenario does not say whose rounds are recorded."""
+
 
 def run_scenario(
     scenario: Scenario | Testbed,
@@ -224,9 +227,11 @@ def _run(
 
 
 def _labels(dataset: Dataset, population: Population, spec: RunSpec) -> Sequence[Indices]:
-    """Return the labels of each client's samples; of none where they are never drawn."""
+    """Return the labels of each client's samples; of drawn ones only of the first clients, of none without training."""
     if dataset.drawn is not None:
-        return [] if spec.timing_only else [*map(dataset.drawn.labels, range(population.num_clients))]
+        recorded = spec.scenario.record.clients
+        wanted = 0 if spec.timing_only else _MOST_DRAWN if recorded is None else recorded
+        return [*map(dataset.drawn.labels, range(min(wanted, population.num_clients)))]
     labels = dataset.train[1].numpy()
     return [labels[shard] for shard in population.shards]
 

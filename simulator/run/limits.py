@@ -9,8 +9,10 @@ from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.scenario.sections import LimitsSpec
 from interlude.simulator.training.executors.strategy import Strategy, client_bytes
 
-_CLIENT_BYTES = 2_000
-"""Memory of a client that never acts, in bytes: its rows in arrays and lists, counted generously."""
+PROGRAM_BYTES = 570_000_000
+"""Memory of the program itself, its libraries and its buffers, measured on Linux; no limit counts it."""
+_CLIENT_BYTES = 220
+"""Memory of a client that never acts, in bytes: its rows in arrays and lists, measured."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,14 @@ class Needs:
 
 
 def training_bytes(
-    network: Network, strategy: Strategy, batch_size: int, num_in_flight: int, num_starts: int, num_kept: int
+    network: Network,
+    strategy: Strategy,
+    batch_size: int,
+    *,
+    num_in_flight: int,
+    num_results: int,
+    num_starts: int,
+    num_kept: int,
 ) -> int:
     """Return the memory that training takes: models alive, and one group of clients in training.
 
@@ -63,13 +72,14 @@ def training_bytes(
         network: the trained network.
         strategy: how groups of clients are trained.
         batch_size: samples of the largest mini-batch.
-        num_in_flight: most clients at work; each has a result of its own.
+        num_in_flight: most clients at work.
+        num_results: most results that wait to be merged.
         num_starts: most model versions that they started from.
         num_kept: versions kept for evaluation.
     """
     model_bytes = sum(network.group_bytes.values())
     group = min(strategy.group_size, num_in_flight)
-    return model_bytes * (num_in_flight + num_starts + num_kept) + group * client_bytes(network, batch_size)
+    return model_bytes * (num_results + num_starts + num_kept) + group * client_bytes(network, batch_size)
 
 
 def check_population(scenario: Scenario, num_samples: int) -> None:

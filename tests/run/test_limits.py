@@ -121,6 +121,17 @@ def test_memory_counts_models_alive_and_a_group_in_training(scenario_with):
     assert four > one + 6 * 80_000  # three more results and three more starts of about 90 kB each
 
 
+def test_a_barrier_needs_memory_for_all_results_only_where_they_may_be_rejected(scenario_with):
+    def needed(num_clients, **training):
+        method = {"name": "fedavg", "training": training}
+        changes = {"clients.count": num_clients, "methods": [method], "executor.strategy": "looped", "model.width": 64}
+        return estimate(build_testbed(parse_scenario(scenario_with({**SMALL, **changes}))), CPU)[0].needs.memory_bytes
+
+    model_bytes = 80_000  # at least
+    assert needed(20) - needed(10) < model_bytes
+    assert needed(20, on_divergence="reject") - needed(10, on_divergence="reject") > 10 * model_bytes
+
+
 def test_a_huge_scenario_is_refused_in_no_time(scenario_with):
     started = time.process_time()
     for changes in ({"until.simulated_s": 1e99}, {"evaluate.every_s": 1e-99}, {"training.local_epochs": 2**62}):
