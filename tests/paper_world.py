@@ -103,6 +103,7 @@ class PaperWorld:
         return Fraction(self.step_s[client]) / self.flops_per_step
 
     operation_flops = task_flops = 0
+    battery_draws = None
 
     def overhead_s(self, client: int) -> float:
         return self.overhead

@@ -53,6 +53,7 @@ class PaperWorld:
         return 0.0
 
     operation_flops = task_flops = 0
+    battery_draws = None
 
     def overhead_s(self, client):
         return self.train_s[client]
