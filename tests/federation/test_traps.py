@@ -114,6 +114,7 @@ def test_training_starts_from_the_model_of_the_dispatch_however_late_it_is_compu
 
 MAY_READ_THE_HOSTS_CLOCK = {
     "simulator/run/loop.py", "simulator/cli/progress.py", "simulator/calibrate/bench.py", "simulator/files.py",
+    "simulator/calibrate/speed.py",
     "simulator/sweep/worker.py", "simulator/sweep/local.py", "simulator/run/checkpointer.py", "simulator/cli/bars.py",
     "simulator/cli/sweep_progress.py", "simulator/record/lock.py",
 }  # fmt: skip
