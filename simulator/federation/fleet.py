@@ -120,7 +120,7 @@ class Fleet:
         return self.idle.next_online_event() if isinstance(self.idle, IdleAndOn) else None
 
     def has_left(self, client: int) -> bool:
-        """Return whether a client that is idle will never be on again."""
+        """Return whether a client that is idle will never be on again, or never with enough energy."""
         return self._gate is not None and self._gate.next_on(client, self._clock.now) == inf
 
     def may_end_idle(self) -> bool:

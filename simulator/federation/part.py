@@ -145,7 +145,7 @@ class PartOfFleet:
         return self._fleet.next_online_event()
 
     def has_left(self, client: int) -> bool:
-        """Return whether a client will never be on again."""
+        """Return whether a client that is idle will never be on again, or never with enough energy."""
         return self._fleet.has_left(client)
 
 

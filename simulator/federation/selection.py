@@ -67,7 +67,7 @@ class IdleClients:
 
 
 class IdleAndOn(IdleClients):
-    """Idle clients where devices go off or run out of energy: only those that can be sent out, that are on, count.
+    """Idle clients where devices go off or run out of energy: only those count that are on and have enough of it.
 
     Nothing happens when an idle device goes on or off. A client that is drawn while off is put aside until it is on
     again and another one is drawn, so an idle client costs host time only when it is drawn: of those that are on, each

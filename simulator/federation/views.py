@@ -87,7 +87,7 @@ class FleetView(Protocol):
         ...
 
     def has_left(self, client: int) -> bool:
-        """Return whether a client will never be on again."""
+        """Return whether a client that is idle will never be on again, or never with enough energy."""
         ...
 
 
