@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -32,6 +31,7 @@ from interlude.simulator.world.availability_patterns import (
     Pattern,
     Replayed,
 )
+from interlude.simulator.world.derived import Derived
 from interlude.simulator.world.distributions import Constant, Distribution, NonNegativeDistribution, Uniform
 from interlude.simulator.world.trace_files import assigned_devices
 
@@ -49,7 +49,7 @@ Share = Annotated[NonNegativeDistribution, AfterValidator(_is_share)]
 """A share per client, 0 to 1."""
 
 
-class _Availability(BaseModel):
+class _Availability(Derived):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     policy: Literal["lose", "pause"] = Field(

@@ -15,7 +15,6 @@ import numpy as np
 import scipy  # its members are loaded when they are named
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -28,6 +27,7 @@ from pydantic import (
 )
 
 from interlude.simulator.arrays import Floats
+from interlude.simulator.world.derived import Derived
 from interlude.simulator.world.trace_files import column_of
 
 _LEAST = 2.0**-53
@@ -37,7 +37,7 @@ _LARGEST, _SMALLEST = 1e100, 1e-100
 """Allowed range of values: sums and products of a few of them are finite."""
 
 
-class Distribution(BaseModel):
+class Distribution(Derived):
     """A non-negative random quantity; `ppf` maps probabilities in (0, 1) to values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

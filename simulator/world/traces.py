@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import scipy  # its members are loaded when they are named
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from interlude.simulator.arrays import Floats
 from interlude.simulator.files import located
 from interlude.simulator.randomness import ClientDraws, Stream
+from interlude.simulator.world.derived import Derived
 from interlude.simulator.world.distributions import (
     Constant,
     Distribution,
@@ -39,7 +40,7 @@ SLOWEST = 0.01
 """A transfer's drawn speed is cut at this share of the device's mean: at 0 the mean time would be infinite."""
 
 
-class _Trace(BaseModel):
+class _Trace(Derived):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     distribution: Literal["trace"]

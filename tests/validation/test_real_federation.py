@@ -8,7 +8,7 @@ import client
 import pandas as pd
 import pytest
 from compare import compare, error_of, local_rounds
-from federation import SEQUENTIAL
+from federation import SEQUENTIAL, federation, with_devices
 from host import Host
 from link import TokenBucket
 from processes import Clients
@@ -16,6 +16,7 @@ from run import played, simulated
 
 from interlude import load_scenario
 from interlude.simulator.calibrate.speed import Speed
+from interlude.simulator.run.build import build_testbed
 from interlude.simulator.training.host import one_thread
 
 SCENARIO = Path(__file__).parent / "scenario.yaml"
@@ -52,13 +53,15 @@ def test_two_clients_over_sockets_send_what_the_simulator_counts():
     with one_thread():
         host = Host(Speed(1e-10, 2e-5, 1e-3), joint_gflops=2.0)
         (run,) = asyncio.run(played(SCENARIO, SMALL, scenario, host, 0.2, ClientsInThisProcess))
-        (predicted,) = simulated(scenario, [run.host])
+        # on a host that is slow now no simulated upload may end within the real run's seconds
+        longer = scenario.model_copy(update={"until": scenario.until.model_copy(update={"simulated_s": 60.0})})
+        (predicted,) = simulated(longer, [run.host])
     real = run.outcome.timeline
     assert set(real["activity"]) >= {"download", "train", "upload", "merge"}
     rounds = local_rounds(real)
     assert len(rounds) == (real["activity"] == "merge").sum() >= 1
     uploads = {
-        name: t.loc[t["activity"] == "upload", "bytes"]
+        name: t.loc[(t["activity"] == "upload") & (t["outcome"] == "done"), "bytes"]
         for name, t in (("real", real), ("predicted", predicted.timeline))
     }
     assert set(uploads["real"]) == set(uploads["predicted"])  # as many bytes crossed the socket as are counted
@@ -71,3 +74,13 @@ def test_errors_are_relative_to_what_was_measured():
     error = error_of(pd.Series([1.0, 2.2, 3.0]).to_numpy(), pd.Series([1.0, 2.0, 4.0]).to_numpy())
     assert (error.median, error.median_s) == pytest.approx((0.1, 0.2))
     assert error.bias == pytest.approx((0.1 - 0.25) / 3)
+
+
+@pytest.mark.parametrize("speed", [Speed(1e-10, 2e-5, 1e-3), Speed(5e-10, 0.0, 0.0)])
+def test_a_client_computes_as_much_slower_than_the_host_as_the_scenario_says(speed):
+    scenario, host = load_scenario(SCENARIO, [*SMALL, SEQUENTIAL]), Host(speed, joint_gflops=2.0)
+    testbed = build_testbed(scenario)
+    real = federation(with_devices(testbed, host), 0)
+    for index in range(2):
+        gflops = 1e-9 / testbed.world.devices.s_per_flop(index, 0)
+        assert real.slow_factor(index, 0, host) == pytest.approx(2.0 / gflops)

@@ -99,6 +99,15 @@ def test_quantiles_are_ordered_and_never_negative_and_average_to_the_mean(name):
     assert values.mean() == pytest.approx(distribution.mean_value, rel=0.005)
 
 
+def test_a_changed_copy_has_the_quantiles_of_its_new_fields_and_is_checked():
+    one = ANY.validate_python({"distribution": "lognormal", "median": 4, "sigma": 1})
+    assert one.ppf(np.array([0.5]))[0] == pytest.approx(4.0)
+    assert one.model_copy(update={"median": 8.0}).ppf(np.array([0.5]))[0] == pytest.approx(8.0)
+    assert one.model_copy() == one
+    with pytest.raises(ValidationError, match="greater than 0"):
+        one.model_copy(update={"sigma": -1.0})
+
+
 def test_gamma_has_the_variance_of_its_shape():
     # variance = mean^2 / shape = 9 / 2
     values = ANY.validate_python({"distribution": "gamma", "shape": 2, "mean": 3}).ppf((np.arange(100_000) + 0.5) / 1e5)
@@ -235,6 +244,11 @@ def test_empirical_interpolates_between_the_order_statistics_of_its_column(csv_f
 
 def test_empirical_mean_is_the_sample_mean(csv_file):
     assert ANY.validate_python(empirical(csv_file("delay\n4\n1\n2\n"))).mean_value == pytest.approx(7 / 3)
+
+
+def test_a_changed_copy_of_an_empirical_distribution_reads_its_new_column(csv_file):
+    delays = ANY.validate_python(empirical(csv_file("delay,other\n1,10\n3,30\n")))
+    assert delays.model_copy(update={"column": "other"}).mean_value == 20.0
 
 
 @pytest.mark.parametrize(
