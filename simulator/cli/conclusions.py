@@ -13,7 +13,7 @@ from interlude.analysis.tables import final_differences
 from interlude.analysis.tidy import tidy_runs, tidy_summary
 from interlude.simulator.cli.console import inform, say, show
 from interlude.simulator.cli.summary_tables import Beside, choice_table, ended_early, summary_tables, sweep_table
-from interlude.simulator.errors import BadInputError
+from interlude.simulator.errors import BadInputError, InterludeError
 from interlude.simulator.record.reader import RunRecord, in_order, with_other_seeds
 from interlude.simulator.scenario.scenario import Scenario
 from interlude.simulator.sweep import Outcome, Sweep
@@ -73,14 +73,22 @@ def conclude_sweep(sweep: Sweep, outcomes: Sequence[Outcome], directory: Path) -
 
 
 def conclude_tuning(found: Sequence[Tried], directory: Path) -> list[Choice]:
-    """Write what was tried as a table, show the settings that are chosen, and return them.
+    """Write what was tried as a table, show the settings that are chosen and name the methods that have none.
+
+    Returns:
+        The choices.
 
     Raises:
-        InterludeError: if every setting of a method has a run that failed.
+        InterludeError: if there is not one.
     """
     table = tuning_table(found)
     files = write_files({directory / "tuning.csv": table.to_csv(index=False).encode()})
-    choices = [tried.choice() for tried in found]
-    show("chosen by the accuracy on the validation part", choice_table(found, choices))
+    pairs = [(tried, choice) for tried in found if (choice := tried.choice) is not None]
+    if not pairs:
+        raise InterludeError(found[0].failure)
+    show("chosen by the accuracy on the validation part", choice_table(pairs))
+    for tried in found:
+        if tried.choice is None:
+            inform(f"left out: {tried.failure}")
     say(f"Wrote {', '.join(map(str, files))}")
-    return choices
+    return [choice for _, choice in pairs]

@@ -179,9 +179,9 @@ def trials_plan(trials: Iterable[Trials]) -> TableRows:
     return TableRows(cells, ("scenario", "method", "runs", "seeds", "every one of"), frozenset({2}))
 
 
-def choice_table(found: Sequence[Tried], choices: Sequence[Choice]) -> TableRows:
+def choice_table(chosen: Sequence[tuple[Tried, Choice]]) -> TableRows:
     """Return the settings that were chosen: a row per scenario and method."""
-    fields = list(dict.fromkeys(field for choice in choices for field in choice.grid))
+    fields = list(dict.fromkeys(field for _, choice in chosen for field in choice.grid))
     cells = [
         [
             choice.scenario,
@@ -192,7 +192,7 @@ def choice_table(found: Sequence[Tried], choices: Sequence[Choice]) -> TableRows
             str(sum(None in scores for scores in tried.scores)),
             ", ".join(short_name(field, fields) for field in choice.at_the_end),
         ]
-        for tried, choice in zip(found, choices, strict=True)
+        for tried, choice in chosen
     ]
     names = [short_name(field, fields) for field in fields]
     header = [

@@ -72,12 +72,14 @@ def sweep(
 
     given = load_sweep(scenario, overrides or (), parse_flags(clients, seeds, methods), may_be_one=tune)
     chosen = executor_for(executor, jobs, ray_address, cpus_per_run, gpus_per_run, checkpoint_every)
+    are_all_tuned = True
     if tune:
         trials = plan_trials(given, scenario)
         say(f"Tuning: {sum(len(tried.scenarios) for tried in trials)} runs, then {given.num_runs} with what is chosen")
         with naming(scenario), SweepDisplay(console) as display:
             found = run_trials(given, trials, chosen, runs=runs, device=device, overwrite=overwrite, watch=display)
-        given = tuned(given, conclude_tuning(found, given.directory(runs)))
+        choices = conclude_tuning(found, given.directory(runs))
+        given, are_all_tuned = tuned(given, choices), len(choices) == len(found)
     with naming(scenario), SweepDisplay(console) as display:
         outcomes = run_sweep(
             given, chosen, runs=runs, device=device, timing_only=timing_only, overwrite=overwrite, watch=display
@@ -88,4 +90,5 @@ def sweep(
         inform(f"{outcome.path}: failed: {outcome.error}")
     if failed:
         inform(f"{len(failed)} of {len(outcomes)} runs failed")
+    if failed or not are_all_tuned:
         raise typer.Exit(1)

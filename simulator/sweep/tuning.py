@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interlude.simulator.errors import BadInputError, InterludeError
+from interlude.simulator.errors import BadInputError
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.run.spec import run_specs
 from interlude.simulator.scenario.loading import parse_scenario
@@ -37,22 +37,25 @@ class Tried:
         """Position of the setting with the best mean; None if every one has a run without a score."""
         return best_setting(self.scores)
 
-    def choice(self) -> Choice:
-        """Return the setting with the best mean.
-
-        Raises:
-            InterludeError: if every setting has a run that failed or diverged.
-        """
+    @property
+    def choice(self) -> Choice | None:
+        """The setting with the best mean; None if every one has a run without a score."""
         trials, best = self.trials, self.best
         mean = None if best is None else mean_score(self.scores[best])
         if best is None or mean is None:
-            why = next((outcome.error for outcome in self.outcomes if outcome.error), "its training diverged")
-            raise InterludeError(
-                f"tuning of '{trials.label}': none of its {len(trials.settings)} settings has a complete run on every "
-                f"seed; the first failed: {why}"
-            )
+            return None
         settings = trials.settings[best]
         return Choice(trials.label, trials.scenario, trials.points, settings, mean, trials.grid, trials.seeds)
+
+    @property
+    def failure(self) -> str:
+        """What is said of a method without a choice."""
+        trials = self.trials
+        why = next((outcome.error for outcome in self.outcomes if outcome.error), "its training diverged")
+        return (
+            f"tuning of '{trials.label}' on {trials.scenario}: none of its {len(trials.settings)} settings has a "
+            f"complete run on every seed; the first failed: {why}"
+        )
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each setting and seed, as in tuning.csv."""
@@ -114,16 +117,24 @@ def run_trials(
 
 
 def tuned(sweep: Sweep, choices: Sequence[Choice]) -> Sweep:
-    """Return a sweep with the chosen settings of each method, which its runs' records name."""
+    """Return a sweep with the chosen settings of each method, which its runs' records name.
+
+    A method is left out at the points that no choice is for.
+    """
     by_run = {(point, choice.label): choice for choice in choices for point in choice.points}
     scenarios, documents = [], []
     for scenario, document in zip(sweep.scenarios, sweep.documents, strict=True):
-        facts = {}
+        chosen = {method.run_label: by_run.get((scenario.name, method.run_label)) for method in scenario.methods}
+        facts, entries = {}, []
         changed = document
-        for position, method in enumerate(scenario.methods):
-            choice = by_run[scenario.name, method.run_label]
-            changed = with_setting(changed, position, choice.values, f"{METHODS_FIELD}.{position}")
-            facts[method.run_label] = choice.facts()
+        for position, (label, choice) in enumerate(chosen.items()):
+            if choice is not None:
+                changed = with_setting(changed, position, choice.values, f"{METHODS_FIELD}.{position}")
+                facts[label] = choice.facts()
+                entries.append(position)
+        if not entries:
+            continue
+        changed = {**changed, METHODS_FIELD: [changed[METHODS_FIELD][position] for position in entries]}
         found = parse_scenario(changed, scenario.name)
         scenarios.append(found.with_origin(replace(scenario.origin, tuned=facts)))
         documents.append(changed)

@@ -10,7 +10,6 @@ from records import times_in
 
 from interlude import load_records, load_runs, load_scenario
 from interlude.analysis.report.facts import facts_of
-from interlude.simulator.errors import InterludeError
 from interlude.simulator.record.writer import RunWriter
 from interlude.simulator.sweep import Flags, load_sweep
 from interlude.simulator.sweep.choice import best_setting, validation_score
@@ -152,7 +151,7 @@ def test_each_method_runs_with_its_own_choice_and_records_say_of_what_it_was_cho
     ]
     assert table.loc[table["status"] == "failed", [RATE, EPOCHS, "seed"]].to_numpy().tolist() == [[0.1, 5, 8]] * 2
     assert table["validation_accuracy"].isna().sum() == 2
-    changed = tuned(sweep, [tried.choice() for tried in found])
+    changed = tuned(sweep, [tried.choice for tried in found])
     assert [scenario.name for scenario in changed.scenarios] == [scenario.name for scenario in sweep.scenarios]
     for scenario in changed.scenarios:
         settings = [scenario.training_of(method) for method in scenario.methods]
@@ -176,17 +175,35 @@ def test_a_setting_whose_run_diverged_loses_however_accurate_it_is(tuned_file, t
 
     sweep = load_sweep(tuned_file(), may_be_one=True)
     found = run_trials(sweep, plan_trials(sweep, ""), Pretended(by_epochs), runs=tmp_path)
-    assert [tried.choice().values[EPOCHS] for tried in found] == [1, 1]
+    assert [tried.choice.values[EPOCHS] for tried in found] == [1, 1]
     table = tuning_table(found)
     assert table.loc[table[EPOCHS] == 5, "status"].unique().tolist() == ["diverged"]
 
 
-def test_a_method_without_any_complete_setting_is_named(tuned_file, tmp_path):
-    sweep = load_sweep(tuned_file(), may_be_one=True)
-    found = run_trials(sweep, plan_trials(sweep, ""), Pretended(lambda spec: None), runs=tmp_path)
-    with pytest.raises(InterludeError, match=r"'fedavg': none of its 4 settings .* training loss is nan"):
-        found[0].choice()
-    assert not tuning_table(found)["chosen"].any()
+def test_a_method_without_any_complete_setting_is_named_and_left_out(cli, tuned_file, tmp_path, monkeypatch):
+    class WithoutFedAvg(InThisProcess):
+        def play(self, tasks, keep_open):
+            for task in tasks:
+                is_refused = task.spec.options.name == "fedavg"
+                yield Ended(task, "the training loss is nan") if is_refused else next(super().play([task], keep_open))
+
+    monkeypatch.setattr("interlude.simulator.sweep.executors.executor_for", lambda *_: WithoutFedAvg())
+    few = {"until": {"versions": 3}, "evaluate.every_s": 2, "tune": {"seeds": [7], "grid": {RATE: [0.02, 0.1]}}}
+    code, _, err = cli("sweep", tuned_file(few), "--tune", "--runs", tmp_path)
+    assert code == 1
+    assert "left out: tuning of 'fedavg' on tiny: none of its 2 settings has a complete run on every seed;" in err
+    assert "training loss is nan" in err
+    table = pd.read_csv(tmp_path / "tiny/tuning.csv")
+    assert set(table.loc[table["chosen"], "method"]) == {"mba"}
+    assert load_runs(tmp_path / "tiny")["method"].tolist() == ["mba"]
+
+
+def test_tuning_of_which_nothing_is_complete_ends_the_sweep(cli, tuned_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("interlude.simulator.sweep.executors.executor_for", lambda *_: Pretended(lambda spec: None))
+    code, _, err = cli("sweep", tuned_file(), "--tune", "--runs", tmp_path)
+    assert code == 1
+    assert "tuning of 'fedavg' on tiny: none of its 4 settings" in err
+    assert not (tmp_path / "tiny/mba-s0").exists()
 
 
 def test_the_command_tunes_runs_and_does_neither_again(cli, tuned_file, tmp_path, monkeypatch):
