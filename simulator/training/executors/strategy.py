@@ -22,6 +22,7 @@ from interlude.models.network import Network
 from interlude.simulator.errors import BadInputError
 from interlude.simulator.training.host import has_bfloat16
 from interlude.simulator.training.objective import Batch, Context, CrossEntropy
+from interlude.simulator.training.profile.dry_run import WorkCounter
 from interlude.simulator.training.spec import ExecutorSpec
 
 _CPU_GROUP = 16
@@ -111,7 +112,7 @@ def client_bytes(network: Network, batch_size: int) -> int:
     parameters = {name: shape.clone().requires_grad_() for name, shape in network.shapes.items()}
     inputs = network.example(network.modalities, batch_size)
     labels = torch.empty(batch_size, dtype=torch.long, device="meta")
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), WorkCounter():
         loss = CrossEntropy(network.modalities).loss(
             network, parameters, Batch(inputs, labels, labels), Context(parameters)
         )

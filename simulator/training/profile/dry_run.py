@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from interlude.models.network import Network, Parameters
 from interlude.simulator.training.objective import Batch, Context, Objective
+from interlude.simulator.training.operations import OperationWatcher
 from interlude.simulator.training.profile import shapes
 from interlude.simulator.training.values import Named, Values, num_bytes
 
@@ -189,7 +189,7 @@ class _Watched(Mapping[str, Tensor]):
         return len(self._parameters)
 
 
-class _WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch gives its classes no types
+class WorkCounter(OperationWatcher):
     """Counts operations and their FLOPs."""
 
     def __init__(self) -> None:
@@ -208,6 +208,6 @@ class _WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
 def _counted(function: Callable[[], T]) -> tuple[T, Work]:
     """Return what a function returns, and its work."""
-    with _WorkCounter() as counter:
+    with WorkCounter() as counter:
         result = function()
     return result, Work(counter.flops, counter.operations)

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from interlude.simulator.training.operations import OperationWatcher
 
 TensorFunction = Callable[..., tuple[Tensor, ...]]
 
@@ -53,6 +53,8 @@ class Recorder:
         if full_key in self._unsound:
             return function(*tensors)
         if self._compiles:
+            from torch.fx.experimental.proxy_tensor import make_fx  # noqa: PLC0415 # it loads the compiler
+
             recording = torch.compile(make_fx(function)(*tensors), dynamic=False)
             result: tuple[Tensor, ...] = recording(*tensors)
         else:
@@ -76,7 +78,7 @@ class Recorder:
         return result
 
 
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call] # as dry_run._FlopCounter
+class _Tape(OperationWatcher):
     """Records every operation that runs while it is active, as a line of Python.
 
     Args:

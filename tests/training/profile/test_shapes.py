@@ -1,5 +1,9 @@
 """Operations on shapes: what is asked once is not mistaken for something else."""
 
+import subprocess
+import sys
+
+import pytest
 import torch
 
 from interlude.simulator.training.profile import shapes
@@ -21,6 +25,34 @@ def test_flops_follow_the_shapes():
     (small, small_flops), (large, large_flops), (again, again_flops) = product(2), product(6), product(2)
     assert (small.shape, large.shape, again.shape) == ((2, 7), (6, 7), (2, 7))
     assert (small_flops, large_flops, again_flops) == (2 * 2 * 5 * 7, 2 * 6 * 5 * 7, 2 * 2 * 5 * 7)
+
+
+def test_shapes_that_depend_on_values_are_not_those_of_zeros():
+    some, mask = torch.empty(4, 3, device="meta"), torch.empty(4, dtype=torch.bool, device="meta")
+    rows = torch.empty(7, dtype=torch.int64, device="meta")
+    assert shapes.call(ATEN.index.Tensor, (some, [rows]), {})[0].shape == (7, 3)
+    with pytest.raises(RuntimeError):  # as the meta device says it, in place of no rows at all
+        shapes.call(ATEN.index.Tensor, (some, [mask]), {})
+    state = torch.get_rng_state()
+    assert shapes.call(ATEN.rand_like.default, (some,), {})[0].shape == (4, 3)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_operations_that_refuse_zeros_are_asked_of_the_meta_device():
+    square = torch.empty(3, 3, device="meta")
+    result, flops = shapes.call(ATEN.linalg_inv_ex.default, (square,), {"check_errors": True})
+    assert flops == 0
+    assert [one.shape for one in result] == [(3, 3), ()]
+
+
+def test_a_run_does_not_load_the_compiler(tmp_path):
+    code = (
+        "import sys, interlude\n"
+        "scenario = interlude.load_scenario('quickstart', ['until.simulated_s=5', 'methods=[{name: mba}]'])\n"
+        f"interlude.run_scenario(scenario, runs={str(tmp_path)!r}, device='cpu', workers=1)\n"
+        "assert 'torch._dynamo' not in sys.modules, 'two seconds of every process'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_what_depends_on_values_or_shares_a_tensor_is_done_itself():
