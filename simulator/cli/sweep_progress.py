@@ -52,9 +52,10 @@ class SweepDisplay(Bars):
                 self._add_bar(name)
             case Moved(moment=moment):
                 self._move_bar(name, moment)
-            case Lost(how=how):
+            case Lost(how=how, is_saved=is_saved):
                 self._remove_bar(name)
-                self._say(f"{name}: its process was lost, {how}; the run begins again")
+                then = "goes on where it was saved" if is_saved else "begins again"
+                self._say(f"{name}: its process was lost, {how}; the run {then}")
             case Ended(error=error):
                 self._remove_bar(name)
                 self._num_done += 1

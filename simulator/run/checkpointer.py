@@ -56,6 +56,7 @@ class Checkpointer:
         self._checkpoints = checkpoints
         self._every_s = policy.checkpoint_every_s
         self._interruption = policy.interruption
+        self._on_saved = policy.on_saved
         self._writer = writer
         self._timer: threading.Timer | None = None
         self._is_due = False
@@ -102,6 +103,8 @@ class Checkpointer:
                 self._checkpoints.save(run.clock.num_events, state_of(run, self._writer))
         except CannotHoldError as error:
             self.why_not = str(error)
+        else:
+            self._on_saved(run.spec.path)
 
     def _wait(self, host_s: float) -> None:
         if self._every_s > 0.0 and self.why_not is None:

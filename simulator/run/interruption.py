@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 CHECKPOINT_EVERY_S = 60.0
@@ -142,3 +143,5 @@ class ResumePolicy:
     interruption: Interruption = field(default_factory=Interruption)
     say: Callable[[str], None] = lambda _: None
     """Receives sentences for the user."""
+    on_saved: Callable[[Path], None] = lambda _: None
+    """Receives the directory of a run that was saved."""

@@ -22,7 +22,7 @@ def executor_for(
         BadInputError: for a Ray address without Ray.
     """
     if name == "ray":
-        return RayCluster(ray_address, cpus_per_run, gpus_per_run, jobs)
+        return RayCluster(ray_address, cpus_per_run, gpus_per_run, jobs, checkpoint_every_s)
     if ray_address is not None:
         raise BadInputError(f"--ray-address: needs --executor ray; given '{ray_address}' with --executor local")
     return LocalProcesses(jobs, checkpoint_every_s)

@@ -1,5 +1,7 @@
 """Runs of a sweep on a Ray cluster; their files come back through Ray, so no disk has to be shared.
 
+So does what a run saves while it goes on: if its node is lost, or the sweep ends, it is resumed there on any node.
+
 This code travels along with the runs, so nodes need the dependencies in the same versions and nothing else. A method
 of the user's own (``my_package.my_module:MyMethod``) must be importable there. Files that a scenario reads by a
 relative path are sent along; one with an absolute path, or above the working directory, must be on every node.
@@ -13,9 +15,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import chdir
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,14 +26,24 @@ import torch
 
 from interlude.simulator.errors import BadInputError, InterludeError, RecordError, one_line
 from interlude.simulator.record.atomic import write_json
-from interlude.simulator.record.claim import make_room
+from interlude.simulator.record.checkpoint import Checkpoints
+from interlude.simulator.record.claim import CHECKPOINTS, make_room
 from interlude.simulator.record.contents import sealed
 from interlude.simulator.record.lock import owned
 from interlude.simulator.record.provenance import package_versions
-from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.run.interruption import CHECKPOINT_EVERY_S
+from interlude.simulator.sweep.ray_node import (
+    Files,
+    Mailbox,
+    Request,
+    Returned,
+    execute_request,
+    saved_files,
+    write_files,
+)
 from interlude.simulator.sweep.runs import Ended, Event, Started, SweepQueue, SweepTask
-from interlude.simulator.sweep.worker import execute
 
+_POLL_S = 1.0
 _CONNECT_S = 5.0
 _PROBE_S = 60.0
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s/:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
@@ -40,7 +51,7 @@ _PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); r
 
 
 class RayCluster:
-    """Executes runs as Ray tasks; one that dies with its worker or node begins once more.
+    """Executes runs as Ray tasks; one that dies with its worker or node goes on where it was saved, once.
 
     Args:
         address: of the cluster: ``host:port``, ``ray://host:port`` or ``auto``; None: RAY_ADDRESS, or a Ray of its own
@@ -48,15 +59,22 @@ class RayCluster:
         cpus_per_run: CPUs that Ray sets aside for a run.
         gpus_per_run: GPUs that Ray sets aside for a run, 0.5 for two runs a GPU.
         jobs: most runs at a time; None: as many as fit on the cluster.
+        checkpoint_every_s: host seconds between checkpoints of a run; 0 for none.
     """
 
     def __init__(
-        self, address: str | None = None, cpus_per_run: float = 1.0, gpus_per_run: float = 0.0, jobs: int | None = None
+        self,
+        address: str | None = None,
+        cpus_per_run: float = 1.0,
+        gpus_per_run: float = 0.0,
+        jobs: int | None = None,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._cpus_per_run = cpus_per_run
         self._gpus_per_run = gpus_per_run
         self._jobs = jobs
+        self._checkpoint_every_s = checkpoint_every_s
 
     def choose_device(self, name: str) -> torch.device:
         """Return where runs train: on a GPU where one is set aside for them, unless told otherwise."""
@@ -97,18 +115,23 @@ class RayCluster:
             ray.shutdown()
 
     def _play(self, ray: Any, waiting: SweepQueue) -> Iterator[Event]:
-        remote = ray.remote(num_cpus=self._cpus_per_run, num_gpus=self._gpus_per_run, max_retries=0)(_execute)
+        remote = ray.remote(num_cpus=self._cpus_per_run, num_gpus=self._gpus_per_run, max_retries=0)(execute_request)
+        post = _Post(ray)
         under_way: dict[Any, SweepTask] = {}
         while len(waiting) or under_way:
             while len(waiting) and (self._jobs is None or len(under_way) < self._jobs):
                 task = waiting.take()
                 try:
-                    under_way[remote.remote(_request(task.spec))] = task
+                    under_way[remote.remote(_request(task, self._checkpoint_every_s), post.mailbox)] = task
                 except OSError as error:
                     yield Ended(task, one_line(error))
                     continue
                 yield Started(task)
-            ready = ray.wait(list(under_way), num_returns=1)[0] if under_way else []
+            ready = ray.wait(list(under_way), num_returns=1, timeout=_POLL_S)[0] if under_way else []
+            saved = post.taken()
+            for task in under_way.values():
+                if task.name in saved:
+                    _keep(task, saved[task.name])
             for reference in ready:
                 task = under_way.pop(reference)
                 try:
@@ -121,52 +144,50 @@ class RayCluster:
                     yield _take(task, returned)
 
 
-@dataclass(frozen=True)
-class Request:
-    """A run, as it is sent to a node."""
+class _Post:
+    """The sweep's end of the mailbox.
 
-    spec: RunSpec
-    files: Mapping[str, bytes]
-    """Files that the scenario reads, by relative path."""
-    packages: Mapping[str, str]
-    """Versions that the sweep began with."""
+    Args:
+        ray: the package.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self.mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).remote()
+        """Handle of the actor."""
+        self._asked = self.mailbox.take.remote()
+
+    def taken(self) -> dict[str, Files]:
+        """Return what runs have saved since the last time; nothing while the mailbox moves to another node."""
+        if not self._ray.wait([self._asked], timeout=0)[0]:
+            return {}
+        try:
+            taken: dict[str, Files] = self._ray.get(self._asked)
+        except self._ray.exceptions.RayError:
+            taken = {}
+        self._asked = self.mailbox.take.remote()
+        return taken
 
 
-@dataclass(frozen=True)
-class Returned:
-    """The result of a run, as it is sent back."""
-
-    files: Mapping[str, bytes]
-    """The run directory's files, by path in it."""
-    failure: tuple[str, str | None] | None
-    """Why it failed, and the traceback if it adds information."""
-
-
-def _request(spec: RunSpec) -> Request:
-    files = {
+def _request(task: SweepTask, checkpoint_every_s: float) -> Request:
+    spec = task.spec
+    inputs = {
         given.as_posix(): path.read_bytes()
         for given, path in spec.scenario.files().items()
         if not given.is_absolute() and ".." not in given.parts
     }
-    return Request(spec, files, package_versions())
+    saved = saved_files(spec.path) if task.is_saved() else {}
+    return Request(task.name, spec, inputs, saved, package_versions(), checkpoint_every_s)
 
 
-def _execute(request: Request) -> Returned:
-    """Execute a run on a node of the cluster, in a directory of its own."""
-    here = package_versions()
-    others = [
-        f"{name} {here[name]}, not {version}" for name, version in request.packages.items() if here[name] != version
-    ]
-    if others:
-        return Returned({}, (f"the node has other versions than the sweep's machine: {', '.join(others)}", None))
-    with tempfile.TemporaryDirectory() as scratch, chdir(scratch):
-        for name, content in request.files.items():
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
-            Path(name).write_bytes(content)
-        failure = execute(request.spec, Path("runs"), str(request.spec.device), None)
-        directory = next((info.parent for info in Path("runs").rglob("run.json")), Path("nowhere"))
-        files = {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
-    return Returned(files, failure)
+def _keep(task: SweepTask, saved: Files) -> None:
+    """Write what a run in progress has saved into its directory, from which it is resumed; an older one is removed."""
+    path = task.spec.path
+    with suppress(OSError, BadInputError), owned(path):  # what cannot be kept is not resumed
+        write_files(path, saved)
+        for file in Checkpoints(path / CHECKPOINTS).files():
+            if file.relative_to(path).as_posix() not in saved:
+                file.unlink()
 
 
 def _take(task: SweepTask, returned: Returned) -> Ended:
@@ -182,20 +203,10 @@ def _take(task: SweepTask, returned: Returned) -> Ended:
         with owned(path):
             make_room(path)
             write_json(path / "run.json", sealed({**info, "status": "running"}))
-            for name, content in sorted(returned.files.items()):
-                if name != "run.json":
-                    _write(path / name, content)
-            _write(path / "run.json", returned.files["run.json"])
+            write_files(path, dict(sorted(returned.files.items(), key=lambda file: (file[0] == "run.json", file[0]))))
     except (OSError, BadInputError, RecordError) as error:
         return Ended(task, one_line(error))
     return Ended(task, *failure)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(content)
-    temporary.rename(path)
 
 
 def _check_reachable(address: str) -> None:

