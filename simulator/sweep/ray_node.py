@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ def execute_request(request: Request, mailbox: Any) -> Returned:
         return Returned({}, (f"the node has other versions than the sweep's machine: {', '.join(others)}", None))
 
     def send(path: Path) -> None:
-        mailbox.put.remote(request.name, saved_files(path))  # nothing waits for it: without it a run begins again
+        with suppress(Exception):  # whatever Ray has against it, the run goes on; lost, it begins again
+            mailbox.put.remote(request.name, saved_files(path))
 
     policy = ResumePolicy(resume=True, checkpoint_every_s=request.checkpoint_every_s, on_saved=send)
     directory = replace(request.spec, runs=_RUNS).path

@@ -25,8 +25,8 @@ from interlude.simulator.methods import METHODS
 from interlude.simulator.record.reader import RunRecord
 from interlude.simulator.scenario.scenario import Scenario
 
-NUM_EXAMPLES = int(os.environ.get("INTERLUDE_FUZZ", "300"))
-NUM_MUTATED = int(os.environ.get("INTERLUDE_FUZZ", "150"))
+NUM_EXAMPLES = int(os.environ.get("INTERLUDE_FUZZ", "200"))
+NUM_MUTATED = int(os.environ.get("INTERLUDE_FUZZ", "100"))
 FIRST_SEED = int(os.environ.get("INTERLUDE_FUZZ_SEED", "0"))
 BATCHES = 6
 CPU = ("--device", "cpu")

@@ -112,6 +112,7 @@ def client_bytes(network: Network, batch_size: int) -> int:
     parameters = {name: shape.clone().requires_grad_() for name, shape in network.shapes.items()}
     inputs = network.example(network.modalities, batch_size)
     labels = torch.empty(batch_size, dtype=torch.long, device="meta")
+    # under the counter, which knows many shapes already and finds the others sooner
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), WorkCounter():
         loss = CrossEntropy(network.modalities).loss(
             network, parameters, Batch(inputs, labels, labels), Context(parameters)
