@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from interlude.simulator.record.atomic import aside
 from interlude.simulator.record.checkpoint import Checkpoints
 from interlude.simulator.record.claim import CHECKPOINTS
 from interlude.simulator.record.provenance import package_versions
@@ -102,8 +103,8 @@ def write_files(directory: Path, files: Files) -> None:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}")
-        temporary.write_bytes(content)
-        temporary.rename(path)
+        with aside(temporary, path):
+            temporary.write_bytes(content)
 
 
 def _contents(directory: Path, paths: Iterable[Path]) -> dict[str, bytes]:

@@ -80,9 +80,9 @@ def report(out: Path, scenario: Scenario, host: Host, predicted: Sequence[Outcom
     """Write the comparison of all methods; returns its tables."""
     seconds = scenario.until.simulated_s or 0.0
     labels = [method.run_label for method in scenario.methods]
-    if idle := [label for label, run in zip(labels, runs, strict=True) if run.computed.empty]:
-        sys.exit(f"{', '.join(idle)}: no client returned within {seconds:g} s; give more --seconds")
     pairs = {label: (one, run.outcome) for label, one, run in zip(labels, predicted, runs, strict=True)}
+    if idle := [label for label, pair in pairs.items() if not all(len(merge_times_s(one.timeline)) for one in pair)]:
+        sys.exit(f"{', '.join(idle)}: nothing was merged within {seconds:g} s; give more --seconds")
     comparisons = {label: compare(*pair, seconds) for label, pair in pairs.items()}
     hosts = {label: host_facts(run.computed, run.waits, seconds) for label, run in zip(labels, runs, strict=True)}
     out.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from torch.utils.flop_counter import flop_registry
 
 _FEW_ELEMENTS = 1 << 18
 """Of all of an operation's arguments: zeros take no longer than the meta device."""
+_FEW_MADE = 1 << 24
+"""Of its result, which may be far larger: an outer product's, or a tensor of a given size."""
 _BY_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 
 
@@ -49,7 +52,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[A
         args: its positional arguments, on the meta device.
         kwargs: the others.
     """
-    if _is_in_place(func):
+    if _is_in_place(func) and args[0].is_meta:
         return args[0], 0
     if func._schema.is_mutable or any(one.alias_info is not None for one in func._schema.returns):
         return _called(func, args, kwargs)  # the result shares a tensor that was given
@@ -88,21 +91,29 @@ def _known_on(device: str, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]
 
 def _takes_zeros(func: Any, args: Any) -> bool:
     """Return whether an operation on zeros is short, and its result has the shape that other values would give."""
-    shapes = list(_shapes(args))
-    if sum(math.prod(shape.size) for shape in shapes) > _FEW_ELEMENTS:
+    shapes = [one for one in _parts(args) if isinstance(one, _Shape)]
+    if sum(math.prod(shape.size) for shape in shapes) > _FEW_ELEMENTS or _most_made(args) > _FEW_MADE:
         return False
     if func is torch.ops.aten.index.Tensor:  # the shape of its result is known unless it selects by a mask
         return not any(shape.dtype in (torch.bool, torch.uint8) for shape in shapes[1:])
     return _BY_VALUES.isdisjoint(func.tags)
 
 
-def _shapes(described: Any) -> Iterator[_Shape]:
-    """Yield the shapes of all tensors in a description."""
-    if isinstance(described, _Shape):
-        yield described
-    elif described.kind in {list, tuple}:
+def _most_made(args: Any) -> int:
+    """Return about the most elements a result can have: tensors broadcast, times every whole number that is given."""
+    sizes = [one.size[::-1] for one in _parts(args) if isinstance(one, _Shape)]
+    whole: list[int] = [abs(one.value) for one in _parts(args) if isinstance(one, _Typed) and one.kind is int]
+    broadcast = [max(column) for column in zip_longest(*sizes, fillvalue=1)]
+    return math.prod(broadcast) * math.prod(max(1, number) for number in whole)
+
+
+def _parts(described: Any) -> Iterator[_Shape | _Typed]:
+    """Yield the tensors and plain values in a description."""
+    if isinstance(described, _Typed) and described.kind in {list, tuple}:
         for one in described.value:
-            yield from _shapes(one)
+            yield from _parts(one)
+    else:
+        yield described
 
 
 def _described(value: Any, device: str = "meta") -> Any:

@@ -38,6 +38,15 @@ def test_shapes_that_depend_on_values_are_not_those_of_zeros():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_no_memory_is_taken_for_a_large_result_of_small_arguments():
+    many = 1 << 17  # squared, 64 GB
+    column, row = torch.empty(many, 1, device="meta"), torch.empty(1, many, device="meta")
+    for func, args in ((ATEN.mul.Tensor, (column, row)), (ATEN.mm.default, (column, row))):
+        assert shapes.call(func, args, {})[0].shape == (many, many)
+    made = {"device": torch.device("meta")}
+    assert shapes.call(ATEN.zeros.default, ([many, many],), made)[0].shape == (many, many)
+
+
 def test_operations_that_refuse_zeros_are_asked_of_the_meta_device():
     square = torch.empty(3, 3, device="meta")
     result, flops = shapes.call(ATEN.linalg_inv_ex.default, (square,), {"check_errors": True})
@@ -59,4 +68,5 @@ def test_what_depends_on_values_or_shares_a_tensor_is_done_itself():
     there = torch.empty(2, 3, device="meta")
     assert shapes.call(ATEN.t.default, (there,), {})[0]._is_view()
     assert shapes.call(ATEN.add_.Tensor, (there, there), {})[0] is there
+    assert shapes.call(ATEN.add_.Tensor, (torch.ones(2), torch.ones(2)), {})[0].tolist() == [2.0, 2.0]
     assert shapes.call(ATEN.add.Tensor, (torch.ones(2), torch.ones(2)), {})[0].tolist() == [2.0, 2.0]
