@@ -73,6 +73,9 @@ class PaperWorld:
     def is_uninterrupted(self) -> bool:
         return not (self.crashes or self.lost_attempts or self.away or self.on is not None or self.shared_bytes_per_s)
 
+    def read_ahead(self, clients: Sequence[int]) -> None:
+        pass
+
     def next_on(self, client: int, at_s: float) -> float:
         stretches = self.on.get(client, [(0.0, math.inf)])
         return next((max(on_s, at_s) for on_s, off_s in stretches if off_s > at_s), math.inf)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOUSE = ("simulator", "models", "analysis")
-GROUND = {"arrays", "counts", "errors", "files", "formats", "importing", "own_code", "randomness"}
+GROUND = {"arrays", "counts", "errors", "files", "formats", "importing", "own_code", "philox", "randomness"}
 """What every room may use: modules and folders of `simulator/` that lead to no room."""
 
 ALLOWED = {

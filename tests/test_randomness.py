@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlude.simulator.randomness import ClientDraws, Stream, torch_seed
+from interlude.simulator.philox import first_uniforms
+from interlude.simulator.randomness import FEWEST_AHEAD, ClientDraws, Stream, torch_seed
 from interlude.simulator.world.world import World, WorldSpec
 
 
@@ -41,6 +42,26 @@ def test_a_draw_does_not_depend_on_which_others_were_asked(asked):
 def test_blocks_join_without_a_seam(index):
     whole = Stream(3, "arrival", 2, "gray").uniforms(200)
     assert ClientDraws(3, "arrival", Identity(), "gray").at(2, index) == whole[index]
+
+
+@given(
+    seed=st.integers(0, 2**70),
+    clients=st.lists(st.integers(0, 2**31), min_size=FEWEST_AHEAD, max_size=100, unique=True),
+    asked_before=st.integers(0, 300),
+)
+def test_draws_read_ahead_for_many_clients_are_those_read_for_each(seed, clients, asked_before):
+    ahead, each = (ClientDraws(seed, "arrival", Identity(), "gray") for _ in range(2))
+    ahead.at(clients[0], asked_before)
+    ahead.read_ahead(clients)
+    for client in clients:
+        assert [ahead.at(client, index) for index in range(6)] == [each.at(client, index) for index in range(6)]
+
+
+@pytest.mark.parametrize("key", [(0, 0), (2**64 - 1, 2**64 - 1), (2**63, 1), (0xD2E7470EE14C6C93, 2**32 - 1)])
+def test_the_first_numbers_of_many_keys_are_numpys(key):
+    keys = np.array([key, (5, 7)], np.uint64)
+    wanted = [np.random.Generator(np.random.Philox(key=one)).random(4) for one in keys]
+    assert np.array_equal(first_uniforms(keys), wanted)
 
 
 def test_no_draw_repeats_across_the_seam_of_two_blocks():

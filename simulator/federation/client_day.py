@@ -1,8 +1,10 @@
 """A client's day: the verbs in which a method writes down one local round of one client.
 
-Every verb returns the spans that it takes, used as ``yield from client.download()``. A day states what the client
-intends to do; `federation.journey` decides the outcome and advances the client's time. Durations come from the world's
-model; the result of training is a future.
+Every verb returns the spans that it takes, used at once, as ``yield from client.download()``. A day states what the
+client intends to do; `federation.journey` decides the outcome and advances the client's time, but where nothing can
+interrupt a day the verb does both itself (`federation.undisturbed_day`): what would take how long is for `download_s`,
+`training_s` and `upload_s` to say, not for verbs. Durations come from the world's model; the result of training is a
+future.
 
 A day is simulated ahead of the clock but for meetings: at one, the clock first comes up to the client's time, so that
 what other clients and the server did until then can reach it. `refresh` and `train_until_notice` meet.
@@ -28,6 +30,7 @@ from interlude.simulator.federation.setting import Setting
 from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.randomness import Stream
 from interlude.simulator.training.executors.future import Future
+from interlude.simulator.training.executors.timing_only import UNTRAINED
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.costs import TaskCost
 from interlude.simulator.training.task import LocalSteps, Task, Trained, window_samples
@@ -43,7 +46,7 @@ class ClientDay:
     Args:
         setting: what all clients of the run share.
         dispatch: which client, which window, from which version.
-        submit: receives the training tasks of the day.
+        submit: receives the training tasks of the day; None: nothing is trained, and no task is made.
         ask: answers a download in mid-round.
     """
 
@@ -52,6 +55,7 @@ class ClientDay:
         "_dispatch",
         "_groups",
         "_local_steps",
+        "_overhead_s",
         "_report_bytes",
         "_s_per_flop",
         "_setting",
@@ -65,7 +69,7 @@ class ClientDay:
         "version",
     )
 
-    def __init__(self, setting: Setting, dispatch: Dispatch, submit: Submit, ask: Ask) -> None:
+    def __init__(self, setting: Setting, dispatch: Dispatch, submit: Submit | None, ask: Ask) -> None:
         self._setting = setting
         self._dispatch = dispatch
         self._submit = submit
@@ -81,7 +85,9 @@ class ClientDay:
             client, dispatch.window, dispatch.start_s, self.num_samples, held
         )
         """Arrival of each modality of the window, in the data set's order; one that misses is left out."""
-        self._s_per_flop = world.devices.s_per_flop(client, dispatch.window)
+        devices = world.devices
+        self._s_per_flop = s_per_flop = devices.s_per_flop(client, dispatch.window)
+        self._overhead_s = devices.overhead_s(client) + devices.task_flops * s_per_flop
         self._groups: tuple[str, ...] = ()
         self._local_steps: tuple[LocalSteps, ...] = ()
         self._report_bytes = 0
@@ -159,8 +165,7 @@ class ClientDay:
 
     def overhead_s(self) -> float:
         """Return the fixed seconds of a training task at this client."""
-        devices = self._setting.world.devices
-        return devices.overhead_s(self.client) + devices.task_flops * self._s_per_flop
+        return self._overhead_s
 
     def step_s(self, objective: Objective, step: int) -> float:
         """Return the seconds that the `step`-th mini-batch of an objective takes."""
@@ -175,6 +180,10 @@ class ClientDay:
     def _work_s(self, flops: int, operations: int) -> float:
         return (flops + self._setting.world.devices.operation_flops * operations) * self._s_per_flop
 
+    def download_s(self) -> float:
+        """Return the undisturbed seconds that a download of all groups of the client's modalities takes."""
+        return self._transfer_down_s(self._setting.download_bytes[self.held])
+
     def upload_s(self, num_bytes: int) -> float:
         """Return the undisturbed seconds that an upload of groups of so many bytes takes, without a report."""
         links = self._setting.world.links
@@ -188,7 +197,7 @@ class ClientDay:
                 the client's modalities.
             num_bytes: size of what is sent instead of a model, in bytes; unset: a model is sent.
         """
-        return (self._download(groups, num_bytes, None),)
+        return self._download(groups, num_bytes, None)
 
     def refresh(self, groups: tuple[str, ...] | None = None) -> Iterator[Span]:
         """Download the global model in mid-round, as it is when the client asks for it.
@@ -202,9 +211,9 @@ class ClientDay:
         yield MEETING
         dispatch = self._dispatch
         dispatch.latest_version, dispatch.fresh, dispatch.broadcast = self._ask(dispatch)
-        yield self._download(groups, None, dispatch.latest_version)
+        yield from self._download(groups, None, dispatch.latest_version)
 
-    def _download(self, groups: tuple[str, ...] | None, num_bytes: int | None, version: int | None) -> Span:
+    def _download(self, groups: tuple[str, ...] | None, num_bytes: int | None, version: int | None) -> Iterable[Span]:
         setting, client = self._setting, self.client
         if num_bytes is None:
             num_bytes = (
@@ -212,13 +221,15 @@ class ClientDay:
                 if groups is None
                 else setting.network.num_bytes(groups) + setting.broadcast_bytes
             )
-        duration_s = setting.world.links.transfer_s(client, "down", num_bytes, self._dispatch.window)
-        return Span("download", duration_s, None, num_bytes, version=version)
+        return self._spend("download", self._transfer_down_s(num_bytes), None, num_bytes, version=version)
+
+    def _transfer_down_s(self, num_bytes: int) -> float:
+        return self._setting.world.links.transfer_s(self.client, "down", num_bytes, self._dispatch.window)
 
     def wait_for(self, modality: str) -> Iterable[Span]:
         """Wait until a modality has arrived; no time passes if it has."""
         at_s, now_s = self.arrivals_s[modality], self._dispatch.now_s
-        return (Span("wait", delay_s(now_s, at_s), modality),) if at_s > now_s else ()
+        return self._spend("wait", delay_s(now_s, at_s), modality) if at_s > now_s else ()
 
     def train(
         self, *steps: LocalSteps, activity: Activity = "train", broadcast: Values | None = None
@@ -236,7 +247,7 @@ class ClientDay:
         self._begin(steps, cost, broadcast)
         if cost.flops == 0:
             return ()
-        return (self._training(activity, cost, self.overhead_s()),)
+        return self._training(activity, cost, self.overhead_s())
 
     def train_until_notice(self, *steps: LocalSteps) -> Iterator[Span]:
         """Train as `train` does, but no longer than the pass over the window in which an urgent notice arrives.
@@ -253,36 +264,37 @@ class ClientDay:
                     break
             made, cost = done, setting.costs.of_task(done, self.num_samples)
             added = replace(cost, flops=cost.flops - flops, operations=cost.operations - operations)
-            yield self._training("train", added, overhead_s)
+            yield from self._training("train", added, overhead_s)
             flops, operations, overhead_s = cost.flops, cost.operations, 0.0
         self._begin(made, cost, None)
 
-    def _training(self, activity: Activity, cost: TaskCost, overhead_s: float) -> Span:
+    def _training(self, activity: Activity, cost: TaskCost, overhead_s: float) -> Iterable[Span]:
         devices, client, window = self._setting.world.devices, self.client, self._dispatch.window
         duration_s = overhead_s + self._work_s(cost.flops, cost.operations)
-        return Span(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window))
+        return self._spend(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window))
 
     def _begin(self, steps: tuple[LocalSteps, ...], cost: TaskCost, broadcast: Values | None) -> None:
         """Submit a task."""
-        setting, dispatch = self._setting, self._dispatch
-        client, window = self.client, dispatch.window
-        self._trained = self._submit(
-            Task(
-                client=client,
-                window=window,
-                version=self.version,
-                local_steps=steps,
-                samples=window_samples(setting.population.shards[client], window, setting.training.window_samples),
-                start=dispatch.start if self._trained is None else self._trained,
-                received=dispatch.received,
-                broadcast=dispatch.broadcast if broadcast is None else broadcast,
-                fresh=dispatch.fresh,
-            )
-        )
+        self._trained = UNTRAINED if self._submit is None else self._submit(self._task(steps, broadcast))
         self._report_bytes = cost.report_bytes
         self._local_steps += steps
         if cost.groups != self._groups:
             self._groups = tuple(dict.fromkeys((*self._groups, *cost.groups)))
+
+    def _task(self, steps: tuple[LocalSteps, ...], broadcast: Values | None) -> Task:
+        setting, dispatch = self._setting, self._dispatch
+        client, window = self.client, dispatch.window
+        return Task(
+            client=client,
+            window=window,
+            version=self.version,
+            local_steps=steps,
+            samples=window_samples(setting.population.shards[client], window, setting.training.window_samples),
+            start=dispatch.start if self._trained is None else self._trained,
+            received=dispatch.received,
+            broadcast=dispatch.broadcast if broadcast is None else broadcast,
+            fresh=dispatch.fresh,
+        )
 
     def upload(self, payload: Payload = ALL_TRAINED) -> Iterable[Span]:
         """Send the result of the last training, with its report.
@@ -299,7 +311,21 @@ class ClientDay:
         update = PendingUpdate(
             self.client, self.version, groups, self.num_samples, self._trained, num_bytes, payload.message
         )
-        return (Span("upload", duration_s, None, num_bytes, 0, False, update),)
+        return self._spend("upload", duration_s, None, num_bytes, update=update)
+
+    def _spend(
+        self,
+        activity: Activity,
+        duration_s: float,
+        modality: str | None = None,
+        num_bytes: int = 0,
+        flops: int = 0,
+        is_slow: bool = False,
+        update: PendingUpdate | None = None,
+        version: int | None = None,
+    ) -> Iterable[Span]:
+        """Return the span of an activity, for `federation.journey` to decide its outcome."""
+        return (Span(activity, duration_s, modality, num_bytes, flops, is_slow, update, version),)
 
 
 def notice_s(setting: Setting, dispatch: Dispatch) -> float:

@@ -18,6 +18,8 @@ class Decisions(Protocol):
     """Whether the method selects clients itself, so that its choices are journaled for a resumed run."""
     assigns: bool
     """Whether the method gives clients roles of its own at dispatch, which are journaled likewise."""
+    sends_alike: bool
+    """Whether every client is sent the global model and starts from it, with the broadcast and no values besides."""
 
     def client_round(self, client: ClientDay) -> Steps:
         """Spend a client's local round."""

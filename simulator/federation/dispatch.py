@@ -45,6 +45,8 @@ class Dispatch:
     """Mean simulated seconds of the client's local rounds before this one; 0 in its first."""
     now_s: float = 0.0
     """The client's own time in simulated seconds, ahead of the clock while its day is simulated."""
+    arrived: "PendingUpdate | None" = None
+    """The update that has arrived at the server by then, on a day that nothing interrupts."""
 
     def __post_init__(self) -> None:
         self.now_s = self.start_s
@@ -119,10 +121,14 @@ class Span(NamedTuple):
 MEETING: Final = Span("wait", 0.0)
 """Stands in a day where the clock must come up to the client's time; itself it takes no time and is not noted."""
 
+BROKEN_OFF: Final = Span("upload", 0.0)
+"""Ends a day that nothing interrupts but its upload, which broke off; itself it takes no time and is not noted."""
+
 Steps = Iterable[Span]
 """A day: yields spans in order; `Dispatch.now_s` is set to the end of each before the next is requested."""
 
 Submit = Callable[[Task], Future[Trained]]
+"""What becomes of a training task."""
 
 Ask = Callable[[Dispatch], Download]
 """What the server sends a client that asks for the global model now."""

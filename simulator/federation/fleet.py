@@ -20,7 +20,7 @@ from interlude.simulator.federation.selection import IdleAndOn, IdleClients
 from interlude.simulator.federation.setting import Setting
 from interlude.simulator.federation.shared_link import SharedLink
 from interlude.simulator.federation.timeline import SpanRow, Timeline
-from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
+from interlude.simulator.federation.undisturbed_day import UndisturbedDay
 from interlude.simulator.world.availability import Availability
 
 _CLIENTS_AT_ONCE = 1_000
@@ -46,7 +46,7 @@ class Fleet:
         timeline: receives spans.
         setting: what all clients share.
         write_day: the method's local round.
-        submit: receives the training tasks of days.
+        submit: receives the training tasks of days; None: nothing is trained, and no task is made.
         ask: answers downloads in mid-round.
         losses: receives lost local rounds.
         on_return: receives every client that returns.
@@ -58,7 +58,7 @@ class Fleet:
         timeline: Timeline,
         setting: Setting,
         write_day: WriteDay,
-        submit: Submit,
+        submit: Submit | None,
         ask: Ask,
         losses: Losses,
         on_return: Callable[[Returned], None],
@@ -69,7 +69,6 @@ class Fleet:
         self._write_day = write_day
         self._submit = submit
         self._ask = ask
-        self._submit_nowhere = TimingOnlyExecutor().submit
         self._losses = losses
         self._on_return = on_return
         self._is_uninterrupted = setting.world.is_uninterrupted
@@ -145,15 +144,17 @@ class Fleet:
         self._note_idle(dispatch.client, dispatch.start_s)
         journey = Journey(self._clock, self._timeline, dispatch, self._take_back)
         self._at_work[dispatch.client] = journey
-        world, steps = self._setting.world, self._steps(dispatch, self._submit, self._ask)
+        setting, world = self._setting, self._setting.world
         if self._is_uninterrupted:
-            journey.start_undisturbed(steps, world)
+            undisturbed = UndisturbedDay(setting, dispatch, self._submit, self._ask, journey.values)
+            journey.start_undisturbed(self._steps(undisturbed))
             return
         crash_s, fraction = inf, world.faults.crash_fraction(dispatch.client, dispatch.window)
         if fraction < 1.0:
             same = replace(dispatch)  # a throw-away day, whose time is its own
-            untrained = self._steps(same, self._submit_nowhere, _as_at_dispatch)
+            untrained = self._steps(ClientDay(setting, same, None, _as_at_dispatch))
             crash_s = dispatch.start_s + fraction * undisturbed_s(untrained, world, same)
+        steps = self._steps(ClientDay(setting, dispatch, self._submit, self._ask))
         journey.start(Interruptions(world, self._links, dispatch, crash_s).life(steps))
 
     def hurry(self, up_to_version: int, of: Collection[int] | None = None) -> None:
@@ -191,9 +192,8 @@ class Fleet:
             dispatch = self._at_work[client].dispatch
             dispatch.received, dispatch.start, dispatch.broadcast, dispatch.fresh = kept
 
-    def _steps(self, dispatch: Dispatch, submit: Submit, ask: Ask) -> Steps:
+    def _steps(self, day: ClientDay) -> Steps:
         """Return a client's day as the method writes it; a client whose data never arrive only downloads."""
-        day = ClientDay(self._setting, dispatch, submit, ask)
         return self._write_day(day) if day.arrivals_s else day.download()
 
     def _take_back(self, journey: Journey) -> None:
@@ -237,6 +237,8 @@ class Fleet:
     def _note_idle(self, client: int, until_s: float) -> None:
         """Add the time since a client returned to the timeline, on and off."""
         since_s = self._idle_since_s[client]
+        if since_s >= until_s:
+            return
         availability = self._availability
         if availability is None:
             self._timeline.add(client, "idle", since_s, until_s)

@@ -13,25 +13,19 @@ class Inbox(Generic[T]):
 
     def __init__(self, clock: Environment) -> None:
         self._clock = clock
-        self._items: deque[T] = deque()
+        self.items: deque[T] = deque()
+        """Oldest first."""
         self._arrival: Event | None = None
-
-    def __len__(self) -> int:
-        return len(self._items)
 
     def put(self, item: T) -> None:
         """Add an item and wake the reader."""
-        self._items.append(item)
+        self.items.append(item)
         if self._arrival is not None:
             self._arrival.succeed()
             self._arrival = None
 
-    def take(self) -> T:
-        """Remove and return the oldest item; the inbox must not be empty."""
-        return self._items.popleft()
-
     def next_arrival(self) -> Event:
         """Return an event that fires when an item is added."""
         if self._arrival is None:
-            self._arrival = self._clock.event()
+            self._arrival = Event(self._clock)
         return self._arrival

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from interlude.simulator.federation.clock import Clock, Sleeper
-from interlude.simulator.federation.dispatch import MEETING, Dispatch, PendingUpdate, Span, Steps
+from interlude.simulator.federation.dispatch import MEETING, Dispatch, Span, Steps
 from interlude.simulator.federation.interruptions import Crossing, Ending, Life
 from interlude.simulator.federation.shared_link import Transfer
 from interlude.simulator.federation.timeline import SpanRow, Timeline, rows_of
-from interlude.simulator.world.world import World
 
 
 class Moved(NamedTuple):
@@ -25,6 +24,7 @@ class Moved(NamedTuple):
 
 
 _BEGUN = Ending(None, is_over=False)
+_BROKE_OFF = Ending(None, "broke off")
 
 
 class Journey(Sleeper):
@@ -45,10 +45,9 @@ class Journey(Sleeper):
         "_steps",
         "_timeline",
         "_transfer",
-        "_values",
-        "_world",
         "dispatch",
         "ending",
+        "values",
     )
 
     def __init__(
@@ -57,20 +56,19 @@ class Journey(Sleeper):
         self._clock = clock
         self._timeline = timeline
         self._on_return = on_return
-        self._values: list[Any] = []
-        """Of the rows so far, row after row."""
         self._life: Life | None = None
         self._steps: Iterator[Span]
-        self._world: World
         self._crossing: Crossing | None = None
         self._transfer: Transfer | None = None
         self.dispatch = dispatch
+        self.values: list[Any] = []
+        """Of the rows so far, row after row."""
         self.ending = _BEGUN
         """How the day ended, once it is simulated to its end."""
 
-    def start_undisturbed(self, steps: Steps, world: World) -> None:
-        """Begin a day that nothing can interrupt."""
-        self._steps, self._world = iter(steps), world
+    def start_undisturbed(self, steps: Steps) -> None:
+        """Begin an `UndisturbedDay`, which adds its rows to `values` itself."""
+        self._steps = iter(steps)
         self._play_undisturbed()
 
     def start(self, life: Life) -> None:
@@ -92,12 +90,12 @@ class Journey(Sleeper):
             else:
                 self._play_on(self._life, None)
         else:
-            self._timeline.extend_values(self._values)
+            self._timeline.extend_values(self.values)
             self._on_return(self)
 
     def rows(self) -> list[SpanRow]:
         """Return the spans so far, but for crossings in progress."""
-        return rows_of(self._values)
+        return rows_of(self.values)
 
     def rows_until(self, end_s: float) -> list[SpanRow]:
         """Return the spans up to a moment, the one in progress cut there, but for crossings in progress."""
@@ -114,15 +112,19 @@ class Journey(Sleeper):
 
     def _play_undisturbed(self) -> None:
         """Simulate the day to its next meeting, or to its end."""
-        self.ending = _undisturbed(self._steps, self._world, self.dispatch, self._values, self.ending.update)
-        self._clock.wake_at(self.dispatch.now_s, self)
+        dispatch, span = self.dispatch, next(self._steps, None)
+        if span is None:
+            self.ending = Ending(dispatch.arrived)
+        elif span is not MEETING:
+            self.ending = _BROKE_OFF
+        self._clock.wake_at(dispatch.now_s, self)
 
     def _play_on(self, life: Life, answer: Transfer | None) -> None:
         """Simulate the day to its next crossing or meeting, or to its end."""
         try:
             while isinstance(piece := life.send(answer), SpanRow):
                 if piece.is_noted:
-                    self._values += piece
+                    self.values += piece
                 answer = None
         except StopIteration as over:
             self.ending = over.value
@@ -142,36 +144,6 @@ class Journey(Sleeper):
             self._clock.wake_at(at_s, self)
         else:
             self.wake()
-
-
-def _undisturbed(
-    steps: Iterator[Span], world: World, dispatch: Dispatch, values: list[Any], received: PendingUpdate | None
-) -> Ending:
-    """Simulate a day whose only possible fault is a broken upload, to its next meeting or its end.
-
-    Returns:
-        How it ended, or that it is not over; the values of its rows are added.
-    """
-    client = dispatch.client
-    for span in steps:
-        if span is MEETING:
-            return Ending(received, is_over=False)
-        activity, duration_s, modality, num_bytes, flops, is_slow, update, version = span
-        if version is None:
-            version = dispatch.version
-        start_s = dispatch.now_s
-        if update is not None:
-            fraction = world.faults.upload_fraction(client, dispatch.window)
-            if fraction < 1.0:
-                dispatch.now_s = end_s = start_s + fraction * duration_s
-                cut_bytes = int(fraction * num_bytes)
-                values += (client, activity, "lost", False, start_s, end_s, version, None, cut_bytes, 0, None)
-                return Ending(None, "broke off")
-            received = update
-        dispatch.now_s = end_s = start_s + duration_s
-        if end_s > start_s or num_bytes or flops:
-            values += (client, activity, "done", is_slow, start_s, end_s, version, modality, num_bytes, flops, None)
-    return Ending(received)
 
 
 def _not_arrived(rows: Sequence[SpanRow]) -> Moved:

@@ -11,7 +11,7 @@ from interlude.simulator.federation.batteries import Gate
 from interlude.simulator.federation.clock import delay_s
 from interlude.simulator.randomness import Stream
 
-_BLOCK_DRAWS = 256
+_BLOCK_DRAWS = 1024
 _BUSY = -1
 _OFF = -2
 
@@ -44,11 +44,25 @@ class IdleClients:
         """Take one idle client, each with equal probability."""
         offset = self._num_drawn % _BLOCK_DRAWS
         if offset == 0:
-            self._uniforms = self._stream.uniforms(_BLOCK_DRAWS, start=self._num_drawn).tolist()
+            self._uniforms = self._next_uniforms()
         self._num_drawn += 1
         client = self._clients[int(self._uniforms[offset] * len(self._clients))]
         self.take(client)
         return client
+
+    def upcoming(self) -> list[int]:
+        """Return the clients that the next draws take if as many as now are idle each time; nothing between two blocks.
+
+        Of few idle clients each comes up again before long, and nothing is returned.
+        """
+        num_idle = len(self._clients)
+        if self._num_drawn % _BLOCK_DRAWS or num_idle <= _BLOCK_DRAWS:
+            return []
+        return [self._clients[int(uniform * num_idle)] for uniform in self._next_uniforms()]
+
+    def _next_uniforms(self) -> list[float]:
+        uniforms: list[float] = self._stream.uniforms(_BLOCK_DRAWS, start=self._num_drawn).tolist()
+        return uniforms
 
     def take(self, client: int) -> None:
         """Take a client that is idle."""

@@ -76,6 +76,7 @@ class Server:
         self.executor = executor
         self._clock = clock
         self._method = method
+        self._world = world
         self._timeline = timeline
         self._max_versions = max_versions
         self._outages = world.faults.outages
@@ -91,7 +92,14 @@ class Server:
         setting = Setting(world, population, network, training, costs, seed, num_bytes(sent))
         self._setting = setting
         self.fleet = Fleet(
-            clock, timeline, setting, method.client_round, self._submit, self._send_now, self.losses, self._take_back
+            clock,
+            timeline,
+            setting,
+            method.client_round,
+            self._submit if executor.needs_tasks else None,
+            self._send_now,
+            self.losses,
+            self._take_back,
         )
         """The clients, idle and in flight."""
         clock.process(self._serve())
@@ -150,12 +158,12 @@ class Server:
         """
         if until is None and self.fleet.may_end_idle():
             self._clock.may_end_idle = True  # no client can ever return
-        inbox, returned = self._inbox if inbox is None else inbox, None
-        while not len(inbox) and (until is None or not until.processed):
+        inbox = self._inbox if inbox is None else inbox
+        arrived = inbox.items
+        while not arrived and (until is None or not until.processed):
             arrival = inbox.next_arrival()
             yield arrival if until is None else arrival | until
-        if len(inbox):
-            returned = inbox.take()
+        returned = arrived.popleft() if arrived else None
         if self._outages is not None:
             yield from self._until_back()
         if returned is not None:
@@ -273,6 +281,8 @@ class Server:
         """Take up to `num_clients` idle clients, uniformly drawn, without roles."""
         drawn: dict[int, Role] = {}
         idle = self.fleet.idle
+        if num_clients == 1:
+            self._world.read_ahead(idle.upcoming())
         while len(drawn) < num_clients and idle:
             drawn[idle.draw()] = None
         return drawn
@@ -297,11 +307,15 @@ class Server:
             if assigned.keys() != roles.keys():
                 raise InterludeError("the method assigns roles to other clients than those that are dispatched")
             roles = assigned
+        self._world.read_ahead(list(roles))
         for client, role in roles.items():
-            received = self._method.model_for(self.model, self._memory, client)
-            start = self._method.start_for(received, self._memory, client)
-            window = fleet.take_window(client)
-            values, mean_round_s = self._values_for(client), fleet.mean_round_s(client)
+            received = start = self.model
+            values = self._broadcast
+            if not self._method.sends_alike:
+                received = self._method.model_for(self.model, self._memory, client)
+                start = self._method.start_for(received, self._memory, client)
+                values = self._values_for(client)
+            window, mean_round_s = fleet.take_window(client), fleet.mean_round_s(client)
             fleet.send(
                 Dispatch(client, window, self.version, role, now_s, received, start, values, mean_round_s=mean_round_s)
             )

@@ -37,17 +37,23 @@ class Method:
     """Whether the method selects clients itself; found by what it overrides."""
     assigns: bool = False
     """Whether the method gives clients roles of its own at dispatch; found by what it overrides."""
-
+    sends_alike: bool = False
+    """Whether all clients are sent the global model and start from it, with no values of one's own; found likewise."""
     merges_plainly: bool = False
     """Whether it only merges as its server rule does, and remembers nothing; found by what it overrides."""
 
     def __init_subclass__(cls) -> None:
-        """Find out whether the class selects clients, whether it assigns roles, and what it makes of updates."""
+        """Find out what the class leaves as it is here, so that the federation need not ask."""
         super().__init_subclass__()
-        cls.selects = cls.select is not Method.select or cls.candidates is not Method.candidates
-        cls.assigns = cls.assign is not Method.assign
-        hooks = ("merge", "remember", "advance")
-        cls.merges_plainly = all(getattr(cls, hook) is getattr(Method, hook) for hook in hooks)
+        cls.selects = not cls._inherits("select", "candidates")
+        cls.assigns = not cls._inherits("assign")
+        cls.sends_alike = cls._inherits("model_for", "start_for", "own_values", "values_for")
+        cls.merges_plainly = cls._inherits("merge", "remember", "advance")
+
+    @classmethod
+    def _inherits(cls, *hooks: str) -> bool:
+        """Return whether the class overrides none of some hooks."""
+        return all(getattr(cls, hook) is getattr(Method, hook) for hook in hooks)
 
     def __init__(self, options: MethodOptions) -> None:
         self.options = options

@@ -155,8 +155,7 @@ class TimelyFL(Method):
         waits_for = max if self.options.waiting == "all" else min
         wait_s = waits_for(client.arrivals_s.values()) - start_s
         whole = self._steps(client, Ready(client.modalities), 1, 0)
-        download_s = sum(span.duration_s for span in client.download())
-        whole_s = max(download_s, wait_s) + client.training_s(*whole) + _upload_s(client, whole)
+        whole_s = max(client.download_s(), wait_s) + client.training_s(*whole) + _upload_s(client, whole)
         yield from client.train(LocalSteps(CrossEntropy(client.modalities), 1, "probe"))
         yield from client.upload(Payload((), _NUMBER_BYTES, float(whole_s)))
 

@@ -103,6 +103,9 @@ class ModalityArrivals:
 
     def __init__(self, spec: PerRound | StreamOfWindows, seed: int, modality: str, num_clients: int) -> None:
         self.spec = spec
+        self._may_miss = spec.miss_probability > 0.0
+        self._jitters = spec.jitter_sigma > 0.0
+        self._is_per_round = isinstance(spec, PerRound)
         base = spec.per_client if isinstance(spec, PerRound) else spec.sample_period_s
         self._base_s = packed(base.ppf(Stream(seed, "arrival-base", modality).uniforms(num_clients)))
         self._jitter = ClientDraws(seed, "arrival", MeanOneJitter(spec.jitter_sigma), modality)
@@ -111,9 +114,16 @@ class ModalityArrivals:
             self._transfer = ClientDraws(seed, "arrival-transfer", spec.transfer_s, modality)
 
     @property
+    def draws(self) -> list[ClientDraws]:
+        """What every local round reads."""
+        jitter = [self._jitter] if self._jitters else []
+        misses = [self._misses] if self._may_miss else []
+        return jitter + misses + ([] if self._is_per_round else [self._transfer])
+
+    @property
     def leaves_others_alone(self) -> bool:
         """Whether after a miss the other modalities are trained each alone."""
-        return self.spec.on_miss == "uni_modal" and self.spec.miss_probability > 0.0
+        return self.spec.on_miss == "uni_modal" and self._may_miss
 
     @property
     def drops_windows(self) -> bool:
@@ -133,15 +143,14 @@ class ModalityArrivals:
             The arrival time, which can be before `round_start_s` for a stream; None if the modality misses and
             the scenario lets the round continue without it.
         """
-        spec = self.spec
         attempts = 1.0
-        if spec.miss_probability > 0.0:
+        if self._may_miss:
             misses = self._misses.at(client, window)
-            if misses > 0 and spec.on_miss != "wait":
+            if misses > 0 and self.spec.on_miss != "wait":
                 return None
             attempts += misses
-        jitter = self._jitter.at(client, window) if spec.jitter_sigma > 0.0 else 1.0
-        if isinstance(spec, PerRound):
+        jitter = self._jitter.at(client, window) if self._jitters else 1.0
+        if self._is_per_round:
             return round_start_s + self._base_s[client] * jitter * attempts
         transfer_s = self._transfer.at(client, window)
         period_s = self._base_s[client] * num_samples

@@ -165,6 +165,11 @@ class Devices:
         self._stragglers = spec.stragglers
         self._slow = ClientDraws(seed, "straggler", _Identity())
 
+    @property
+    def draws(self) -> list[ClientDraws]:
+        """What every local round reads."""
+        return [*([self._jitter] if self._jitter_sigma > 0.0 else []), *([self._slow] if self._stragglers else [])]
+
     def overhead_s(self, client: int) -> float:
         """Return the fixed time of one training task at a client."""
         overhead_s: float = self._overhead_s[client]

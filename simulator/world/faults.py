@@ -75,6 +75,12 @@ class Faults:
         """When the server is away; None: never."""
 
     @property
+    def draws(self) -> list[ClientDraws]:
+        """What every local round reads."""
+        points = [*([self._break_points] if self._drops else []), *([self._crash_points] if self._crashes else [])]
+        return points if self._losses is None else [*points, self._losses]
+
+    @property
     def only_dropout(self) -> bool:
         """Whether an upload that breaks off is the only possible fault."""
         return not self._crashes and self._losses is None and self.outages is None

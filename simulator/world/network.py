@@ -72,6 +72,12 @@ class Links:
         }
         """What all clients' transfers of a direction share; a direction that is not in it has no limit."""
 
+    @property
+    def draws(self) -> list[ClientDraws]:
+        """What every local round reads."""
+        jitter = self._jitter.values() if self._jitter_sigma > 0.0 else ()
+        return [*jitter, *(varying.draws for varying in self._varying.values())]
+
     def mbps(self, client: int, direction: Direction) -> float:
         """Return the mean speed of a client's link in one direction."""
         return _BITS_PER_BYTE / (self._s_per_byte[direction][client] * _BITS_PER_MEGABIT)

@@ -152,7 +152,7 @@ class SpeedDraws:
 
     def __init__(self, relative_deviation: Floats, seed: int, detail: str) -> None:
         self._deviation: list[float] = relative_deviation.tolist()
-        self._draws = ClientDraws(seed, "transfer-speed", _Itself(), detail)
+        self.draws = ClientDraws(seed, "transfer-speed", _Itself(), detail)
 
     def share(self, client: int, window: int) -> float:
         """Return the speed of a client's transfer in the local round on a window, over the client's mean."""
@@ -160,7 +160,7 @@ class SpeedDraws:
         if deviation == 0.0:
             return 1.0
         below = scipy.special.ndtr((SLOWEST - 1.0) / deviation)
-        probability = below + self._draws.at(client, window) * (1.0 - below)
+        probability = below + self.draws.at(client, window) * (1.0 - below)
         return max(SLOWEST, float(1.0 + deviation * scipy.special.ndtri(probability)))
 
 

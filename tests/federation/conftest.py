@@ -27,6 +27,9 @@ class FirstIdleFirst:
     def __iter__(self):
         return iter(self._clients)
 
+    def upcoming(self) -> list[int]:
+        return []
+
     def draw(self) -> int:
         return self._clients.pop(0)
 
@@ -36,6 +39,8 @@ class FirstIdleFirst:
 
 class TaskList(TimingOnlyExecutor):
     """Trains nothing and remembers what it was asked to."""
+
+    needs_tasks = True
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []

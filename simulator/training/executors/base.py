@@ -8,7 +8,7 @@ its number.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
@@ -122,6 +122,8 @@ class EvaluationFuture(Future[Evaluation]):
 
 class TrainingExecutor(ABC):
     """Base of executors that train: it numbers futures and keeps a journal of decisions that depend on values."""
+
+    needs_tasks: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.decisions: list[Any] = []

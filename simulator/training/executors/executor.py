@@ -6,7 +6,7 @@ client after the other and is the reference; `BatchedExecutor` trains many at on
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from interlude.models.network import Parameters
 from interlude.simulator.training.executors.base import EvaluationFuture
@@ -18,6 +18,9 @@ Decision = TypeVar("Decision")
 
 class Executor(Protocol):
     """Computes the results of tasks."""
+
+    needs_tasks: ClassVar[bool]
+    """Whether it looks at tasks; otherwise a run makes none."""
 
     def submit(self, task: Task) -> Future[Trained]:
         """Return the future of a task's result; computes nothing yet."""

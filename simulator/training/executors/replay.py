@@ -20,6 +20,8 @@ class ReplayingExecutor(TimingOnlyExecutor):
         decisions: the journaled decisions, in order.
     """
 
+    needs_tasks = True
+
     def __init__(self, decisions: Sequence[Any]) -> None:
         self._decisions = iter(decisions)
         self._futures: WeakValueDictionary[int, TrainingFuture] = WeakValueDictionary()

@@ -1,7 +1,7 @@
 """The executor of a timing-only run: the clock runs without values."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from interlude.models.network import Parameters
 from interlude.simulator.training.executors.future import Future, failed
@@ -9,17 +9,19 @@ from interlude.simulator.training.task import Task, Trained
 
 Decision = TypeVar("Decision")
 
-_UNTRAINED: Future[Trained] = failed("a timing-only run has no training results")
+UNTRAINED: Final[Future[Trained]] = failed("a timing-only run has no training results")
 """The future of every task: it never changes, so one suffices."""
 
 
 class TimingOnlyExecutor:
     """Trains nothing; results are never computed, and merges leave the server's state unchanged."""
 
+    needs_tasks: ClassVar[bool] = False
+
     def submit(self, task: Task) -> Future[Trained]:
         """Return a future without a result."""
         del task
-        return _UNTRAINED
+        return UNTRAINED
 
     def results(self, futures: Sequence[Future[Trained]]) -> list[Trained] | None:
         """Return None: there are no values."""

@@ -74,11 +74,12 @@ class CostModel:
         self._broadcast = broadcast
         # Objectives are frozen dataclasses, so every count is made once.
         self.of_task = cache(self._of_task)
+        self.num_steps = cache(self._num_steps)
         self.step = cache(self._step)
         self.profile = cache(self._profile)
         self._costs = cache(self._costs_of)
 
-    def num_steps(self, num_samples: int, epochs: int) -> int:
+    def _num_steps(self, num_samples: int, epochs: int) -> int:
         """Return the steps of some passes over a window.
 
         Raises:

@@ -42,6 +42,9 @@ class PaperWorld:
         self.lost: set[tuple[int, int]] = set()
         """Uploads (client, window) that break off half-way."""
 
+    def read_ahead(self, clients):
+        pass
+
     def arrivals_s(self, client, window, round_start_s, num_samples, modalities):
         delays_s = {m: self.delays_s[m][client] for m in modalities}
         return {m: round_start_s + delay_s for m, delay_s in delays_s.items() if delay_s is not None}
