@@ -8,6 +8,7 @@ import pyarrow as pa
 from interlude.simulator.federation.accounting.energy import Energy
 from interlude.simulator.federation.accounting.invariants import Audit
 from interlude.simulator.federation.accounting.losses import Losses
+from interlude.simulator.federation.accounting.rows import Rows
 from interlude.simulator.federation.accounting.spent import Spent
 from interlude.simulator.record.sink import Sink
 from interlude.simulator.scenario.scenario import Scenario
@@ -44,12 +45,12 @@ class Accounts:
         Raises:
             BrokenInvariantError: if they break an invariant.
         """
-        part = table.to_pandas()
-        self._audit.add(part)
-        self._losses.add_rows(part)
-        self._spent.add(part)
+        rows = Rows.of(table)
+        self._audit.add(rows)
+        self._losses.add_rows(rows)
+        self._spent.add(rows)
         if self._energy is not None:
-            self._energy.add(part)
+            self._energy.add(rows)
 
     def totals(self, sink: Sink) -> dict[str, Any]:
         """Return what the run lost, what its end cut, and what it spent, once all rows are added.

@@ -14,7 +14,9 @@ from interlude.models.drawn import POOL_BYTES
 from interlude.simulator.arrays import Floats
 from interlude.simulator.data.dataset import sample_bytes
 from interlude.simulator.errors import CannotRunError
+from interlude.simulator.federation.accounting.rows import Rows
 from interlude.simulator.federation.rules import Barrier, Buffered
+from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.methods.base import Method
 from interlude.simulator.run.build import Ingredients, Testbed
 from interlude.simulator.run.first_rounds import first_rounds
@@ -260,14 +262,12 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
     """Return the estimate of a whole run, of which the opening ends here."""
     scale, played_s = opening.scale, opening.end_s
     before, after = opening.steady()
-    timeline = opening.timeline()
-    opening.run.server.losses.add_rows(timeline)
+    rows = opening.rows()
+    opening.run.server.losses.add_rows(rows)
     lost = opening.run.server.losses.totals()
-    sent = timeline[timeline["bytes"] > 0]
-    median_bytes = sent[sent["outcome"] == "done"].groupby("activity")["bytes"].median()
-    num_bytes = float(sent["bytes"].sum())
+    num_bytes = float(rows.num_bytes.sum())
     if not opening.is_over:
-        first, last = (float(sent.loc[sent["end_s"] <= mark.time_s, "bytes"].sum()) for mark in (before, after))
+        first, last = (float(rows.num_bytes[rows.end_s <= mark.time_s].sum()) for mark in (before, after))
         num_bytes = last + whole.growth * (last - first)
     num_returned = opening.now.local_rounds
     pace = whole.local_rounds / num_returned if num_returned else scale
@@ -275,8 +275,8 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
         needs=needs,
         played_s=played_s,
         played_clients=opening.num_clients,
-        bytes_down=float(median_bytes.get("download", math.nan)),
-        bytes_up=float(median_bytes.get("upload", math.nan)),
+        bytes_down=_median_bytes(rows, "download"),
+        bytes_up=_median_bytes(rows, "upload"),
         versions=whole.versions,
         local_rounds=whole.local_rounds,
         num_bytes=num_bytes * scale,
@@ -288,6 +288,12 @@ def _totals(opening: Opening, presence: Presence, whole: _Whole, needs: Needs) -
         stalled_s=lost["stalled_s"] * pace,
         off_share=presence.off_share(whole.end_s),
     )
+
+
+def _median_bytes(rows: Rows, activity: Activity) -> float:
+    """Return the median payload of the transfers of a kind that were completed; NaN where there was none."""
+    moved = rows.num_bytes[rows.do(activity) & rows.ended("done") & (rows.num_bytes > 0)]
+    return float(np.median(moved)) if len(moved) else math.nan
 
 
 def _memory_bytes(spec: RunSpec, ingredients: Ingredients) -> int:

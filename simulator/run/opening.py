@@ -4,12 +4,11 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 
 from interlude.simulator.errors import CannotRunError, InterludeError, UserCodeError
+from interlude.simulator.federation.accounting.rows import Rows
 from interlude.simulator.federation.setting import Population
-from interlude.simulator.federation.timeline import SCHEMA
 from interlude.simulator.record.sink import TimelineInMemory
 from interlude.simulator.run.build import Ingredients, blaming_method
 from interlude.simulator.run.loop import Run
@@ -103,8 +102,7 @@ class Opening:
         made = len(self.marks) - 1
         return (self.marks[made // 2], self.marks[made]) if made else (self.marks[0], self.now)
 
-    def timeline(self) -> pd.DataFrame:
-        """End the opening and return its timeline, but for clients that are idle at its end."""
+    def rows(self) -> Rows:
+        """End the opening and return the rows of its timeline, but for clients that are idle at its end."""
         self.run.finish(self.end_s, with_idle=False)
-        timeline: pd.DataFrame = pa.concat_tables([SCHEMA.empty_table(), *self._sink.parts]).to_pandas()
-        return timeline
+        return Rows.of(pa.concat_tables(self._sink.parts))

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from paper_world import play
+from timeline_rows import rows_of
 
 from interlude import parse_scenario, run_scenario
 from interlude.analysis.choices import Choices
@@ -29,7 +30,7 @@ def accounts(run):
     """Return the bytes uploaded that were received, lost and cut, in whole uploads, and the lost local rounds."""
     losses = run.server.losses
     one = lone(4.0).server.losses.bytes_received
-    losses.add_rows(pd.DataFrame(run.rows))
+    losses.add_rows(rows_of(pd.DataFrame(run.rows)))
     lost = losses.totals()["bytes_up"]
     parts = (losses.bytes_received / one, lost / one, losses.bytes_up_cut / one)
     return tuple(round(part, 2) for part in parts), dict(losses.rounds)
@@ -81,10 +82,10 @@ def test_a_transfer_through_a_shared_link_is_cut():
 
 def test_a_span_cut_before_the_end_is_found():
     timeline = pd.DataFrame(lone(3.5).rows)
-    check([timeline], 1, 3.5)
+    check([rows_of(timeline)], 1, 3.5)
     broken = timeline.assign(outcome=["cut", *timeline["outcome"][1:]])
     with pytest.raises(BrokenInvariantError, match="a span cut before the end of the run"):
-        check([broken], 1, 3.5)
+        check([rows_of(broken)], 1, 3.5)
 
 
 def test_a_run_without_faults_loses_nothing(scenario_with, tmp_path):

@@ -8,6 +8,7 @@ import weakref
 
 import pandas as pd
 import pytest
+from timeline_rows import rows_of
 
 from interlude.simulator.federation.accounting.invariants import BrokenInvariantError, check
 from interlude.simulator.federation.clock import Clock, Sleeper
@@ -416,9 +417,9 @@ def played_row(paper):
 def test_work_while_off_is_found(played_row):
     timeline = pd.DataFrame(played_row.rows)
     world = played_row.world
-    check([timeline], 1, 7.5, world)
+    check([rows_of(timeline)], 1, 7.5, world)
     with pytest.raises(BrokenInvariantError, match="off where all are always on"):
-        check([timeline], 1, 7.5)
+        check([rows_of(timeline)], 1, 7.5)
     late = timeline.assign(activity=timeline["activity"].replace("off", "idle"))
     with pytest.raises(BrokenInvariantError, match="at work while it is off"):
-        check([late], 1, 7.5, world)
+        check([rows_of(late)], 1, 7.5, world)

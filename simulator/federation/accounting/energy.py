@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from math import floor
 
 import numpy as np
-import pandas as pd
 
 from interlude.simulator.arrays import Floats
+from interlude.simulator.federation.accounting.rows import ACTIVITIES, Rows
+from interlude.simulator.federation.timeline import Activity
 from interlude.simulator.world.energy import purpose_of
 
 
@@ -30,21 +31,18 @@ class Energy:
         """[M] joules until each of them."""
         self._total_j = dict.fromkeys(watts, 0.0)
 
-    def add(self, part: pd.DataFrame) -> None:
+    def add(self, rows: Rows) -> None:
         """Add rows of the timeline."""
-        purposes = {activity: purpose_of(activity) for activity in part["activity"].unique()}
-        drawn = part[part["activity"].map(purposes).notna()]
-        if drawn.empty:
+        drawn = {name: rows.where(rows.do(*_activities_for(name))) for name in self._watts}
+        ends_s = [float(spans.end_s.max()) for spans in drawn.values() if len(spans) > 0]
+        if not ends_s:
             return
-        self._extend(float(drawn["end_s"].max()))
-        purpose = drawn["activity"].map(purposes)
-        for name, power in self._watts.items():
-            spans = drawn[purpose == name]
-            start_s, end_s = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
-            client_w = power[spans["client"].to_numpy()]
-            since_start_j = _until(start_s, client_w, self._moments_s)
-            self._joules[name] += since_start_j - _until(end_s, client_w, self._moments_s)
-            self._total_j[name] += float((client_w * (end_s - start_s)).sum())
+        self._extend(max(ends_s))
+        for name, spans in drawn.items():
+            client_w = self._watts[name][spans.client]
+            since_start_j = _until(spans.start_s, client_w, self._moments_s)
+            self._joules[name] += since_start_j - _until(spans.end_s, client_w, self._moments_s)
+            self._total_j[name] += float((client_w * spans.seconds).sum())
 
     def until(self, end_s: float) -> tuple[Floats, dict[str, Floats]]:
         """Return the evaluations of a run that ends so, its end the last of them, and the joules until each.
@@ -64,6 +62,11 @@ class Energy:
         self._moments_s = np.append(self._moments_s, new * self._every_s)
         for name, values in self._joules.items():
             self._joules[name] = np.append(values, np.full(len(new), self._total_j[name]))
+
+
+def _activities_for(purpose: str) -> list[Activity]:
+    """Return the activities that draw power for a purpose."""
+    return [activity for activity in ACTIVITIES if purpose_of(activity) == purpose]
 
 
 def _until(edges_s: Floats, power: Floats, moments_s: Floats) -> Floats:

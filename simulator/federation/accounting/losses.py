@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
+from interlude.simulator.federation.accounting.rows import Rows
 
 
 @dataclass
@@ -44,13 +44,13 @@ class Losses:
         self.device_s += spent_s
         self.bytes_not_received += bytes_not_received
 
-    def add_rows(self, part: pd.DataFrame) -> None:
+    def add_rows(self, rows: Rows) -> None:
         """Add rows of the timeline."""
-        activity, spans_s = part["activity"], part["end_s"] - part["start_s"]
-        self.bytes_sent += int(part.loc[activity == "upload", "bytes"].sum())
-        self.off_s += float(spans_s[activity == "off"].sum())
-        self.stalled_s += float(spans_s[activity == "stalled"].sum())
-        self.slow_s += float(spans_s[part["is_slow"]].sum())
+        seconds = rows.seconds
+        self.bytes_sent += int(rows.num_bytes[rows.do("upload")].sum())
+        self.off_s += float(seconds[rows.do("off")].sum())
+        self.stalled_s += float(seconds[rows.do("stalled")].sum())
+        self.slow_s += float(seconds[rows.is_slow].sum())
 
     def totals(self) -> Mapping[str, Any]:
         """Return the losses as run.json states them, once all rows of the timeline are added."""

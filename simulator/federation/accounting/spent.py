@@ -4,7 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from interlude.simulator.federation.accounting.rows import ACTIVITIES, Rows
 
 
 @dataclass
@@ -20,16 +23,20 @@ class Spent:
     staleness: int = 0
     """Sum of their staleness, in versions."""
 
-    def add(self, part: pd.DataFrame) -> None:
+    def add(self, rows: Rows) -> None:
         """Add rows of the timeline."""
-        spans = part[part["activity"] != "merge"]
-        for activity, seconds in (spans["end_s"] - spans["start_s"]).groupby(spans["activity"]).sum().items():
-            self.device_s[str(activity)] = self.device_s.get(str(activity), 0.0) + float(seconds)
-        moved = spans[spans["bytes"] > 0]
-        for activity, num_bytes in moved["bytes"].groupby(moved["activity"]).sum().items():
-            self.num_bytes[str(activity)] += int(num_bytes)
-        self.num_merged += len(part) - len(spans)
-        self.staleness += int(part["staleness"].sum())
+        spans = rows.where(~rows.do("merge"))
+        # summed by pandas, which compensates for rounding
+        device_s = pd.Series(spans.seconds).groupby(spans.activity).sum()
+        for code, seconds in zip(device_s.index.tolist(), device_s.tolist(), strict=True):
+            self.device_s[ACTIVITIES[code]] = self.device_s.get(ACTIVITIES[code], 0.0) + seconds
+        moved = spans.where(spans.num_bytes > 0)
+        num_bytes = np.zeros(len(ACTIVITIES), dtype=np.int64)
+        np.add.at(num_bytes, moved.activity, moved.num_bytes)
+        for code in np.flatnonzero(num_bytes):
+            self.num_bytes[ACTIVITIES[code]] += int(num_bytes[code])
+        self.num_merged += len(rows) - len(spans)
+        self.staleness += int(rows.staleness.sum())
 
     def totals(self) -> dict[str, Any]:
         """Return the sums as run.json states them."""

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timeline_rows import rows_of
 
 from interlude.simulator.federation.accounting.invariants import BrokenInvariantError, check
 
@@ -14,7 +15,7 @@ END_S, NUM_CLIENTS = 15.0, 4
 @pytest.fixture(scope="module")
 def good(wild, run):
     (record,) = run(wild({"name": "mba"}))
-    check([record.timeline], NUM_CLIENTS, END_S)
+    check([rows_of(record.timeline)], NUM_CLIENTS, END_S)
     return record.timeline
 
 
@@ -30,7 +31,7 @@ def row_of(timeline: pd.DataFrame, activity: str, position: int = 0) -> int:
 
 def assert_broken(timeline, match):
     with pytest.raises(BrokenInvariantError, match=match):
-        check([timeline], NUM_CLIENTS, END_S)
+        check([rows_of(timeline)], NUM_CLIENTS, END_S)
 
 
 def test_an_overlap_is_found(timeline):
@@ -53,11 +54,11 @@ def test_time_that_ends_before_the_run_is_found(timeline):
 
 def test_a_client_without_a_timeline_is_found(timeline):
     with pytest.raises(BrokenInvariantError, match="5 clients exist, 4 have a timeline"):
-        check([timeline], NUM_CLIENTS + 1, END_S)
+        check([rows_of(timeline)], NUM_CLIENTS + 1, END_S)
 
 
 def in_parts(timeline, num_rows):
-    return [timeline.iloc[first : first + num_rows] for first in range(0, len(timeline), num_rows)]
+    return [rows_of(timeline.iloc[first : first + num_rows]) for first in range(0, len(timeline), num_rows)]
 
 
 @pytest.mark.parametrize("num_rows", [3, 50])

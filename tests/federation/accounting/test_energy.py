@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from timeline_rows import rows_of
 
 from interlude.simulator.federation.accounting.energy import Energy
+from interlude.simulator.federation.timeline import SpanRow
 
 WATTS = {"train": np.array([5.0, 7.0]), "radio": np.array([2.0, 3.0]), "idle": np.array([0.5, 0.25])}
 SPANS = [
@@ -22,10 +24,13 @@ SPANS = [
 
 
 def test_every_span_draws_its_power_and_who_is_off_draws_nothing():
-    timeline = pd.DataFrame(SPANS, columns=["client", "activity", "start_s", "end_s"])
+    rows = [
+        SpanRow(client, activity, "done", False, start_s, end_s)._asdict() for client, activity, start_s, end_s in SPANS
+    ]
+    timeline = pd.DataFrame(rows).rename(columns={"num_bytes": "bytes"})
     energy = Energy(WATTS, every_s=4.0)
     for part in (timeline[:4], timeline[4:]):
-        energy.add(part)
+        energy.add(rows_of(part))
     moments_s, joules = energy.until(10.0)
     assert moments_s.tolist() == [0.0, 4.0, 8.0, 10.0]
     assert joules["train"] == pytest.approx([0.0, 10.0, 15.0 + 28.0, 15.0 + 42.0])
