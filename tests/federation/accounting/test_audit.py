@@ -126,3 +126,27 @@ def test_training_without_flops_is_found(timeline, activity):
 def test_a_transfer_without_bytes_is_found(timeline, activity):
     timeline.loc[row_of(timeline, activity), "bytes"] = 0
     assert_broken(timeline, "a transfer of no bytes")
+
+
+@pytest.mark.parametrize("column", ["bytes", "flops"])
+def test_a_negative_cost_is_found(timeline, column):
+    timeline.loc[row_of(timeline, "wait"), column] = -1
+    assert_broken(timeline, "a negative cost")
+
+
+def test_the_row_that_is_named_is_the_first_of_the_first_client(timeline):
+    waits = timeline[timeline["activity"] == "wait"]
+    last = waits[waits["client"] == waits["client"].max()].index[0]
+    first, second = waits[waits["client"] == waits["client"].min()].index[-2:]
+    timeline.loc[[last, first, second], "flops"] = -1
+    client, start_s, end_s = timeline.loc[first, ["client", "start_s", "end_s"]]
+    with pytest.raises(BrokenInvariantError) as broken:
+        check([rows_of(timeline)], NUM_CLIENTS, END_S)
+    row = f"client {client:.0f}, wait, {start_s} s to {end_s} s (3 such rows)"
+    assert str(broken.value) == f"the timeline has a negative cost: {row}"
+
+
+def test_clients_whose_rows_are_not_in_order_are_checked_in_order(timeline):
+    spans = timeline[timeline["activity"] != "merge"]
+    backwards = spans.assign(version=0)[::-1]
+    check([rows_of(backwards)], NUM_CLIENTS, END_S)
