@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from interlude.models.inputs import Samples
+from interlude.models.inputs import Samples, taken
 
 BLOCK = 1 << 20
 """Indices of one block; it may have as many samples."""
@@ -51,7 +51,7 @@ class Pool:
         asked = index.numpy()
         if not np.array_equal(asked, self._asked):  # a batch is asked for once per modality
             self._positions, self._asked = self._positions_of(asked), asked.copy()
-        return self._kept[name][self._positions]
+        return taken(self._kept[name], self._positions)
 
     def _positions_of(self, asked: npt.NDArray[np.int64]) -> Tensor:
         blocks, which = np.unique(asked // BLOCK, return_inverse=True)
@@ -111,6 +111,11 @@ class DrawnTensor(Tensor):
 
     def __getitem__(self, index: Any) -> Tensor:
         return self.pool.take(self.modality, index.cpu()).to(self.device)
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Return the samples at an index [n]."""
+        assert dim == 0, "drawn samples are only taken whole"
+        return self[index]
 
     def to(self, device: torch.device) -> Self:  # type: ignore[override]
         """Return the samples on a device; they are made on the CPU all the same."""

@@ -51,6 +51,11 @@ class InputSpec:
         return torch.empty(num_samples, *self.shape, dtype=self.dtype, device="meta")
 
 
+def taken(values: Tensor, index: Tensor) -> Tensor:
+    """Return `values[index]`, samples of values [N, *shape] at an index of any shape, in a fraction of its time."""
+    return values.index_select(0, index.reshape(-1)).view(*index.shape, *values.shape[1:])
+
+
 def lacking(x: Tensor) -> Tensor:
     """Return which samples [B] of floats or token numbers [B, *shape] lack the modality."""
     return x.flatten(1)[:, 0].isnan() if x.is_floating_point() else (x == 0).flatten(1).all(dim=1)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from interlude.simulator.arrays import Floats
-from interlude.simulator.philox import NUM_WORDS, first_uniforms
+from interlude.simulator.philox import NUM_WORDS, Words, first_uniforms
 
 _BLOCK_DRAWS = (NUM_WORDS, 64, 256)
 """Draws that are read together: a client's first block is short, as most of a large federation act seldom."""
@@ -43,20 +43,43 @@ class Stream:
         who: the rest of the address, e.g. a client and a modality.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("key",)
 
     def __init__(self, seed: int, purpose: str, *who: int | str) -> None:
-        self._key = np.frombuffer(_digest(json.dumps([seed, purpose, *who])), np.uint64)
+        self.key = np.frombuffer(_digest(json.dumps([seed, purpose, *who])), np.uint64)
 
     def generator(self, major: int = 0, minor: int = 0) -> np.random.Generator:
         """Return the generator of one decision of this stream, e.g. the permutation of a (window, epoch)."""
-        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, major, minor, 0]))
+        return np.random.Generator(np.random.Philox(key=self.key, counter=[0, major, minor, 0]))
 
     def uniforms(self, count: int, start: int = 0) -> Floats:
         """Return draws `start` to `start + count` as numbers in (0, 1); `start` must be a multiple of 4."""
         counter = [start // _DRAWS_PER_COUNTER, 0, 0, 0]
-        uniforms = np.random.Generator(np.random.Philox(key=self._key, counter=counter)).random(count)
+        uniforms = np.random.Generator(np.random.Philox(key=self.key, counter=counter)).random(count)
         return np.clip(uniforms, _TINY, 1.0 - _TINY)
+
+
+class MovedGenerator:
+    """One generator for many decisions, moved from one to the next, as making one takes eight times as long."""
+
+    __slots__ = ("_bits", "_generator", "_state")
+
+    def __init__(self) -> None:
+        self._bits = np.random.Philox(key=0)
+        self._generator = np.random.Generator(self._bits)
+        self._state = self._bits.state
+
+    def at(self, stream: Stream, major: int = 0, minor: int = 0) -> np.random.Generator:
+        """Return what `Stream.generator` would, until it is moved on."""
+        return self.moved(stream.key, (0, major, minor))
+
+    def moved(self, key: Words, counter: tuple[int, int, int]) -> np.random.Generator:
+        """Return the generator of a key [2], from a counter on."""
+        state = self._state["state"]
+        state["key"] = key
+        state["counter"][:3] = counter
+        self._bits.state = self._state
+        return self._generator
 
 
 class _Block(NamedTuple):
@@ -82,16 +105,14 @@ class ClientDraws:
         detail: more of the streams' address, e.g. a modality.
     """
 
-    __slots__ = ("_address", "_bits", "_blocks", "_distribution", "_generator", "_state")
+    __slots__ = ("_address", "_blocks", "_distribution", "_generator")
 
     def __init__(self, seed: int, purpose: str, distribution: Quantiles, *detail: str) -> None:
         self._distribution = distribution
         self._blocks: dict[int, _Block] = {}
         self._address = json.dumps([seed, purpose])[:-1], "".join(f", {json.dumps(more)}" for more in detail)
         """Of the streams, before the client and after it."""
-        self._bits = np.random.Philox(key=0)  # moved from client to client, as making one takes far longer
-        self._state = self._bits.state
-        self._generator = np.random.Generator(self._bits)
+        self._generator = MovedGenerator()
 
     def at(self, client: int, index: int) -> float:
         """Return the `index`-th draw of a client."""
@@ -125,11 +146,9 @@ class ClientDraws:
         """Return the block that holds a draw, as `Stream.uniforms` reads it."""
         count = next((count for count in _BLOCK_DRAWS if index < count), _BLOCK_DRAWS[-1])
         start = index - index % count
-        state = self._state["state"]
-        state["key"] = np.frombuffer(self._key_of(client), np.uint64)
-        state["counter"][0] = start // _DRAWS_PER_COUNTER
-        self._bits.state = self._state
-        return _Block(start, start + count, 0, self._drawn(self._generator.random(count)))
+        key = np.frombuffer(self._key_of(client), np.uint64)
+        generator = self._generator.moved(key, (start // _DRAWS_PER_COUNTER, 0, 0))
+        return _Block(start, start + count, 0, self._drawn(generator.random(count)))
 
     def _drawn(self, uniforms: Floats) -> "array[float]":
         """Return the draws at uniform numbers in [0, 1 - 2^-53], which it changes."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -115,26 +114,3 @@ def window_samples(shard: Indices, window: int, num_samples: int | None) -> Indi
     if num_samples is None or num_samples >= len(shard):
         return shard
     return shard[(window * num_samples + np.arange(num_samples)) % len(shard)]
-
-
-def batch_positions(seed: int, task: Task, steps: LocalSteps, batch_size: int) -> list[Indices]:
-    """Return the positions in the window of each step's mini-batch.
-
-    The order is addressed by (client, phase, window, epoch), so that the joint phase has the same batches whatever
-    happened before it, and under every method.
-    """
-    num_samples = len(task.samples)
-    per_epoch = steps_per_epoch(num_samples, batch_size)
-    stream = _batch_stream(seed, task.client, steps.phase)
-    batches: list[Indices] = []
-    last_step = steps.first_step + steps.num_steps
-    for epoch in range(steps.first_step // per_epoch, -(-last_step // per_epoch)):
-        order = stream.generator(task.window, epoch).permutation(num_samples)
-        batches += [order[i : i + batch_size] for i in range(0, num_samples, batch_size)]
-    skipped = steps.first_step % per_epoch
-    return batches[skipped : skipped + steps.num_steps]
-
-
-@lru_cache(maxsize=1 << 16)
-def _batch_stream(seed: int, client: int, phase: str) -> Stream:
-    return Stream(seed, "batches", client, phase)

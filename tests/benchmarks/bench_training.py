@@ -53,10 +53,11 @@ from interlude.models.network import Network, Parameters
 from interlude.simulator.arrays import Indices
 from interlude.simulator.run.build import build_testbed, executor_and_model
 from interlude.simulator.run.spec import RunSpec
+from interlude.simulator.training.batches import BatchOrders
 from interlude.simulator.training.executors.executor import Executor
 from interlude.simulator.training.merge import ClientUpdate, weighted_mean
 from interlude.simulator.training.objective import CrossEntropy
-from interlude.simulator.training.task import LocalSteps, Task, batch_positions
+from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.workers.pool import WorkerPool
 
 
@@ -285,7 +286,7 @@ def replayed(given: Scenario, record: RunRecord, loop: PlainLoop) -> State:
 
 def plain_result(loop: PlainLoop, task: Task, start: State) -> State:
     """Return a task's result by the plain loop, on the batches that the simulator gives the task."""
-    positions = batch_positions(SEED, task, task.local_steps[0], loop.workload.batch_size)
+    positions = BatchOrders(SEED, loop.workload.batch_size).batches(task, task.local_steps[0]).each()
     batches = [torch.from_numpy(task.samples[batch]) for batch in positions]
     trained = loop.train(to_plain(loop, start), batches)
     check(trained.num_steps == loop.workload.num_steps, "the plain loop takes the steps it claims")

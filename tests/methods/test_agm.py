@@ -12,6 +12,7 @@ from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.methods.agm import AGM, AGMOptions, Modulated, coefficients
 from interlude.simulator.methods.coalitions import coalitions, shapley_values
+from interlude.simulator.training.batches import BatchOrders
 from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.strategy import choose_strategy
@@ -19,7 +20,7 @@ from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.spec import ExecutorSpec, OptimizerSpec, TrainingSpec
 from interlude.simulator.training.stacked.trainer import StackedTrainer
-from interlude.simulator.training.task import LocalSteps, Task, batch_positions
+from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import Named
 
 BOTH = ("gray", "color")
@@ -151,7 +152,11 @@ def test_the_mean_runs_over_the_mini_batches_each_scored_before_its_step():
         return executor.submit(Task(0, 0, 0, steps, np.arange(8), model, model, values)).result()
 
     after_one, after_two = trained(1), trained(2)
-    at = batch_positions(0, Task(0, 0, 0, (), np.arange(8), model, model), LocalSteps(objective, 2, "joint"), 4)
+    at = (
+        BatchOrders(0, 4)
+        .batches(Task(0, 0, 0, (), np.arange(8), model, model), LocalSteps(objective, 2, "joint"))
+        .each()
+    )
     by_hand = []
     for positions, parameters in zip(at, (model, after_one.parameters), strict=True):
         features = network.features(parameters, {m: x[positions] for m, x in inputs.items()})

@@ -7,9 +7,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from interlude.models.inputs import Samples
+from interlude.models.inputs import Samples, taken
 from interlude.models.network import Network, Parameters
 from interlude.simulator.errors import DivergedError
+from interlude.simulator.training.batches import BatchOrders
 from interlude.simulator.training.evaluation import EvaluationSets, evaluate
 from interlude.simulator.training.executors.base import EvaluationFuture, TrainingExecutor, TrainingFuture
 from interlude.simulator.training.objective import Batch, Context, Noise, Objective
@@ -19,7 +20,6 @@ from interlude.simulator.training.task import (
     LocalSteps,
     Task,
     Trained,
-    batch_positions,
     diverged,
     noise_generator,
     resolve,
@@ -44,6 +44,7 @@ class SequentialExecutor(TrainingExecutor):
         self._network = network
         self._spec = spec
         self._seed = seed
+        self._orders = BatchOrders(seed, spec.batch_size)
         self._inputs, self._labels = train
         self._sets = sets
 
@@ -83,7 +84,7 @@ class SequentialExecutor(TrainingExecutor):
                 parameters |= objective.begin(self._network, parameters, window, Context(task.latest, task.broadcast))
             context = contexts[objective] = self._prepared(task, objective, parameters, window)
             names = objective.trained(self._network)
-            for step, positions in enumerate(batch_positions(self._seed, task, steps, self._spec.batch_size)):
+            for step, positions in enumerate(self._orders.batches(task, steps).each()):
                 batch = self._batch(task, torch.from_numpy(positions))
                 leaves = {name: parameters[name].detach().requires_grad_() for name in names}
                 loss = objective.loss(self._network, {**parameters, **leaves}, batch, context)
@@ -136,5 +137,5 @@ class SequentialExecutor(TrainingExecutor):
         (sent,) = all_to_device([at_host], self._labels.device)
         index = sent["index"]
         modalities = {m for steps in task.local_steps for m in steps.objective.modalities}
-        inputs = {m: self._inputs[m][index] for m in self._network.modalities if m in modalities}
-        return Batch(inputs, self._labels[index], sent["positions"])
+        inputs = {m: taken(self._inputs[m], index) for m in self._network.modalities if m in modalities}
+        return Batch(inputs, taken(self._labels, index), sent["positions"])

@@ -25,7 +25,7 @@ from interlude.simulator.training.objective import Batch, Context, CrossEntropy
 from interlude.simulator.training.profile.dry_run import WorkCounter
 from interlude.simulator.training.spec import ExecutorSpec
 
-_CPU_GROUP = 16
+_CPU_GROUP = 64
 _GPU_GROUP = 128
 _CPU_ROW_BYTES = 4 << 20
 _GPU_ROW_BYTES = 16 << 20

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from interlude.simulator.training.batches import BatchOrders
 from interlude.simulator.training.stacked.rows import Leaves, Row
-from interlude.simulator.training.task import batch_positions
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,25 @@ class MiniBatches:
         }
 
 
-def drawn_batches(seed: int, rows: Sequence[Row], batch_size: int, pads: bool) -> MiniBatches:
+def drawn_batches(orders: BatchOrders, rows: Sequence[Row], pads: bool) -> MiniBatches:
     """Return the mini-batches of some rows, on the host.
 
     Args:
-        seed: the run's seed.
+        orders: draw each row's.
         rows: the longest first.
-        batch_size: samples of a full mini-batch.
         pads: whether every batch is filled up to the full size, so that steps have few different shapes.
     """
-    by_row = [batch_positions(seed, row.task, row.steps, batch_size) for row in rows]
-    num_steps = len(by_row[0])
-    num_rows = [sum(len(steps) > step for steps in by_row) for step in range(num_steps)]
-    sizes = np.array([[len(at) for at in steps] + [0] * (num_steps - len(steps)) for steps in by_row], np.int64).T
-    width = batch_size if pads else int(sizes.max(initial=0))
-    positions = np.zeros((num_steps, len(rows), width), dtype=np.int64)
-    for r, steps in enumerate(by_row):
-        for s, at in enumerate(steps):
-            positions[s, r, : len(at)] = at
-    index = np.stack([row.task.samples[positions[:, r]] for r, row in enumerate(rows)], axis=1)
+    num_steps = rows[0].steps.num_steps
+    num_rows = [sum(row.steps.num_steps > step for row in rows) for step in range(num_steps)]
+    sizes = np.zeros((num_steps, len(rows)), np.int64)
+    positions = np.zeros((num_steps, len(rows), orders.batch_size), np.int64)
+    index = np.zeros_like(positions)
+    for r, row in enumerate(rows):
+        drawn, steps = orders.batches(row.task, row.steps), row.steps.num_steps
+        positions[:steps, r], sizes[:steps, r] = drawn
+        index[:, r] = row.task.samples[positions[:, r]]
+    width = orders.batch_size if pads else int(sizes.max(initial=0))
+    positions, index = positions[..., :width], index[..., :width]
     widths = [width if pads else int(sizes[step, :n].max()) for step, n in enumerate(num_rows)]
     is_padded = [bool((sizes[step, :n] != widths[step]).any()) for step, n in enumerate(num_rows)]
     leaves: Leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}

@@ -11,8 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from interlude.models.inputs import Samples
+from interlude.models.inputs import Samples, taken
 from interlude.models.network import Network
+from interlude.simulator.training.batches import BatchOrders
 from interlude.simulator.training.executors.strategy import Strategy
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.profile.dry_run import Profile
@@ -44,6 +45,7 @@ class StackedTrainer:
         self._network = network
         self._spec = spec
         self._seed = seed
+        self._orders = BatchOrders(seed, spec.batch_size)
         self._inputs, self._labels = train
         self._strategy = strategy
         self._device = self._labels.device
@@ -77,7 +79,7 @@ class StackedTrainer:
         rows.sort(key=lambda row: -row.steps.num_steps)
         bank = _bank([row.flat for row in rows])
         profile, pads = self._profile(kind, rows), self._strategy.stacks
-        batches = drawn_batches(self._seed, rows, self._spec.batch_size, pads)
+        batches = drawn_batches(self._orders, rows, pads)
         window = whole_windows(rows, self._spec.batch_size if pads else 1) if profile.needs_window else {}
         broadcast, shared = self._broadcast(rows)
         rate = rate_of(self._spec.optimizer, rows)
@@ -163,8 +165,8 @@ class StackedTrainer:
         """Return the batch of samples at an index [n, B]."""
         index = leaves.pop(("index",))
         wanted = [m for m in self._network.modalities if m in objective.modalities]
-        inputs: Leaves = {("inputs", m): self._inputs[m][index] for m in wanted}
-        return {**inputs, ("labels",): self._labels[index], **leaves}
+        inputs: Leaves = {("inputs", m): taken(self._inputs[m], index) for m in wanted}
+        return {**inputs, ("labels",): taken(self._labels, index), **leaves}
 
     def _noise(self, profile: Profile, rows: Sequence[Row], step: int) -> list[Tensor]:
         """Return the normal numbers [n, ...] of a step; each row's are its own, drawn on the CPU."""

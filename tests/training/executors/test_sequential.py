@@ -8,13 +8,14 @@ from torch.func import functional_call
 from interlude.models.network import Network
 from interlude.models.spec import ModelSpec
 from interlude.simulator.errors import TrainingError
+from interlude.simulator.training.batches import BatchOrders
 from interlude.simulator.training.evaluation import EvaluationSets
 from interlude.simulator.training.executors.sequential import SequentialExecutor
 from interlude.simulator.training.executors.timing_only import TimingOnlyExecutor
 from interlude.simulator.training.objective import CrossEntropy
 from interlude.simulator.training.profile.costs import CostModel
 from interlude.simulator.training.spec import OptimizerSpec, TrainingSpec
-from interlude.simulator.training.task import LocalSteps, Task, batch_positions, window_samples
+from interlude.simulator.training.task import LocalSteps, Task, window_samples
 
 SHAPES = {"a": (6,), "b": (4,)}
 JOINT = CrossEntropy(("a", "b"))
@@ -57,7 +58,7 @@ def test_training_equals_torch_sgd_on_the_same_batches(network, samples, optimiz
     parameters = {name: p.clone().requires_grad_() for name, p in given.start.items()}
     sgd = torch.optim.SGD(parameters.values(), lr=0.1, **optimizer)
     inputs, labels = samples
-    for positions in batch_positions(0, given, given.local_steps[0], 4):
+    for positions in BatchOrders(0, 4).batches(given, given.local_steps[0]).each():
         logits = network(parameters, {m: x[positions] for m, x in inputs.items()}).logits
         sgd.zero_grad()
         torch.nn.functional.cross_entropy(logits, labels[positions]).backward()
@@ -115,9 +116,11 @@ def test_a_task_can_start_from_the_future_of_another(network, samples):
 
 def test_local_steps_in_two_pieces_keep_the_batch_order(network):
     # 3 batches an epoch; steps 0..1 and then 2..4 are the five first batches
-    whole = batch_positions(0, given := task(network, LocalSteps(JOINT, 5, "p")), given.local_steps[0], 4)
-    first = batch_positions(0, given, LocalSteps(JOINT, 2, "p"), 4)
-    rest = batch_positions(0, given, LocalSteps(JOINT, 3, "p", first_step=2), 4)
+    given = task(network, LocalSteps(JOINT, 5, "p"))
+    whole, first, rest = (
+        BatchOrders(0, 4).batches(given, steps).each()
+        for steps in (given.local_steps[0], LocalSteps(JOINT, 2, "p"), LocalSteps(JOINT, 3, "p", first_step=2))
+    )
     assert [b.tolist() for b in whole] == [b.tolist() for b in first + rest]
     assert [len(b) for b in whole] == [4, 4, 2, 4, 4]
     assert sorted(np.concatenate(whole[:3])) == list(range(NUM_SAMPLES))
