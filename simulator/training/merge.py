@@ -110,12 +110,14 @@ def mix(model: Parameters, update: ClientUpdate, alpha: Mapping[str, Weight]) ->
         alpha: mixing weight of each group, a number or a 0-d tensor.
     """
     theta, (row,) = _packed(model, [update])
-    merged = theta.flat.clone()
     held = {group: alpha[group] for group in update.groups}
-    for span, group in _runs(theta.layout, lambda group: _identity(held.get(group))):
-        if group in held:
-            weight = _as_scalar(held[group], merged)
-            torch.lerp(theta.flat[span], row.flat[span], weight, out=merged[span])
+    runs = [(span, held.get(group)) for span, group in _runs(theta.layout, lambda group: _identity(held.get(group)))]
+    if len(runs) == 1 and (weight := runs[0][1]) is not None:
+        return Packed(theta.layout, torch.lerp(theta.flat, row.flat, _as_factor(weight, row.flat)))
+    merged = theta.flat.clone()
+    for span, weight in runs:
+        if weight is not None:
+            torch.lerp(theta.flat[span], row.flat[span], _as_factor(weight, merged), out=merged[span])
     return Packed(theta.layout, merged)
 
 
@@ -229,11 +231,15 @@ def _identity(weight: Weight | None) -> Hashable:
     return id(weight) if isinstance(weight, Tensor) else weight
 
 
+def _as_factor(weight: Weight, like: Tensor) -> Weight:
+    """Return a weight as a factor of tensors like one: a number, or a tensor [] where that is."""
+    return to_device(weight.to(like.dtype), like.device) if isinstance(weight, Tensor) else weight
+
+
 def _as_scalar(weight: Weight, like: Tensor) -> Tensor:
     """Return a weight [] where `like` is, without waiting for the device."""
-    if isinstance(weight, Tensor):
-        return to_device(weight.to(like.dtype), like.device)
-    return torch.full((), weight, dtype=like.dtype, device=like.device)
+    factor = _as_factor(weight, like)
+    return factor if isinstance(factor, Tensor) else torch.full((), factor, dtype=like.dtype, device=like.device)
 
 
 def _as_vector(weights: Sequence[Weight], like: Tensor) -> Tensor:

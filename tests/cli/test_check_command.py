@@ -47,7 +47,7 @@ def test_check_says_how_each_method_is_trained_and_why(cli, scenario_file):
     assert "training on cpu" in out
     for method in ("fedavg", "mba"):
         (line,) = [line for line in out.splitlines() if line.split()[:2] == [method, "stacked"]]
-        assert "stacked in groups of 16" in line
+        assert "stacked in groups of 64" in line
         assert "small products" in line
     out = cli("check", path, "--device", "cpu", "--set", "executor.kind=sequential").out
     assert out.count("one client after the other  as the scenario says") == 2

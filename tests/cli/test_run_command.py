@@ -77,7 +77,7 @@ def test_the_record_holds_the_scenario_that_can_be_run_again(trained, tmp_path):
 def test_the_record_says_how_it_was_trained_and_that_makes_it_no_other_run(trained, tmp_path):
     info = json.loads((trained / "runs/tiny/mba-s0/run.json").read_text())
     assert info["executor"] == {
-        "label": "stacked in groups of 16",
+        "label": "stacked in groups of 64",
         "reason": "small products: many clients share every operation",
     }
     shutil.copytree(trained / "runs", tmp_path / "runs")

@@ -15,7 +15,7 @@ from interlude.simulator.training.executors.in_process import InProcess
 from interlude.simulator.training.objective import Objective
 from interlude.simulator.training.task import Trained, resolve
 from interlude.simulator.training.workers.shared_models import SharedModels
-from interlude.simulator.training.workers.worker import Arrays, Done, SentChain, SentTask, as_tensors
+from interlude.simulator.training.workers.worker import Done, Sender, SentChain, as_tensors
 
 
 class TrainingJob:
@@ -47,20 +47,20 @@ class TrainingJob:
         layout = self._in_process.layout
         if not all(_travels(steps.objective) for chain in self._chains for task in chain for steps in task.local_steps):
             return None
-        arrays = Arrays()
+        sender = Sender(models)
         sent: list[SentChain] = []
         self._results = []
         for chain in self._chains:
             try:
-                start = models.row_of(layout.pack(resolve(chain[0].start)).flat)
+                start = sender.row_of(layout.pack(resolve(chain[0].start)).flat)
             except TrainingError:
                 return None  # what it starts from diverged, which this process reports when it trains the chain
-            received = [models.row_of(layout.pack(task.latest).flat) for task in chain]
+            received = [sender.row_of(layout.pack(task.latest).flat) for task in chain]
             made = [models.new_row() for _ in chain]
             if start is None or None in received or None in made:
                 return None  # no row is free, so the job stays here
             tasks = tuple(
-                SentTask.of(task, arrays, slot, row[0])
+                sender.task(task, slot, row[0])
                 for task, slot, row in zip(chain, received, made, strict=True)
                 if slot is not None and row is not None
             )

@@ -6,7 +6,8 @@ Nothing here is timed at run time: the same scenario on the same device takes th
     convolutions on a CPU                  looped: stacked convolutions are slower than one by one
     convolutions on a GPU, rows > 16 MB    looped: a client fills the device by itself
     rows > 4 MB on a CPU                   looped: products that large gain nothing from a stack
-    else                                   stacked, in groups of 16 on a CPU and of 128 on a GPU
+    else                                   stacked: on a GPU in groups of 128; on a CPU of up to 64, of fewer where
+                                           their parameters take more than 32 MB, but not of fewer than 16
 
 `interlude calibrate` measures whether the rule is right for a machine, and prints what to set where it is not.
 """
@@ -26,6 +27,8 @@ from interlude.simulator.training.profile.dry_run import WorkCounter
 from interlude.simulator.training.spec import ExecutorSpec
 
 _CPU_GROUP = 64
+_LEAST_CPU_GROUP = 16
+_CPU_GROUP_BYTES = 32 << 20
 _GPU_GROUP = 128
 _CPU_ROW_BYTES = 4 << 20
 _GPU_ROW_BYTES = 16 << 20
@@ -85,7 +88,7 @@ def choose_strategy(spec: ExecutorSpec, network: Network, device: torch.device, 
     if network.has_batch_statistics and stacks:
         stacks, reason = False, "batch statistics cannot be padded"
     is_cpu = device.type == "cpu"
-    group_size = spec.group_size or (_CPU_GROUP if is_cpu else _GPU_GROUP)
+    group_size = spec.group_size or (_cpu_group(network) if is_cpu else _GPU_GROUP)
     if spec.memory_gb is not None:
         group_size = max(1, min(group_size, int(spec.memory_gb * 1e9) // client_bytes(network, batch_size)))
     return Strategy(
@@ -120,6 +123,11 @@ def client_bytes(network: Network, batch_size: int) -> int:
     del loss
     num_bytes = sum(tensor.numel() * tensor.itemsize for tensor in (*saved.values(), *inputs.values()))
     return num_bytes + _PARAMETER_COPIES * sum(network.group_bytes.values())
+
+
+def _cpu_group(network: Network) -> int:
+    fitting = _CPU_GROUP_BYTES // sum(network.group_bytes.values())
+    return min(max(fitting, _LEAST_CPU_GROUP), _CPU_GROUP)
 
 
 def _by_rule(network: Network, device: torch.device) -> tuple[bool, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,6 +33,7 @@ from interlude.simulator.training.stacked.trainer import StackedTrainer
 from interlude.simulator.training.task import LocalSteps, Task
 from interlude.simulator.training.values import Named, Values
 from interlude.simulator.training.workers.shared_memory import Arena, Place, looking_at, samples_in
+from interlude.simulator.training.workers.shared_models import SharedModels
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ SentValues = Mapping[Named, Any]
 """Named values as numpy arrays, which are cheap to send."""
 
 
-@dataclass(frozen=True, slots=True)
-class SentTask:
+class SentTask(NamedTuple):
     """A task whose parameters are rows of the arena."""
 
     client: int
@@ -67,15 +67,8 @@ class SentTask:
     result: int
     """The row for the trained parameters."""
 
-    @classmethod
-    def of(cls, task: Task, arrays: "Arrays", received: int, result: int) -> "SentTask":
-        """Return the message form of a task."""
-        broadcast = {key: arrays.of(value) for key, value in task.broadcast.items()}
-        return cls(task.client, task.window, task.version, task.local_steps, task.samples, received, broadcast, result)
 
-
-@dataclass(frozen=True, slots=True)
-class SentChain:
+class SentChain(NamedTuple):
     """A chain of tasks."""
 
     start: int
@@ -86,14 +79,40 @@ HERE = 0
 """The number of the first answer, which means that the process is up; a pool numbers its messages from 1."""
 
 
-class Arrays:
-    """Tensors as numpy arrays, which are cheap to send; one that many tasks share is sent once."""
+class Sender:
+    """Puts tasks into the form of a message, in which what many of them share is sent once.
 
-    def __init__(self) -> None:
+    Args:
+        models: where the parameters are put.
+    """
+
+    def __init__(self, models: SharedModels) -> None:
+        self._models = models
+        self._rows: dict[int, tuple[torch.Tensor, int | None]] = {}
+        """By the identity of a model, which is kept so that no other one gets it."""
         self._arrays: dict[int, Any] = {}
+        self._steps: dict[tuple[LocalSteps, ...], tuple[LocalSteps, ...]] = {}
 
-    def of(self, tensor: torch.Tensor) -> Any:
-        """Return a tensor as an array, always the same one for the same tensor."""
+    def row_of(self, flat: torch.Tensor) -> int | None:
+        """Return the row of a model [P]; None if no row is free."""
+        if id(flat) not in self._rows:
+            self._rows[id(flat)] = flat, self._models.row_of(flat)
+        return self._rows[id(flat)][1]
+
+    def task(self, task: Task, received: int, result: int) -> SentTask:
+        """Return the message form of a task.
+
+        Args:
+            task: the task.
+            received: the row of the model that its client downloaded.
+            result: the row for its result.
+        """
+        steps = self._steps.setdefault(task.local_steps, task.local_steps)
+        broadcast = {key: self._array(value) for key, value in task.broadcast.items()}
+        return SentTask(task.client, task.window, task.version, steps, task.samples, received, broadcast, result)
+
+    def _array(self, tensor: torch.Tensor) -> Any:
+        """Return a tensor as a numpy array, which is cheap to send; always the same one for the same tensor."""
         return self._arrays.setdefault(id(tensor), tensor.numpy())
 
 
