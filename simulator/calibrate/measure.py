@@ -197,9 +197,9 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
         now = now.model_copy(update={"compile": False})
     strategy = choose_strategy(now, network, device, batch_size)
     own_size = strategy.group_size if strategy.stacks else _EXTRAS_GROUP
-    sizes = {*_distinct(_groups(device), len(bench.case.windows)), *([own_size] if strategy.stacks else [])}
+    sizes = _distinct(_groups(device), len(bench.case.windows), strategy.group_size if strategy.stacks else None)
     specs = [ExecutorSpec(kind="sequential"), ExecutorSpec(strategy="looped")]
-    specs += [ExecutorSpec(strategy="stacked", group_size=size) for size in sorted(sizes)]
+    specs += [ExecutorSpec(strategy="stacked", group_size=size) for size in sizes]
     if bfloat16 and device.type == "cpu" and not has_bfloat16():
         left_out.append(("bfloat16", "this machine's CPU does not compute in it"))
         bfloat16 = False
@@ -219,9 +219,12 @@ def _groups(device: torch.device) -> tuple[int, ...]:
     return _CPU_GROUPS if device.type == "cpu" else _GPU_GROUPS
 
 
-def _distinct(sizes: Sequence[int], num_clients: int) -> list[int]:
-    """Return the group sizes that this many clients fill: at least the smallest that holds all of them."""
-    return [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if num_clients > smaller]
+def _distinct(sizes: Sequence[int], num_clients: int, own_size: int | None) -> list[int]:
+    """Return the group sizes that make different groups of so many clients, ascending; a run's own is one of them."""
+    by_rows = {min(size, num_clients): size for size in reversed(sizes)}  # the smallest that holds all of them
+    if own_size is not None:
+        by_rows[min(own_size, num_clients)] = own_size
+    return sorted(by_rows.values())
 
 
 def _first_impression(bench: Bench, reference: Candidate, turn_s: float) -> float:
