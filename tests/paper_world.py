@@ -6,7 +6,7 @@ so that they are exact.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -73,7 +73,7 @@ class PaperWorld:
     def is_uninterrupted(self) -> bool:
         return not (self.crashes or self.lost_attempts or self.away or self.on is not None or self.shared_bytes_per_s)
 
-    def read_ahead(self, clients: Sequence[int]) -> None:
+    def read_ahead(self, clients: Collection[int]) -> None:
         pass
 
     def next_on(self, client: int, at_s: float) -> float:

@@ -307,7 +307,7 @@ class Server:
             if assigned.keys() != roles.keys():
                 raise InterludeError("the method assigns roles to other clients than those that are dispatched")
             roles = assigned
-        self._world.read_ahead(list(roles))
+        self._world.read_ahead(roles)
         for client, role in roles.items():
             received = start = self.model
             values = self._broadcast

@@ -62,17 +62,6 @@ class UndisturbedDay(ClientDay):
             dispatch.arrived = update
         dispatch.now_s = end_s = start_s + duration_s
         if end_s > start_s or num_bytes or flops:
-            self._values += (
-                client,
-                activity,
-                "done",
-                is_slow,
-                start_s,
-                end_s,
-                version,
-                modality,
-                num_bytes,
-                flops,
-                None,
-            )
+            row = (client, activity, "done", is_slow, start_s, end_s, version, modality, num_bytes, flops, None)
+            self._values += row
         return _NO_SPANS

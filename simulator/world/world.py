@@ -70,7 +70,7 @@ class World:
         """Whether every span takes its undisturbed time: nothing holds it up or cuts it off."""
         return self.availability is None and self.faults.only_dropout and not self.links.shared_bytes_per_s
 
-    def read_ahead(self, clients: Sequence[int]) -> None:
+    def read_ahead(self, clients: Collection[int]) -> None:
         """Read together what the first local rounds of clients will draw: no answer changes, all come sooner."""
         if len(clients) >= FEWEST_AHEAD:
             for draws in self._draws:
