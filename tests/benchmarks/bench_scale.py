@@ -162,6 +162,8 @@ def main() -> None:
                 f"{'' if 0.7 <= ratio <= 1.3 else ' !'}",
                 flush=True,
             )
+        if len(counts) < 2:
+            continue  # one point has no exponent
         fits = {
             "time": [took["cpu_s"] for took, _ in runs],
             "once": [once["cpu_s"] for _, once in runs],
