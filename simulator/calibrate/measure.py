@@ -196,8 +196,9 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
         )
         now = now.model_copy(update={"compile": False})
     strategy = choose_strategy(now, network, device, batch_size)
-    own_size = strategy.group_size if strategy.stacks else _EXTRAS_GROUP
-    sizes = _distinct(_groups(device), len(bench.case.windows), strategy.group_size if strategy.stacks else None)
+    own_size = strategy.group_size if strategy.stacks else None
+    extras_size = own_size or _EXTRAS_GROUP
+    sizes = _distinct(_groups(device), len(bench.case.windows), own_size)
     specs = [ExecutorSpec(kind="sequential"), ExecutorSpec(strategy="looped")]
     specs += [ExecutorSpec(strategy="stacked", group_size=size) for size in sizes]
     if bfloat16 and device.type == "cpu" and not has_bfloat16():
@@ -205,9 +206,9 @@ def _candidates(bench: Bench, compiles: bool, bfloat16: bool) -> tuple[list[Cand
         bfloat16 = False
     if bfloat16:
         specs.append(ExecutorSpec(strategy="looped", precision="bfloat16"))
-        specs.append(ExecutorSpec(strategy="stacked", group_size=own_size, precision="bfloat16"))
+        specs.append(ExecutorSpec(strategy="stacked", group_size=extras_size, precision="bfloat16"))
     if compiles:
-        specs.append(ExecutorSpec(strategy="stacked", group_size=own_size, compile=True))
+        specs.append(ExecutorSpec(strategy="stacked", group_size=extras_size, compile=True))
     by_label: dict[str, Candidate] = {}
     for spec in [*specs, now]:
         label, _ = how_trained(spec, network, device, batch_size)

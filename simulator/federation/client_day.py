@@ -221,7 +221,7 @@ class ClientDay:
                 if groups is None
                 else setting.network.num_bytes(groups) + setting.broadcast_bytes
             )
-        return self._spend("download", self._transfer_down_s(num_bytes), None, num_bytes, version=version)
+        return self._spend(Span("download", self._transfer_down_s(num_bytes), None, num_bytes, version=version))
 
     def _transfer_down_s(self, num_bytes: int) -> float:
         return self._setting.world.links.transfer_s(self.client, "down", num_bytes, self._dispatch.window)
@@ -229,7 +229,7 @@ class ClientDay:
     def wait_for(self, modality: str) -> Iterable[Span]:
         """Wait until a modality has arrived; no time passes if it has."""
         at_s, now_s = self.arrivals_s[modality], self._dispatch.now_s
-        return self._spend("wait", delay_s(now_s, at_s), modality) if at_s > now_s else ()
+        return self._spend(Span("wait", delay_s(now_s, at_s), modality)) if at_s > now_s else ()
 
     def train(
         self, *steps: LocalSteps, activity: Activity = "train", broadcast: Values | None = None
@@ -271,7 +271,8 @@ class ClientDay:
     def _training(self, activity: Activity, cost: TaskCost, overhead_s: float) -> Iterable[Span]:
         devices, client, window = self._setting.world.devices, self.client, self._dispatch.window
         duration_s = overhead_s + self._work_s(cost.flops, cost.operations)
-        return self._spend(activity, duration_s, cost.modality, 0, cost.flops, devices.is_slow(client, window))
+        is_slow = devices.is_slow(client, window)
+        return self._spend(Span(activity, duration_s, cost.modality, 0, cost.flops, is_slow))
 
     def _begin(self, steps: tuple[LocalSteps, ...], cost: TaskCost, broadcast: Values | None) -> None:
         """Submit a task."""
@@ -311,21 +312,11 @@ class ClientDay:
         update = PendingUpdate(
             self.client, self.version, groups, self.num_samples, self._trained, num_bytes, payload.message
         )
-        return self._spend("upload", duration_s, None, num_bytes, update=update)
+        return self._spend(Span("upload", duration_s, None, num_bytes, update=update))
 
-    def _spend(
-        self,
-        activity: Activity,
-        duration_s: float,
-        modality: str | None = None,
-        num_bytes: int = 0,
-        flops: int = 0,
-        is_slow: bool = False,
-        update: PendingUpdate | None = None,
-        version: int | None = None,
-    ) -> Iterable[Span]:
-        """Return the span of an activity, for `federation.journey` to decide its outcome."""
-        return (Span(activity, duration_s, modality, num_bytes, flops, is_slow, update, version),)
+    def _spend(self, span: Span) -> Iterable[Span]:
+        """Return the span, for `federation.journey` to decide its outcome."""
+        return (span,)
 
 
 def notice_s(setting: Setting, dispatch: Dispatch) -> float:

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from interlude.simulator.federation.client_day import ClientDay
-from interlude.simulator.federation.dispatch import BROKEN_OFF, Ask, Dispatch, PendingUpdate, Span, Submit
+from interlude.simulator.federation.dispatch import BROKEN_OFF, Ask, Dispatch, Span, Submit
 from interlude.simulator.federation.setting import Setting
-from interlude.simulator.federation.timeline import Activity
 
 _NO_SPANS: Final[tuple[Span, ...]] = ()
 _BROKEN_OFF: Final = (BROKEN_OFF,)
@@ -35,18 +34,9 @@ class UndisturbedDay(ClientDay):
         super().__init__(setting, dispatch, submit, ask)
         self._values = values
 
-    def _spend(
-        self,
-        activity: Activity,
-        duration_s: float,
-        modality: str | None = None,
-        num_bytes: int = 0,
-        flops: int = 0,
-        is_slow: bool = False,
-        update: PendingUpdate | None = None,
-        version: int | None = None,
-    ) -> Iterable[Span]:
-        """Spend the time of an activity; returns no span to decide on, unless the day ends here."""
+    def _spend(self, span: Span) -> Iterable[Span]:
+        """Spend the time of a span; returns none to decide on, unless the day ends here."""
+        activity, duration_s, modality, num_bytes, flops, is_slow, update, version = span
         dispatch, client = self._dispatch, self.client
         start_s = dispatch.now_s
         if version is None:

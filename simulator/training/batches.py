@@ -14,7 +14,7 @@ class Batches(NamedTuple):
     """The mini-batches of S steps of one client."""
 
     positions: Indices
-    """[S, B] positions in the window; a batch with fewer samples is filled up with zeros."""
+    """[S, B] positions in the window, B the largest batch; one with fewer samples is filled up with zeros."""
     sizes: Indices
     """[S] samples of each batch."""
 
@@ -46,13 +46,14 @@ class BatchOrders:
         first, last = steps.first_step, steps.first_step + steps.num_steps
         epochs = range(first // per_epoch, -(-last // per_epoch))
         stream = _stream(self._seed, task.client, steps.phase)
-        orders = np.zeros((len(epochs), per_epoch * batch_size), np.int64)
+        width = min(batch_size, num_samples)
+        orders = np.zeros((len(epochs), per_epoch * width), np.int64)
         for order, epoch in zip(orders, epochs, strict=True):
             order[:num_samples] = self._generator.at(stream, task.window, epoch).permutation(num_samples)
-        sizes = np.full(steps.num_steps, batch_size)
+        sizes = np.full(steps.num_steps, width)
         sizes[per_epoch - 1 - first % per_epoch :: per_epoch] = num_samples - (per_epoch - 1) * batch_size
         skipped = first % per_epoch
-        return Batches(orders.reshape(-1, batch_size)[skipped : skipped + steps.num_steps], sizes)
+        return Batches(orders.reshape(-1, width)[skipped : skipped + steps.num_steps], sizes)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -47,15 +47,16 @@ def drawn_batches(orders: BatchOrders, rows: Sequence[Row], pads: bool) -> MiniB
     """
     num_steps = rows[0].steps.num_steps
     num_rows = [sum(row.steps.num_steps > step for row in rows) for step in range(num_steps)]
+    drawn = [orders.batches(row.task, row.steps) for row in rows]
+    width = orders.batch_size if pads else max(int(of_row.sizes.max(initial=0)) for of_row in drawn)
     sizes = np.zeros((num_steps, len(rows)), np.int64)
-    positions = np.zeros((num_steps, len(rows), orders.batch_size), np.int64)
+    positions = np.zeros((num_steps, len(rows), width), np.int64)
     index = np.zeros_like(positions)
-    for r, row in enumerate(rows):
-        drawn, steps = orders.batches(row.task, row.steps), row.steps.num_steps
-        positions[:steps, r], sizes[:steps, r] = drawn
+    for r, (row, of_row) in enumerate(zip(rows, drawn, strict=True)):
+        steps, columns = len(of_row.sizes), min(of_row.positions.shape[1], width)
+        positions[:steps, r, :columns] = of_row.positions[:, :columns]
+        sizes[:steps, r] = of_row.sizes
         index[:, r] = row.task.samples[positions[:, r]]
-    width = orders.batch_size if pads else int(sizes.max(initial=0))
-    positions, index = positions[..., :width], index[..., :width]
     widths = [width if pads else int(sizes[step, :n].max()) for step, n in enumerate(num_rows)]
     is_padded = [bool((sizes[step, :n] != widths[step]).any()) for step, n in enumerate(num_rows)]
     leaves: Leaves = {("index",): torch.from_numpy(index), ("positions",): torch.from_numpy(positions)}

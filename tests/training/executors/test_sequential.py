@@ -126,6 +126,13 @@ def test_local_steps_in_two_pieces_keep_the_batch_order(network):
     assert sorted(np.concatenate(whole[:3])) == list(range(NUM_SAMPLES))
 
 
+def test_a_batch_far_larger_than_the_window_is_no_larger_than_the_window(network):
+    given = task(network, LocalSteps(JOINT, 2, "p"))
+    batches = BatchOrders(0, 10**12).batches(given, given.local_steps[0])
+    assert batches.positions.shape == (2, NUM_SAMPLES)
+    assert all(sorted(batch) == list(range(NUM_SAMPLES)) for batch in batches.each())
+
+
 def test_proximal_term_pulls_towards_the_received_model(network, samples):
     executor = SequentialExecutor(network, spec(), 0, samples, EvaluationSets(samples))
     far = executor.submit(given := task(network, LocalSteps(JOINT, 6, "joint"))).result().parameters
